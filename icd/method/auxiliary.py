@@ -1,0 +1,49 @@
+"""The auxiliary task: is the instance there, and where are its sides (equations 7 and 8)?"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from icd.method.mlp import MLP
+from icd.method.queries import Queries
+
+
+class AuxiliaryTask(nn.Module):
+    """Predicts objectness and four sides from what the decoder found; trains the decoder."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.predictor = MLP(channels, channels, 5)
+
+    def forward(self, found: Tensor, queries: Queries) -> tuple[Tensor, Tensor]:
+        """Identification and localisation loss (scalars) of decoder outputs [N, K, C]."""
+        prediction = full_precision(self.predictor(found))
+        return (
+            identification_loss(prediction[..., 0], queries),
+            localisation_loss(prediction[..., 1:].sigmoid(), queries),
+        )
+
+
+def full_precision(x: Tensor) -> Tensor:
+    """Losses, norms and softmax are computed in float32 at least, whatever autocast chose."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def identification_loss(objectness: Tensor, queries: Queries) -> Tensor:
+    """Mean binary cross-entropy of logits [N, K] over all valid queries."""
+    loss = F.binary_cross_entropy_with_logits(
+        objectness, queries.real.to(objectness), reduction="none"
+    )
+    return (loss * queries.valid).sum() / queries.valid.sum()
+
+
+def localisation_loss(sides: Tensor, queries: Queries) -> Tensor:
+    """L1 between predicted and true sides [N, K, 4], in units of the box's own size.
+
+    Summed over the sides, averaged over the real queries; 0 if there is none.
+    """
+    scale = queries.sizes.repeat(1, 1, 2).clamp(min=1e-6)
+    error = ((sides - queries.sides).abs() / scale).sum(dim=-1)
+    return (error * queries.real).sum() / queries.real.sum().clamp(min=1)

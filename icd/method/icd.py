@@ -1,0 +1,138 @@
+"""Instance-Conditional Knowledge Distillation (Kang et al., NeurIPS 2021), assembled.
+
+::
+
+    query        q_i   = F_q(E(y_i))                              queries.py
+    attention    m_ij  = softmax(K_j F_j^q(q_i) / sqrt(d))        decoder.py
+    auxiliary    L_aux = BCE(F_obj(g_i), real_i) + L1(F_reg(g_i), box_i)     auxiliary.py
+    distillation L_distill = <m_ij, MSE(V_j^S, V_j^T)>            distillation.py
+    total        L = L_det + L_aux + weight * L_distill
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from mmdet.registry import MODELS
+from torch import Tensor, nn
+
+from icd.method.auxiliary import AuxiliaryTask
+from icd.method.decoder import Decoder, LookUp, split_heads, value_projection
+from icd.method.distillation import distillation_loss, instance_weights, normalise_values
+from icd.method.priors import Priors
+from icd.method.queries import Draw, FakeSampler, Queries, QueryEncoder, pose, query_count
+from icd.method.targets import Targets
+from icd.method.tokens import flatten_levels, tokenize
+
+
+@MODELS.register_module()
+class ICD(nn.Module):
+    """Losses that teach a student what a teacher knows about each annotated instance.
+
+    Args:
+        priors: fields of :class:`Priors`, computed from the training annotations.
+        channels: width C of both feature pyramids.
+        heads: number M of attention heads.
+        layers: decoder depth; 0 is a bare attention.
+        weight: lambda, the weight of the distillation loss.
+        fake_ratio: fake instances per real one.
+        query_cap: largest number of queries of an image, unless it has more real instances.
+        jitter: largest move of a query's centre, in units of its box.
+        temperature: flattens the attention of the distillation loss.
+        warmup: iterations in which the student's features are detached, so that only its value
+            projection learns from the distillation loss.
+        scale_offset: see :class:`QueryEncoder`.
+        normalise: layer-normalise the values of each head before comparing them.
+        seed: of the fake instances and the jitter.
+    """
+
+    def __init__(
+        self,
+        priors: dict,
+        channels: int = 256,
+        heads: int = 8,
+        layers: int = 1,
+        weight: float = 8.0,
+        fake_ratio: float = 5.0,
+        query_cap: int = 300,
+        jitter: float = 0.3,
+        temperature: float = 1.0,
+        warmup: int = 1000,
+        scale_offset: float = 5.0,
+        normalise: bool = True,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.sampler = FakeSampler(Priors(**priors))
+        self.encoder = QueryEncoder(len(self.sampler.frequency), channels, scale_offset)
+        self.decoder = Decoder(channels, heads, layers)
+        self.auxiliary = AuxiliaryTask(channels)
+        self.student_values = nn.ModuleList(value_projection(channels) for _ in self.decoder.layers)
+        self.channels, self.heads = channels, heads
+        self.weight, self.temperature, self.warmup = weight, temperature, warmup
+        self.fake_ratio, self.query_cap, self.jitter = fake_ratio, query_cap, jitter
+        self.normalise = normalise_values if normalise else nn.Identity()
+        self.seed = seed
+
+    def forward(
+        self,
+        teacher: Sequence[Tensor],
+        student: Sequence[Tensor],
+        targets: Targets,
+        iteration: int,
+    ) -> dict[str, Tensor]:
+        """Auxiliary and distillation losses of one batch.
+
+        Args:
+            teacher, student: FPN levels, each [N, C, h, w], of the same shapes.
+            targets: ground truth of the N images.
+            iteration: training iteration, from 0.
+        """
+        queries = pose(targets, self.draw(targets, iteration), self.jitter)
+        return self.losses(teacher, student, targets, queries, detach=iteration < self.warmup)
+
+    def draw(self, targets: Targets, iteration: int) -> list[Draw]:
+        """Fakes and jitter of each image: a function of seed, process and iteration alone."""
+        generator = torch.Generator().manual_seed(draw_seed(self.seed, iteration))
+        counts = (query_count(len(b), self.fake_ratio, self.query_cap) for b in targets.boxes)
+        return [self.sampler(count, generator) for count in counts]
+
+    def losses(
+        self,
+        teacher: Sequence[Tensor],
+        student: Sequence[Tensor],
+        targets: Targets,
+        queries: Queries,
+        detach: bool,
+    ) -> dict[str, Tensor]:
+        """The losses for given queries; ``detach`` spares the student (warm-up)."""
+        tokens = tokenize(teacher, targets.image_sizes, targets.padded_size)
+        found = self.decoder(self.encoder(queries), tokens)
+        identification, localisation = zip(
+            *(self.auxiliary(layer.queries, queries) for layer in found), strict=True
+        )
+        features = flatten_levels(student)
+        return {
+            "loss_identification": sum(identification),
+            "loss_localisation": sum(localisation),
+            "loss_distillation": self.weight
+            * self.imitation(found, features.detach() if detach else features, queries.real),
+        }
+
+    def imitation(self, found: Sequence[LookUp], student: Tensor, real: Tensor) -> Tensor:
+        """L_distill of student features [N, L, C], averaged over the decoder's layers."""
+        losses = []
+        for layer, projection in zip(found, self.student_values, strict=True):
+            values = split_heads(projection(student), self.heads)
+            weights = instance_weights(layer.logits, real, self.temperature)
+            losses.append(
+                distillation_loss(self.normalise(values), self.normalise(layer.values), weights)
+            )
+        return torch.stack(losses).mean()
+
+
+def draw_seed(seed: int, iteration: int) -> int:
+    """One number for a seed, an iteration and this process among the data-parallel ones."""
+    rank = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
+    return (seed * 1_000_003 + rank) * 10_000_019 + iteration

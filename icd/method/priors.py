@@ -1,0 +1,65 @@
+"""How often each class occurs and how large it is: the distribution fake instances come from."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from icd.files import write_json
+from icd.method.tokens import Size
+
+
+@dataclass(frozen=True)
+class Priors:
+    """Per class: share of all instances, mean and standard deviation of (w / W, h / H).
+
+    frequency: [classes], sums to 1.
+    size_mean, size_std: [classes][2], as fractions of the image's width and height.
+    A class without instances has frequency 0, so its sizes (0) are never drawn.
+    """
+
+    frequency: list[float]
+    size_mean: list[list[float]]
+    size_std: list[list[float]]
+
+
+def compute_priors(instances: Iterable[tuple[int, float, float]], num_classes: int) -> Priors:
+    """Priors of a data set from (class index, w / W, h / H) of each of its instances."""
+    sizes: dict[int, list[tuple[float, float]]] = defaultdict(list)
+    for label, width, height in instances:
+        sizes[label].append((width, height))
+    total = sum(map(len, sizes.values()))
+    if total == 0:
+        raise ValueError("no instances to compute priors from")
+    per_class = [np.asarray(sizes[label] or [(0.0, 0.0)]) for label in range(num_classes)]
+    return Priors(
+        frequency=[len(sizes[label]) / total for label in range(num_classes)],
+        size_mean=[array.mean(axis=0).round(6).tolist() for array in per_class],
+        size_std=[array.std(axis=0).round(6).tolist() for array in per_class],
+    )
+
+
+def coco_instances(annotations: dict) -> Iterable[tuple[int, float, float]]:
+    """Instances of a COCO annotation file, without crowds; classes by ascending category id."""
+    labels = {c: i for i, c in enumerate(sorted(c["id"] for c in annotations["categories"]))}
+    extents: dict[int, Size] = {
+        image["id"]: (image["width"], image["height"]) for image in annotations["images"]
+    }
+    for annotation in annotations["annotations"]:
+        if annotation.get("iscrowd", 0):
+            continue
+        image_width, image_height = extents[annotation["image_id"]]
+        _, _, width, height = annotation["bbox"]
+        yield labels[annotation["category_id"]], width / image_width, height / image_height
+
+
+def write_priors(annotation_file: Path, output: Path) -> None:
+    """Compute the priors of a COCO annotation file and write them as JSON."""
+    annotations = json.loads(annotation_file.read_text())
+    priors = compute_priors(coco_instances(annotations), len(annotations["categories"]))
+    write_json(output, asdict(priors))

@@ -1,0 +1,159 @@
+"""Instance queries: real ones from the annotations, fake ones from the priors (section 3.2).
+
+``draw`` holds all randomness, ``pose`` turns draws and ground truth into questions, and
+:class:`QueryEncoder` turns questions into query vectors.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from icd.method.mlp import MLP
+from icd.method.priors import Priors
+from icd.method.targets import Targets
+
+POSITION_BANDS = 64  # frequencies per sine and cosine of each axis
+SCALE_BINS = 5  # coarse classes of width and of height
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What chance decides for one image with K queries.
+
+    labels: [K] classes of the fake instances.
+    boxes: [K, 4] their corners as fractions of the image, not yet clamped to it.
+    jitter: [K, 2] in [-1, 1], moves of the centres in units of the largest allowed one.
+    """
+
+    labels: Tensor
+    boxes: Tensor
+    jitter: Tensor
+
+
+@dataclass(frozen=True)
+class Queries:
+    """K questions for each of N images; real instances first, then fakes, then unused slots.
+
+    labels: [N, K] class indices.
+    centres: [N, K, 2] jittered centres as fractions of the image.
+    sizes: [N, K, 2] widths and heights as fractions of the image.
+    pixel_sizes: [N, K, 2] the same in pixels.
+    sides: [N, K, 4] distances from the centre to the left, top, right and bottom side, as
+        fractions of the image: the target of localisation.
+    real: [N, K] bool, True for annotated instances.
+    valid: [N, K] bool, False for unused slots.
+    """
+
+    labels: Tensor
+    centres: Tensor
+    sizes: Tensor
+    pixel_sizes: Tensor
+    sides: Tensor
+    real: Tensor
+    valid: Tensor
+
+
+def query_count(real: int, fake_ratio: float, cap: int) -> int:
+    """Number of queries for an image with ``real`` annotated objects; at least one."""
+    return min(max(1, int(real * (1 + fake_ratio))), max(cap, real))
+
+
+class FakeSampler:
+    """Draws plausible instances that are not there, from the priors of the training set."""
+
+    def __init__(self, priors: Priors) -> None:
+        self.frequency = torch.tensor(priors.frequency, dtype=torch.float64)
+        self.size_mean = torch.tensor(priors.size_mean)
+        self.size_std = torch.tensor(priors.size_std)
+
+    def __call__(self, count: int, generator: torch.Generator) -> Draw:
+        """Draw on the CPU: class by frequency, size by its class, centre anywhere."""
+        labels = torch.multinomial(self.frequency, count, replacement=True, generator=generator)
+        deviation = torch.randn(count, 2, generator=generator).clamp(-2, 2)
+        sizes = (self.size_mean[labels] + self.size_std[labels] * deviation).clamp(0.002, 0.7)
+        centres = torch.rand(count, 2, generator=generator).clamp(0.03, 0.97)
+        jitter = torch.rand(count, 2, generator=generator) * 2 - 1
+        boxes = torch.cat([centres - sizes / 2, centres + sizes / 2], dim=1)
+        return Draw(labels, boxes, jitter)
+
+
+def pose(targets: Targets, draws: Sequence[Draw], jitter_range: float) -> Queries:
+    """Replace the first fakes of each image by its annotated instances, jitter, pad to K."""
+    device = targets.boxes[0].device
+    per_image = []
+    for boxes, labels, (height, width), draw in zip(
+        targets.boxes, targets.labels, targets.image_sizes, draws, strict=True
+    ):
+        n, extent = len(boxes), torch.tensor([width, height], device=device)
+        corners = torch.cat([boxes / extent.repeat(2), draw.boxes.to(boxes)[n:]]).clamp(0, 1)
+        top_left, bottom_right = corners.split(2, dim=1)
+        sizes = bottom_right - top_left
+        moved = (top_left + bottom_right) / 2 + draw.jitter.to(sizes) * jitter_range * sizes
+        per_image.append(
+            Queries(
+                labels=torch.cat([labels, draw.labels.to(labels)[n:]]),
+                centres=moved,
+                sizes=sizes,
+                pixel_sizes=sizes * extent,
+                sides=torch.cat([moved - top_left, bottom_right - moved], dim=1),
+                real=torch.arange(len(sizes), device=device) < n,
+                valid=torch.ones(len(sizes), dtype=torch.bool, device=device),
+            )
+        )
+    return _stack(per_image)
+
+
+def _stack(per_image: Sequence[Queries]) -> Queries:
+    """[K_i, ...] of each image as one [N, max K_i, ...]; the padding is zero, thus not valid."""
+    fields = Queries.__dataclass_fields__
+    return Queries(
+        **{
+            name: nn.utils.rnn.pad_sequence([getattr(q, name) for q in per_image], True)
+            for name in fields
+        }
+    )
+
+
+class QueryEncoder(nn.Module):
+    """F_q(E(y)): a class, a place and a coarse size as a query vector (equation 3).
+
+    Args:
+        num_classes: number of object classes.
+        channels: width C of the query.
+        scale_offset: log2 of half the width in pixels at which the second scale bin begins;
+            5 puts the limits at about 64, 128, 256 and 512 px. Small images need less.
+    """
+
+    def __init__(self, num_classes: int, channels: int, scale_offset: float = 5.0) -> None:
+        super().__init__()
+        self.num_classes, self.scale_offset = num_classes, scale_offset
+        inputs = num_classes + 4 * POSITION_BANDS + 2 * SCALE_BINS
+        self.mlp = MLP(inputs, channels, channels)
+
+    def describe(self, queries: Queries) -> Tensor:
+        """E(y): [N, K, classes + 256 + 10], one-hot class, sine position, one-hot scale."""
+        label = F.one_hot(queries.labels, self.num_classes)
+        scale = F.one_hot(self._scale_bins(queries.pixel_sizes), SCALE_BINS).flatten(-2)
+        position = sine_place(queries.centres)
+        return torch.cat([label.to(position), position, scale.to(position)], dim=-1)
+
+    def _scale_bins(self, pixel_sizes: Tensor) -> Tensor:
+        octave = 1.44 * pixel_sizes.clamp(min=1e-6).log() - self.scale_offset
+        return octave.clamp(0, SCALE_BINS - 1).floor().long()
+
+    def forward(self, queries: Queries) -> Tensor:
+        """The query vectors q: [N, K, C]."""
+        return self.mlp(self.describe(queries))
+
+
+def sine_place(centres: Tensor) -> Tensor:
+    """[N, K, 2] (x, y) as [N, K, 256]: sin x | cos x | sin y | cos y, 64 bands each."""
+    band = torch.arange(POSITION_BANDS, device=centres.device, dtype=centres.dtype)
+    angle = centres[..., None] * (2 * math.pi / 10000 ** (band / POSITION_BANDS))
+    return torch.stack([angle.sin(), angle.cos()], dim=-2).flatten(-3)

@@ -1,0 +1,84 @@
+"""The FPN levels of a batch as one sequence of tokens (section 3.1 of the paper)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Flattened feature pyramid of N images: L tokens of C channels, level after level.
+
+    features: [N, L, C], the matrix A of the paper.
+    position: [N, L, C], the sine embedding P of each token's place in its own level.
+    valid: [N, L] bool, False where a token lies wholly in the padding of its image.
+    """
+
+    features: Tensor
+    position: Tensor
+    valid: Tensor
+
+
+def flatten_levels(levels: Sequence[Tensor]) -> Tensor:
+    """FPN levels, each [N, C, h, w], as one [N, L, C] with L the sum of all h * w."""
+    return torch.cat([level.flatten(2).transpose(1, 2) for level in levels], dim=1)
+
+
+def tokenize(levels: Sequence[Tensor], image_sizes: Sequence[Size], padded_size: Size) -> Tokens:
+    """Features, positions and validity of all tokens of a batch.
+
+    Args:
+        levels: FPN levels, each [N, C, h, w].
+        image_sizes: true (height, width) of each image in pixels, without padding.
+        padded_size: (height, width) in pixels of the padded batch.
+    """
+    positions, valids = [], []
+    for level in levels:
+        rows, columns = valid_cells(image_sizes, padded_size, level.shape[-2:], level.device)
+        positions.append(sine_position(rows, columns, level))
+        y = torch.arange(level.shape[-2], device=level.device)
+        x = torch.arange(level.shape[-1], device=level.device)
+        inside = (y < rows[:, None])[:, :, None] & (x < columns[:, None])[:, None, :]
+        valids.append(inside.flatten(1))
+    return Tokens(flatten_levels(levels), torch.cat(positions, dim=1), torch.cat(valids, dim=1))
+
+
+def valid_cells(
+    image_sizes: Sequence[Size], padded_size: Size, level_size: Size, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Number of rows and of columns of a level, each [N], that see the true image."""
+    stride = (padded_size[0] / level_size[0] + padded_size[1] / level_size[1]) / 2
+    counts = [
+        [min(math.ceil(extent / stride), cells) for extent, cells in zip(size, level_size)]
+        for size in image_sizes
+    ]
+    rows, columns = torch.tensor(counts, device=device).unbind(dim=1)
+    return rows, columns
+
+
+def sine_position(rows: Tensor, columns: Tensor, level: Tensor) -> Tensor:
+    """Sine embedding of DETR, normalised over the valid cells: [N, h * w, C], y half first."""
+    _, channels, height, width = level.shape
+    y = _sine_axis(rows, height, channels // 2, level.dtype)
+    x = _sine_axis(columns, width, channels // 2, level.dtype)
+    y = y[:, :, None, :].expand(-1, -1, width, -1)
+    x = x[:, None, :, :].expand(-1, height, -1, -1)
+    return torch.cat([y, x], dim=-1).flatten(1, 2)
+
+
+def _sine_axis(count: Tensor, length: int, channels: int, dtype: torch.dtype) -> Tensor:
+    """[N, length, channels]: cell k of ``count`` valid ones at angle 2 pi k / count, k from 1."""
+    cell = torch.arange(1, length + 1, device=count.device).minimum(count[:, None]).to(dtype)
+    angle = cell / (count[:, None] + 1e-6) * 2 * math.pi
+    exponent = torch.arange(channels, device=count.device) // 2 * 2 / channels
+    angle = angle[..., None] / (10000 ** exponent.to(dtype))
+    return torch.where(
+        torch.arange(channels, device=count.device) % 2 == 0, angle.sin(), angle.cos()
+    )
