@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
-
-from icd.files import write_json
-from icd.method.tokens import Size
 
 
 @dataclass(frozen=True)
@@ -42,24 +37,3 @@ def compute_priors(instances: Iterable[tuple[int, float, float]], num_classes: i
         size_mean=[array.mean(axis=0).round(6).tolist() for array in per_class],
         size_std=[array.std(axis=0).round(6).tolist() for array in per_class],
     )
-
-
-def coco_instances(annotations: dict) -> Iterable[tuple[int, float, float]]:
-    """Instances of a COCO annotation file, without crowds; classes by ascending category id."""
-    labels = {c: i for i, c in enumerate(sorted(c["id"] for c in annotations["categories"]))}
-    extents: dict[int, Size] = {
-        image["id"]: (image["width"], image["height"]) for image in annotations["images"]
-    }
-    for annotation in annotations["annotations"]:
-        if annotation.get("iscrowd", 0):
-            continue
-        image_width, image_height = extents[annotation["image_id"]]
-        _, _, width, height = annotation["bbox"]
-        yield labels[annotation["category_id"]], width / image_width, height / image_height
-
-
-def write_priors(annotation_file: Path, output: Path) -> None:
-    """Compute the priors of a COCO annotation file and write them as JSON."""
-    annotations = json.loads(annotation_file.read_text())
-    priors = compute_priors(coco_instances(annotations), len(annotations["categories"]))
-    write_json(output, asdict(priors))

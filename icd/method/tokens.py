@@ -56,7 +56,10 @@ def valid_cells(
     """Number of rows and of columns of a level, each [N], that see the true image."""
     stride = (padded_size[0] / level_size[0] + padded_size[1] / level_size[1]) / 2
     counts = [
-        [min(math.ceil(extent / stride), cells) for extent, cells in zip(size, level_size)]
+        [
+            min(math.ceil(extent / stride), cells)
+            for extent, cells in zip(size, level_size, strict=True)
+        ]
         for size in image_sizes
     ]
     rows, columns = torch.tensor(counts, device=device).unbind(dim=1)

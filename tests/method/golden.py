@@ -43,7 +43,8 @@ class GoldenCase:
     @cached_property
     def options(self) -> dict[str, object]:
         flat = json.loads(str(self.values["meta/opts"]))
-        return {key.rsplit(".", 1)[1]: value for key, value in zip(flat[::2], flat[1::2])}
+        pairs = zip(flat[::2], flat[1::2], strict=True)
+        return {key.rsplit(".", 1)[1]: value for key, value in pairs}
 
     def out(self, key: str) -> Tensor:
         return torch.from_numpy(self.values[f"out/{key}"])

@@ -1,0 +1,59 @@
+# `make` on a fresh clone sets everything up and runs the mini track. `make help` lists the rest.
+
+VENV ?= .venv
+# The first of these that runs and is a tested version makes the environment.
+PYTHON ?= python3.11 python3.12 python3.13 python3
+# Further arguments for snakemake (all, plan) or pytest (test): make test ARGS=tests/ops
+ARGS ?=
+
+BIN := $(abspath $(VENV))/bin
+STAMP := $(VENV)/.installed
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+IS_TESTED := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
+
+# The jobs of the pipeline call `python`, and mean the one in $(VENV).
+export PATH := $(BIN):$(PATH)
+unexport PYTHONPATH
+
+.DEFAULT_GOAL := all
+.PHONY: all setup plan test lint help
+
+all: setup  ## run the main job, then print its table (default)
+	@$(BIN)/snakemake $(ARGS)
+	@$(BIN)/python -m icd show main
+
+setup: $(STAMP)  ## install the pinned versions into a virtual environment of its own
+
+plan: setup  ## list the jobs that `make` would run
+	@$(BIN)/snakemake --dry-run $(ARGS)
+
+test: setup  ## run the tests
+	@OMP_NUM_THREADS=1 ICD_PINNED=1 $(BIN)/python -m pytest -n 2 --dist loadscope $(ARGS)
+
+lint: setup  ## check style and workflow
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/snakemake --lint
+
+help:  ## show this list
+	@sed -n 's/^\([a-z]*\):.*  ## /  make \1\t/p' Makefile
+
+# pip is brought to its pin first: --build-constraint, which fixes the setuptools that builds the
+# packages without a wheel, needs pip 25.3. The last line makes the build of OpenCV that needs no
+# display library the one that is imported: mmdet pulls in both, and they share their files.
+$(STAMP): pyproject.toml constraints.txt
+	@for python in $(PYTHON) ''; do \
+	    [ -n "$$python" ] && "$$python" -c '$(IS_TESTED)' 2>/dev/null && break; \
+	done; \
+	if [ -z "$$python" ]; then \
+	    echo "ICD-bench needs Python 3.11, 3.12 or 3.13; tried: $(PYTHON)." >&2; \
+	    echo "Install one of them, or name it: make PYTHON=/path/to/python3.11" >&2; \
+	    exit 1; \
+	fi; \
+	$(PIP) --version >/dev/null 2>&1 || "$$python" -m venv "$(VENV)"
+	@echo "Installing the pinned versions into $(VENV): a few minutes, once."
+	$(PIP) install --quiet -c constraints.txt pip
+	$(PIP) install -c constraints.txt --build-constraint constraints.txt -e '.[test]'
+	$(PIP) install --quiet -c constraints.txt --force-reinstall --no-deps opencv-python-headless
+	@touch $@

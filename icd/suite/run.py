@@ -1,0 +1,95 @@
+"""A run: one training, described by plain data and identified by its content."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+Description = dict[str, Any]
+
+# Part of every description: raise it when a change of the code changes what runs compute.
+VERSION = 1
+
+
+def content_hash(content: Any, length: int = 10) -> str:
+    """Short hash of plain data that does not depend on the order of its keys."""
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:length]
+
+
+def merge(base: Any, change: Any) -> Any:
+    """``change`` laid over ``base``: dictionaries key by key, anything else replaced."""
+    if not (isinstance(base, dict) and isinstance(change, dict)):
+        return change
+    return base | {key: merge(base.get(key), value) for key, value in change.items()}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training with all that decides its outcome.
+
+    ``description`` holds the keys version, track, data, images, detector, backbone, schedule,
+    recipe, method, inherit, teacher (the teacher's own description), seed and devices, or, for a
+    teacher that is taken as it is, version, track, data, images, config and checkpoint.
+    """
+
+    description: Description
+
+    @cached_property
+    def id(self) -> str:
+        """A readable slug and the hash of the description."""
+        return f"{self.slug}-{content_hash(self.description)}"
+
+    @property
+    def slug(self) -> str:
+        """What a reader wants to see of a run first, in a form that is fit for a file name."""
+        if self.imported:
+            return "imported"
+        d = self.description
+        method = d["method"]["name"] if d["method"] else "plain"
+        inherit = "+inherit" if d["inherit"] else ""
+        parts = [d["detector"]["name"], d["backbone"]["name"], d["schedule"]["name"]]
+        return "-".join([*parts, f"{method}{inherit}", f"seed{d['seed']}"])
+
+    @property
+    def imported(self) -> bool:
+        """True for a checkpoint from elsewhere, which is not trained."""
+        return "checkpoint" in self.description
+
+    @property
+    def teacher(self) -> Run | None:
+        """The run this one distils or inherits from."""
+        teacher = self.description.get("teacher")
+        return Run(teacher) if teacher else None
+
+    @property
+    def folder(self) -> Path:
+        """Where the run lives, relative to the root of the project."""
+        return Path("results", self.description["track"], "runs", self.id)
+
+    @property
+    def summary(self) -> dict[str, str | int | bool | None]:
+        """The columns that tell runs apart in a table of raw numbers."""
+        d = self.description
+        if self.imported:
+            return {"track": d["track"], "config": d["config"], "checkpoint": d["checkpoint"]}
+        return {
+            "track": d["track"],
+            "detector": d["detector"]["name"],
+            "backbone": d["backbone"]["name"],
+            "schedule": d["schedule"]["name"],
+            "iterations": d["schedule"]["iterations"],
+            "method": d["method"]["name"] if d["method"] else "none",
+            "inherit": d["inherit"],
+            "teacher": self.teacher.id if self.teacher else None,
+            "seed": d["seed"],
+        }
+
+
+def load_run(folder: Path) -> Run:
+    """The run whose description lies in ``folder/run.json``."""
+    return Run(json.loads((folder / "run.json").read_text()))

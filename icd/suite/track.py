@@ -1,0 +1,181 @@
+"""A track: a data set and a scale, with the recipe that goes with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from icd.data import GENERATOR_VERSION
+from icd.errors import InputError
+from icd.suite.run import VERSION, Description, Run, content_hash, merge
+from icd.suite.schema import WORKFLOW, check, load_yaml
+
+TRAIN, TEST = "train", "test"
+
+
+@dataclass(frozen=True)
+class Track:
+    """The content of a track file and the place of its data."""
+
+    file: Path
+    content: dict[str, Any]
+    data_root: Path
+
+    @property
+    def name(self) -> str:
+        return self.content["name"]
+
+    @property
+    def seeds(self) -> list[int]:
+        return self.content["seeds"]
+
+    @property
+    def machine(self) -> dict[str, int]:
+        """What one run uses of a machine: threads, gpus, workers, checkpoint_every."""
+        default = {"threads": 1, "gpus": 0, "workers": 0, "checkpoint_every": 1000}
+        return default | self.content.get("machine", {})
+
+    @property
+    def synthetic(self) -> bool:
+        """True if the pipeline makes the data itself."""
+        return "synthetic" in self.content["data"]
+
+    @property
+    def results(self) -> Path:
+        return Path("results", self.name)
+
+    def annotations(self, split: str) -> Path:
+        """Annotation file of a split."""
+        return self.data_root / data_split(self.content["data"], split)["annotations"]
+
+    def images(self, split: str) -> Path:
+        """Image folder of a split."""
+        return self.data_root / data_split(self.content["data"], split)["images"]
+
+    def require_data(self) -> None:
+        """Raise InputError unless the files of a real data set are where the track says."""
+        if self.synthetic:
+            return
+        for split in self.content["data"]["splits"]:
+            for key, path, there, kind in (
+                ("annotations", self.annotations(split), Path.is_file, "a COCO JSON file"),
+                ("images", self.images(split), Path.is_dir, "a folder of images"),
+            ):
+                if not there(path):
+                    raise InputError(
+                        self.file, f"data.splits.{split}.{key}", f"{path} does not exist", kind
+                    )
+
+    def describe(self, change: Mapping[str, Any], seed: int) -> Run:
+        """The run that an ablation's row asks for.
+
+        Args:
+            change: what differs from the track's student: role, detector, backbone, schedule,
+                method, options, inherit.
+            seed: of initialisation, augmentation, and the draws of the method.
+        """
+        role = change.get("role", "student")
+        chosen = self.content["roles"][role]
+        if "checkpoint" in chosen:
+            return Run(self._base() | {key: chosen[key] for key in ("config", "checkpoint")})
+        recipe = self._recipe(role)
+        schedule = change.get("schedule", chosen["schedule"])
+        method = self._method(change)
+        inherit = change.get("inherit", False)
+        teacher = None
+        if method or inherit:
+            detector = {key: change[key] for key in ("detector",) if key in change}
+            teacher = self.describe({"role": "teacher", **detector}, seed).description
+        return Run(
+            self._base()
+            | {
+                "detector": self._named("detectors", change.get("detector")),
+                "backbone": self._named("backbones", change.get("backbone", chosen["backbone"])),
+                "schedule": {
+                    "name": schedule,
+                    "iterations": round(float(schedule.removesuffix("x")) * recipe["unit"]),
+                },
+                "recipe": recipe,
+                "method": method,
+                "inherit": inherit,
+                "teacher": teacher,
+                "seed": seed,
+                "devices": max(self.machine["gpus"], 1),
+            }
+        )
+
+    def _base(self) -> Description:
+        return {
+            "version": VERSION,
+            "track": self.name,
+            "data": _identity(self.content["data"]),
+            "images": self.content["images"],
+        }
+
+    def _recipe(self, role: str) -> dict[str, Any]:
+        change = self.content["roles"][role].get("recipe", {})
+        recipe = merge(self.content["recipe"], change)
+        check(recipe, "track", self.file, ("roles", role, "recipe"), "recipe")
+        return recipe
+
+    def _method(self, change: Mapping[str, Any]) -> dict[str, Any] | None:
+        name = change.get("method", "none")
+        if name == "none":
+            return None
+        method = self._named("methods", name)
+        return merge(method, {"options": change.get("options", {})})
+
+    def _named(self, kind: str, name: str | None) -> dict[str, Any]:
+        """An entry of a section with its name; without a name the section's first."""
+        entries = self.content[kind]
+        name = name or next(iter(entries))
+        if name not in entries:
+            raise InputError(self.file, kind, f"has no {name!r}", f"one of {sorted(entries)}")
+        return {"name": name, **entries[name]}
+
+
+def _identity(data: Mapping[str, Any]) -> Description:
+    """What decides the content of the data, wherever it lies."""
+    identity = {key: value for key, value in data.items() if key != "root"}
+    return identity | ({"generator": GENERATOR_VERSION} if "synthetic" in data else {})
+
+
+def data_split(data: Mapping[str, Any], split: str) -> dict[str, str]:
+    """Annotation file and image folder of a split, relative to the data's root."""
+    if "synthetic" in data:
+        return {"annotations": f"{split}.json", "images": split}
+    return data["splits"][split]
+
+
+def load_track(
+    name: str, config: Mapping[str, Any] | None = None, data_root: Path | None = None
+) -> Track:
+    """A track by its name (a file of workflow/tracks) or by the path of its YAML file.
+
+    Args:
+        name: e.g. ``mini``, or ``my/data.yaml``.
+        config: values for the ``$NAME`` in the data's root, from Snakemake's ``--config``.
+        data_root: where the data lies, if already known.
+    """
+    file = Path(name) if name.endswith((".yaml", ".yml")) else WORKFLOW / f"tracks/{name}.yaml"
+    if not file.is_file():
+        known = sorted(path.stem for path in (WORKFLOW / "tracks").glob("*.yaml"))
+        raise InputError(name, "", "no such track", f"one of {known} or the path of a YAML file")
+    content = load_yaml(file, "track")
+    return Track(file, content, data_root or _data_root(file, content, config or {}))
+
+
+def _data_root(file: Path, content: Mapping[str, Any], config: Mapping[str, Any]) -> Path:
+    data = content["data"]
+    if "synthetic" in data:
+        # The place names the content: other images never lie under an old name.
+        return Path("data", f"{content['name']}-{content_hash(_identity(data))}")
+    try:
+        return Path(Template(data["root"]).substitute(config)).expanduser()
+    except KeyError as error:
+        name = error.args[0]
+        expected = f"--config {name}=FOLDER on the command line"
+        raise InputError(file, "data.root", f"${name} is not set", expected) from error

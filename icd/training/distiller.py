@@ -1,0 +1,95 @@
+"""A student that learns from a teacher: any mmdet detector with an FPN, in a wrapper."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample
+from mmengine.model import BaseModel
+from torch import Tensor, nn
+
+from icd.errors import InputError
+from icd.method.targets import Targets
+from icd.training.checkpoint import load_weights
+from icd.training.teacher import Renormalise, Teacher
+
+
+@MODELS.register_module()
+class Distiller(BaseModel):
+    """Trains ``student`` with its own losses and those of a distillation method.
+
+    Only the student is needed afterwards: its weights are those under ``student.``.
+
+    Args:
+        student: config of the detector to train.
+        teacher: ``config`` (of the detector to learn from) and ``checkpoint`` (its weights).
+        method: config of the method: a module with a ``forward`` like that of
+            :class:`icd.method.icd.ICD`.
+    """
+
+    def __init__(self, student: dict, teacher: dict, method: dict) -> None:
+        built = MODELS.build(student)
+        super().__init__(data_preprocessor=built.data_preprocessor)
+        self.student = built
+        # The student is initialised with the same random numbers as without a method.
+        with torch.random.fork_rng(devices=[]):
+            self.method = MODELS.build(method)
+            detector = MODELS.build(teacher["config"])
+        load_weights(detector, teacher["checkpoint"])
+        self.renormalise = Renormalise(built.data_preprocessor, detector.data_preprocessor)
+        self.teacher = Teacher(detector)
+        self.iteration = 0  # kept up to date by IterationHook
+        require_same_width(built, detector)
+
+    def _apply(self, *args, **kwargs) -> Distiller:
+        """Move the hidden teacher along with ``.to()``, ``.cuda()`` and ``.float()``."""
+        self.teacher.detector._apply(*args, **kwargs)
+        return super()._apply(*args, **kwargs)
+
+    def forward(
+        self,
+        inputs: Tensor,
+        data_samples: list[DetDataSample] | None = None,
+        mode: str = "tensor",
+    ) -> dict | list | tuple:
+        """As any mmdet detector; ``mode="loss"`` adds the losses of the method."""
+        if mode != "loss":
+            return self.student(inputs, data_samples, mode=mode)
+        with features_of(self.student.neck) as seen:
+            losses = self.student(inputs, data_samples, mode="loss")
+        targets = targets_of(inputs, data_samples)
+        teacher = self.teacher.features(self.renormalise(inputs, targets.image_sizes))
+        return losses | self.method(teacher, seen[0], targets, self.iteration)
+
+
+@contextmanager
+def features_of(neck: nn.Module) -> Iterator[list[tuple[Tensor, ...]]]:
+    """Collects what ``neck`` returns while the block runs."""
+    seen: list[tuple[Tensor, ...]] = []
+    handle = neck.register_forward_hook(lambda module, inputs, output: seen.append(output))
+    try:
+        yield seen
+    finally:
+        handle.remove()
+
+
+def targets_of(inputs: Tensor, data_samples: list[DetDataSample]) -> Targets:
+    """The ground truth of a batch of padded images [N, 3, H, W]."""
+    return Targets(
+        boxes=[sample.gt_instances.bboxes for sample in data_samples],
+        labels=[sample.gt_instances.labels for sample in data_samples],
+        image_sizes=[tuple(sample.img_shape[:2]) for sample in data_samples],
+        padded_size=tuple(inputs.shape[-2:]),
+    )
+
+
+def require_same_width(student: nn.Module, teacher: nn.Module) -> None:
+    """Raise InputError unless both pyramids have as many channels and levels."""
+    for key in ("out_channels", "num_outs"):
+        ours, theirs = getattr(student.neck, key), getattr(teacher.neck, key)
+        if ours != theirs:
+            problem = f"is {ours} for the student, {theirs} for the teacher"
+            raise InputError("model", f"neck.{key}", problem, "the same value for both")

@@ -1,0 +1,68 @@
+"""The inheriting strategy: the student starts with the teacher's neck and head."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from mmdet.registry import HOOKS
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from torch import Tensor, nn
+
+from icd.errors import InputError
+from icd.training.checkpoint import read_weights
+from icd.training.distiller import Distiller
+
+OWN = "backbone."  # the only part a student never inherits
+
+
+def inherit(student: nn.Module, teacher: Mapping[str, Tensor]) -> tuple[list[str], list[str]]:
+    """Copy into ``student`` what agrees in name and shape with ``teacher``'s neck and head.
+
+    Returns:
+        The names taken over, and the names of the student's neck and head left as they were.
+    """
+    own = {name: value for name, value in student.state_dict().items() if not name.startswith(OWN)}
+    taken = [name for name in own if name in teacher and teacher[name].shape == own[name].shape]
+    with torch.no_grad():
+        for name in taken:
+            own[name].copy_(teacher[name])
+    return taken, sorted(own.keys() - set(taken))
+
+
+@HOOKS.register_module()
+class InheritHook(Hook):
+    """Lets the student inherit once, before its first iteration.
+
+    Args:
+        checkpoint: the teacher's weights.
+    """
+
+    def __init__(self, checkpoint: str) -> None:
+        self.checkpoint = checkpoint
+
+    def before_train(self, runner: Runner) -> None:
+        """Inherit unless training resumes; an inheritance of nothing is an error."""
+        if runner.iter > 0:
+            return
+        model = unwrap(runner.model)
+        student = model.student if isinstance(model, Distiller) else model
+        taken, left = inherit(student, read_weights(Path(self.checkpoint)))
+        if not taken:
+            raise InputError(
+                self.checkpoint,
+                "state_dict",
+                "nothing in it fits the student's neck or head",
+                "a teacher of the same detector and FPN width",
+            )
+        runner.logger.info(
+            f"inherited {len(taken)} tensors from {self.checkpoint}; "
+            f"{len(left)} of neck and head keep their own initialisation: {left}"
+        )
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """The model inside a data-parallel wrapper."""
+    return getattr(model, "module", model)

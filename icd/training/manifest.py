@@ -1,0 +1,79 @@
+"""The provenance of a run: what ran, on what, from which code, for how long."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+import torch
+
+from icd.suite.schema import ROOT
+
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "onedl-mmengine",
+    "onedl-mmcv",
+    "onedl-mmdetection",
+    "numpy",
+    "pycocotools",
+    "snakemake",
+)
+
+
+def environment() -> dict[str, Any]:
+    """Versions, git commit and hardware of this process."""
+    return {
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "git": git_state(),
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in PACKAGES},
+        "hardware": {
+            "processor": processor(),
+            "cores": os.cpu_count(),
+            "threads": torch.get_num_threads(),
+            "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+        },
+    }
+
+
+def git_state() -> dict[str, Any] | None:
+    """Commit of the code and whether it was changed since; None outside of a git checkout."""
+    try:
+        commit, changes = (
+            subprocess.run(
+                ["git", "-C", str(ROOT), *command], capture_output=True, text=True, check=True
+            ).stdout.strip()
+            for command in (
+                ["rev-parse", "HEAD"],
+                ["status", "--porcelain", "--untracked-files=no", "--", ":!results"],
+            )
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return {"commit": commit, "modified": bool(changes)}
+
+
+def processor() -> str:
+    """Name of the CPU."""
+    try:
+        with open("/proc/cpuinfo") as stream:
+            names = [line.split(":", 1)[1].strip() for line in stream if "model name" in line]
+    except OSError:
+        names = []
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def peak_memory_mib() -> dict[str, float]:
+    """Largest memory of this process so far, and of its CUDA tensors, in MiB."""
+    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes there, else in KiB
+    peak = {"process": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20}
+    if torch.cuda.is_available():
+        peak["cuda"] = torch.cuda.max_memory_allocated() / 2**20
+    return peak

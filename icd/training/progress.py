@@ -1,0 +1,70 @@
+"""Hooks that follow a training: where it is, and what it tells whoever watches."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from mmdet.registry import HOOKS
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from icd.training.inherit import unwrap
+
+SECONDS_BETWEEN_LINES = 10.0
+
+
+@HOOKS.register_module()
+class IterationHook(Hook):
+    """Tells a Distiller which iteration it is in, also after resuming."""
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: object = None) -> None:
+        """Called by the Runner."""
+        unwrap(runner.model).iteration = runner.iter
+
+
+@HOOKS.register_module()
+class ProgressHook(Hook):
+    """One line every few seconds on stderr: run, step, loss, time left.
+
+    Args:
+        run: the run's id.
+    """
+
+    priority = "LOW"
+
+    def __init__(self, run: str) -> None:
+        self.run = run
+
+    def before_train(self, runner: Runner) -> None:
+        """Called by the Runner."""
+        self.first, self.start = runner.iter, time.monotonic()
+        self.last_line = self.start
+
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: object = None,
+        outputs: dict | None = None,
+    ) -> None:
+        """Called by the Runner."""
+        now, done = time.monotonic(), runner.iter + 1
+        if now - self.last_line < SECONDS_BETWEEN_LINES and done < runner.max_iters:
+            return
+        self.last_line = now
+        left = (now - self.start) / (done - self.first) * (runner.max_iters - done)
+        losses = {k: float(v) for k, v in (outputs or {}).items() if k.startswith("loss")}
+        text = "  ".join(f"{name} {value:.3f}" for name, value in losses.items())
+        print(
+            f"{self.run}  {done}/{runner.max_iters}  {text}  {clock(left)} left",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+def clock(seconds: float) -> str:
+    """Hours, minutes and seconds, e.g. 1:02:03 or 2:03."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

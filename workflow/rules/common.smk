@@ -1,0 +1,49 @@
+"""What to do: the track and the ablations, expanded to runs. Nothing heavy is imported here."""
+
+import json
+import re
+import sys
+
+from snakemake.exceptions import WorkflowError
+from snakemake.utils import min_version
+
+min_version("9.0")
+sys.path.insert(0, workflow.basedir)
+
+from icd.errors import InputError
+from icd.suite.ablation import ablation_names, load_ablation
+from icd.suite.track import TEST, TRAIN, load_track
+
+TRACK_NAME = str(config.get("track", "mini"))
+try:
+    TRACK = load_track(TRACK_NAME, config)
+    TRACK.require_data()
+    ABLATIONS = {name: load_ablation(name, TRACK) for name in ablation_names()}
+except InputError as error:
+    raise WorkflowError(str(error)) from None
+
+RUNS = {run.id: run for ablation in ABLATIONS.values() for run in ablation.runs}
+RESULTS = str(TRACK.results)
+SURVEY = f"{RESULTS}/data.json"
+
+
+def run_files(run):
+    """All that is kept of a run."""
+    folder = str(run.folder)
+    names = ["run.json", "model.py", "model.pth", "metrics.json"]
+    return [*(f"{folder}/{name}" for name in names), f"{RESULTS}/manifests/{run.id}.json"]
+
+
+def teacher_files(wildcards):
+    """What a run needs of the teacher it learns from, if there is one."""
+    run = RUNS[wildcards.run]
+    if run.imported:
+        return [run.description["config"], run.description["checkpoint"]]
+    if run.teacher is None:
+        return []
+    return [f"{run.teacher.folder}/{name}" for name in ("model.py", "model.pth")]
+
+
+wildcard_constraints:
+    run="|".join(map(re.escape, RUNS)),
+    ablation="|".join(map(re.escape, ABLATIONS)),

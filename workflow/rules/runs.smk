@@ -1,0 +1,64 @@
+"""The runs: described, trained, evaluated. A run's folder is named by its content."""
+
+
+localrules:
+    describe,
+
+
+rule describe:
+    """Write down what the run is."""
+    output:
+        f"{RESULTS}/runs/{{run}}/run.json",
+    log:
+        f"{RESULTS}/runs/{{run}}/describe.log",
+    params:
+        description=lambda wildcards: json.dumps(RUNS[wildcards.run].description, indent=1),
+    shell:
+        "printf '%s\\n' {params.description:q} > {output} 2> {log}"
+
+
+rule train:
+    """Train a detector, alone or with a teacher; resumes from its last checkpoint."""
+    input:
+        teacher_files,
+        run=f"{RESULTS}/runs/{{run}}/run.json",
+        annotations=TRACK.annotations(TRAIN),
+        survey=SURVEY,
+    output:
+        config=f"{RESULTS}/runs/{{run}}/model.py",
+        checkpoint=f"{RESULTS}/runs/{{run}}/model.pth",
+        manifest=f"{RESULTS}/manifests/{{run}}.json",
+    log:
+        f"{RESULTS}/runs/{{run}}/train.log",
+    threads: TRACK.machine["threads"]
+    resources:
+        gpu=TRACK.machine["gpus"],
+    params:
+        folder=lambda wildcards: RUNS[wildcards.run].folder,
+        root=TRACK.data_root,
+        workers=TRACK.machine["workers"],
+        every=TRACK.machine["checkpoint_every"],
+    shell:
+        "python -m icd train {params.folder:q} --data {params.root:q} --survey {input.survey:q}"
+        " --manifest {output.manifest:q} --workers {params.workers}"
+        " --checkpoint-every {params.every} >> {log:q} 2> >(tee -a {log:q} >&2)"
+
+
+rule evaluate:
+    """Compute the COCO metrics of a run's plain detector on the test split."""
+    input:
+        config=f"{RESULTS}/runs/{{run}}/model.py",
+        checkpoint=f"{RESULTS}/runs/{{run}}/model.pth",
+        annotations=TRACK.annotations(TEST),
+    output:
+        f"{RESULTS}/runs/{{run}}/metrics.json",
+    log:
+        f"{RESULTS}/runs/{{run}}/evaluate.log",
+    threads: TRACK.machine["threads"]
+    resources:
+        gpu=TRACK.machine["gpus"],
+    params:
+        folder=lambda wildcards: RUNS[wildcards.run].folder,
+    shell:
+        "python -m icd evaluate {params.folder:q} --output {output:q}"
+        " >> {log:q} 2> >(tee -a {log:q} >&2)"
