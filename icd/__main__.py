@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from icd.errors import InputError
+from icd.devices import use_gpus
 
 # Imports stand inside the commands: ``icd show`` must not wait for torch.
 
@@ -32,6 +33,7 @@ def check(args: argparse.Namespace) -> None:
 
 def train(args: argparse.Namespace) -> None:
     """Train the run described in FOLDER/run.json."""
+    use_gpus(args.gpus)
     from icd.training.train import train as train_run
 
     train_run(args.run, args.data, args.survey, args.manifest, args.workers, args.checkpoint_every)
@@ -39,10 +41,10 @@ def train(args: argparse.Namespace) -> None:
 
 def evaluate(args: argparse.Namespace) -> None:
     """Compute the COCO metrics of a run's detector."""
-    from icd.training.evaluate import evaluate as evaluate_detector
+    use_gpus(args.gpus)
+    from icd.training.evaluate import evaluate as evaluate_run
 
-    folder = args.run
-    evaluate_detector(folder / "model.py", folder / "model.pth", folder / "test", args.output)
+    evaluate_run(args.run, args.split, args.output)
 
 
 def collect(args: argparse.Namespace) -> None:
@@ -83,6 +85,7 @@ ABLATION = ("ablation", {"help": "name of an ablation"})
 RUN = ("run", {"type": Path, "metavar": "FOLDER", "help": "folder of a run"})
 DATA = ("--data", {"type": Path, "required": True, "help": "root folder of the data set"})
 OUTPUT = ("--output", {"type": Path, "required": True, "help": "file to write"})
+GPUS = ("--gpus", {"type": int, "default": 0, "help": "GPUs to use; 0 means the CPU"})
 WORKERS = ("--workers", {"type": int, "default": 0, "help": "data-loading processes"})
 
 COMMANDS = {
@@ -93,10 +96,11 @@ COMMANDS = {
         DATA,
         ("--survey", {"type": Path, "required": True, "help": "what check wrote"}),
         ("--manifest", {"type": Path, "required": True, "help": "provenance to write"}),
+        GPUS,
         WORKERS,
         ("--checkpoint-every", {"type": int, "default": 1000, "help": "in iterations"}),
     ],
-    evaluate: [RUN, OUTPUT],
+    evaluate: [RUN, OUTPUT, GPUS, ("--split", {"default": "test", "help": "of the run's data set"})],
     collect: [ABLATION, TRACK, DATA, OUTPUT],
     render: [
         ABLATION,

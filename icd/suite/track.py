@@ -81,6 +81,7 @@ class Track:
         chosen = self.content["roles"][role]
         if "checkpoint" in chosen:
             return Run(self._base() | {key: chosen[key] for key in ("config", "checkpoint")})
+        seed = chosen.get("seed", seed)
         recipe = self._recipe(role)
         schedule = change.get("schedule", chosen["schedule"])
         method = self._method(change)

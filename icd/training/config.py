@@ -137,7 +137,7 @@ def detector(run: Run, base: Config, num_classes: int) -> dict:
     config = Config({"model": base.model})
     if not run.imported:
         backbone, chosen = run.description["backbone"], run.description["detector"]
-        parts = {key: backbone[key] for key in ("backbone", "neck")}
+        parts = {key: backbone[key] for key in ("backbone", "neck") if key in backbone}
         config.merge_from_dict({"model": parts})
         config.merge_from_dict({"model": chosen.get("model", {})})
     model = config.model.to_dict()

@@ -14,24 +14,36 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from icd.files import atomic, write_json
+from icd.suite.run import Run, load_run
+from icd.suite.track import data_split
 
 # COCOeval.stats in its own order: average precision, then average recall.
 NAMES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 
 
-def evaluate(config_file: Path, checkpoint: Path, work: Path, output: Path) -> None:
-    """Detect on the test split of ``config_file`` and write all twelve metrics as raw JSON.
+def evaluate(folder: Path, split: str, output: Path) -> None:
+    """Run the detector of a run's folder over a split; write all twelve metrics as raw JSON.
 
     Args:
-        config_file, checkpoint: a plain mmdet detector.
-        work: folder for the detections (``<kind>.json``) and the log.
-        output: JSON with ``metrics`` ({kind: {name: value}}), images, seconds.
+        folder: with ``model.py`` and ``model.pth``, a plain mmdet detector whose config names the
+            test split. The detections go to ``<split>/<kind>.json`` in it.
+        split: of the run's data set.
+        output: JSON with the split, ``metrics`` ({kind: {name: value}}) and seconds.
     """
-    start, config = time.monotonic(), Config.fromfile(config_file)
-    detections = detect(config, checkpoint, work)
+    start, config = time.monotonic(), Config.fromfile(folder / "model.py")
+    use_split(config, load_run(folder), split)
+    detections = detect(config, folder / "model.pth", folder / split)
     annotations = Path(config.test_evaluator.ann_file)
     metrics = {kind: coco_metrics(annotations, file, kind) for kind, file in detections.items()}
-    write_json(output, {"metrics": metrics, "seconds": time.monotonic() - start})
+    seconds = time.monotonic() - start
+    write_json(output, {"split": split, "metrics": metrics, "seconds": seconds})
+
+
+def use_split(config: Config, run: Run, split: str) -> None:
+    """Point a plain config at another split of the data set."""
+    files, dataset = data_split(run.description["data"], split), config.test_dataloader.dataset
+    dataset.ann_file, dataset.data_prefix.img = files["annotations"], files["images"]
+    config.test_evaluator.ann_file = str(Path(dataset.data_root, files["annotations"]))
 
 
 def detect(config: Config, checkpoint: Path, work: Path) -> dict[str, Path]:

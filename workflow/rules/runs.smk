@@ -36,11 +36,12 @@ rule train:
     params:
         folder=lambda wildcards: RUNS[wildcards.run].folder,
         root=TRACK.data_root,
+        gpus=TRACK.machine["gpus"],
         workers=TRACK.machine["workers"],
         every=TRACK.machine["checkpoint_every"],
     shell:
         "python -m icd train {params.folder:q} --data {params.root:q} --survey {input.survey:q}"
-        " --manifest {output.manifest:q} --workers {params.workers}"
+        " --manifest {output.manifest:q} --gpus {params.gpus} --workers {params.workers}"
         " --checkpoint-every {params.every} >> {log:q} 2> >(tee -a {log:q} >&2)"
 
 
@@ -59,6 +60,7 @@ rule evaluate:
         gpu=TRACK.machine["gpus"],
     params:
         folder=lambda wildcards: RUNS[wildcards.run].folder,
+        gpus=TRACK.machine["gpus"],
     shell:
-        "python -m icd evaluate {params.folder:q} --output {output:q}"
+        "python -m icd evaluate {params.folder:q} --output {output:q} --gpus {params.gpus}"
         " >> {log:q} 2> >(tee -a {log:q} >&2)"

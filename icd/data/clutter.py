@@ -1,0 +1,120 @@
+"""Colours, textures, backgrounds and distractors: all in a scene that says nothing about a class.
+
+Pixels are combined in integer arithmetic only, so that a scene is the same on every machine.
+"""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from icd.data.shapes import coverage, polar, transform
+
+Canvas = NDArray[np.uint8]  # [size, size, 3], RGB
+
+MIN_CONTRAST = 45  # RGB distance between a paint and what it covers
+CAMOUFLAGE_SHARE = 0.3  # share of paints that take the least contrast on offer instead of any
+MAX_TONE = 40  # largest change of a colour channel made by a texture
+
+
+def background(rng: np.random.Generator, size: int) -> Canvas:
+    """Gradient between two colours under soft coloured clouds, with distractors on top."""
+    slope = _slope(rng, size, 4 * size)
+    ramp = (slope - slope.min()) * 255 // max(1, int(np.ptp(slope)))
+    start, end = rng.integers(0, 256, (2, 3), dtype=np.int32)
+    gradient = start + ramp[..., None] * (end - start) // 255
+    cells = int(rng.integers(3, 13))
+    clouds = Image.fromarray(rng.integers(0, 256, (cells, cells, 3), dtype=np.uint8))
+    clouds = np.asarray(clouds.resize((size, size), Image.Resampling.BICUBIC)).astype(np.int32)
+    canvas = gradient + (clouds - 128) * int(rng.integers(10, 90)) // 128
+    canvas = np.clip(canvas, 0, 255).astype(np.uint8)
+    add_distractors(canvas, rng)
+    return canvas
+
+
+def add_distractors(canvas: Canvas, rng: np.random.Generator) -> None:
+    """Draw scribbles, lumpy blobs and long bars, which are no class, onto `canvas` in place."""
+    size = len(canvas)
+    for _ in range(rng.integers(0, 5)):
+        area = size**2 * math.exp(rng.uniform(math.log(0.004), math.log(0.1)))
+        if rng.random() < 0.7:
+            outline = transform((_blob(rng),), area, 0.0, 1.0)
+        else:
+            bar = np.array([[-0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, 0.5]])
+            outline = transform((bar,), area, rng.uniform(0, math.pi), rng.uniform(4, 9))
+        centre = rng.uniform(0, size, 2)
+        paint(canvas, coverage(tuple(ring + centre for ring in outline), size), rng)
+    for _ in range(rng.integers(0, 7)):
+        steps = rng.integers(-size // 3, size // 3 + 1, (int(rng.integers(2, 7)), 2))
+        points = rng.integers(0, size, 2) + np.cumsum(steps, axis=0)
+        colour = [int(value) for value in rng.integers(0, 256, 3)]
+        thickness = int(rng.integers(1, 4))
+        cv2.polylines(canvas, [points.astype(np.int32)], False, colour, thickness, cv2.LINE_AA)
+
+
+def _blob(rng: np.random.Generator) -> NDArray[np.float64]:
+    """Closed lumpy ring of area about 1: a circle bent by three harmonics of random phase."""
+    angles = np.arange(48) * (2 * math.pi / 48)
+    radii = np.ones(48)
+    for harmonic, strength in ((2, 0.25), (3, 0.25), (5, 0.15)):
+        radii += strength * np.cos(harmonic * angles + rng.uniform(0, 2 * math.pi))
+    return polar(radii) / math.sqrt(math.pi)
+
+
+def paint(canvas: Canvas, cover: NDArray[np.uint8], rng: np.random.Generator) -> None:
+    """Lay a random colour with a random texture over `canvas` in place.
+
+    `cover` [size, size] says how much of every pixel is painted, 0 to 255.
+    """
+    left, top, width, height = cv2.boundingRect(cover)
+    if width == 0:
+        return
+    window = (slice(top, top + height), slice(left, left + width))
+    under = canvas[window].astype(np.int32)
+    alpha = cover[window].astype(np.int32)[..., None]
+    colour = _colour(rng, (under * alpha).sum(axis=(0, 1)) // alpha.sum())
+    tone = rng.integers(-MAX_TONE, MAX_TONE + 1, 3, dtype=np.int32)
+    pattern = _texture(rng, max(width, height))[:height, :width, None]
+    over = np.clip(colour + tone * pattern // 16, 0, 255)
+    canvas[window] = (under * (255 - alpha) + over * alpha + 127) // 255
+
+
+def _colour(rng: np.random.Generator, under: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Random RGB colour [3], MIN_CONTRAST or more away from the colour `under` if one of 12 is."""
+    tries = rng.integers(0, 256, (12, 3), dtype=np.int32)
+    distance = ((tries - under) ** 2).sum(axis=1)
+    distinct = distance >= MIN_CONTRAST**2
+    if not distinct.any():
+        return tries[distance.argmax()]
+    if rng.random() < CAMOUFLAGE_SHARE:
+        return tries[np.where(distinct, distance, distance.max()).argmin()]
+    return tries[distinct.argmax()]
+
+
+def _texture(rng: np.random.Generator, size: int) -> NDArray[np.int32]:
+    """Pattern of values in -16..16, [size, size]: plain, gradient, stripes, checks or speckle."""
+    kind = rng.choice(["plain", "gradient", "stripes", "checks", "speckle"])
+    if kind == "plain":
+        return np.zeros((size, size), np.int32)
+    if kind == "speckle":
+        return rng.integers(-16, 17, (size, size), dtype=np.int32)
+    slope = _slope(rng, size, 64)
+    if kind == "gradient":
+        return (slope - slope.min()) * 32 // max(1, int(np.ptp(slope))) - 16
+    width = 64 * int(rng.integers(2, 7))
+    stripes = slope // width % 2
+    if kind == "checks":
+        stripes ^= _slope(rng, size, 64) // width % 2
+    return stripes * 32 - 16
+
+
+def _slope(rng: np.random.Generator, size: int, steepness: int) -> NDArray[np.int32]:
+    """Integer plane [size, size] rising by about `steepness` per pixel in a random direction."""
+    angle = rng.uniform(0, 2 * math.pi)
+    rise_x, rise_y = round(steepness * math.cos(angle)), round(steepness * math.sin(angle))
+    steps = np.arange(size, dtype=np.int32)
+    return steps * rise_x + steps[:, None] * rise_y
