@@ -1,0 +1,109 @@
+"""COCO annotation files, checked as they are read."""
+
+from __future__ import annotations
+
+import json
+import reprlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from icd.errors import InputError
+
+COCO_FILE = "a COCO JSON file with images, annotations and categories"
+
+
+def is_number(value: Any) -> bool:
+    """True for a number that can be computed with: neither NaN nor beyond any image."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e12
+
+
+def is_whole(value: Any) -> bool:
+    """True for a whole number."""
+    return is_number(value) and isinstance(value, int)
+
+
+def is_box(value: Any) -> bool:
+    """True for four numbers."""
+    return isinstance(value, list) and len(value) == 4 and all(map(is_number, value))
+
+
+Field = tuple[Callable[[Any], bool], str]
+WHOLE: Field = (is_whole, "a whole number")
+PIXELS: Field = (lambda value: is_number(value) and value > 0, "a positive number of pixels")
+
+# What mmdet and pycocotools read of every entry: what it has to be, and in words.
+FIELDS: dict[str, dict[str, Field]] = {
+    "images": {
+        "id": WHOLE,
+        "file_name": (lambda value: isinstance(value, str), "a path inside the image folder"),
+        "width": PIXELS,
+        "height": PIXELS,
+    },
+    "annotations": {
+        "id": (
+            lambda value: is_whole(value) and value > 0,
+            "a whole number from 1 (to pycocotools, 0 is no object)",
+        ),
+        "image_id": WHOLE,
+        "category_id": WHOLE,
+        "bbox": (is_box, "[x, y, width, height], four numbers"),
+        "area": (is_number, "a number of square pixels"),
+        "iscrowd": (lambda value: value in (0, 1), "0 or 1"),
+    },
+    "categories": {
+        "id": WHOLE,
+        "name": (lambda value: isinstance(value, str), "a text"),
+    },
+}
+UNIQUE = (("images", "id"), ("annotations", "id"), ("categories", "id"), ("categories", "name"))
+
+
+def read_annotations(file: Path) -> dict[str, Any]:
+    """The content of a COCO annotation file, its structure checked."""
+    try:
+        content = json.loads(file.read_text())
+    except OSError as error:
+        raise InputError(file, "", f"cannot be read ({error.strerror})", COCO_FILE) from error
+    except ValueError as error:
+        raise InputError(file, "", f"is no JSON ({error})", COCO_FILE) from error
+    for key, fields in FIELDS.items():
+        if not isinstance(content, dict) or not isinstance(content.get(key), list):
+            raise InputError(file, key, "is missing or no list", COCO_FILE)
+        for i, entry in enumerate(content[key]):
+            _require_fields(entry, fields, file, f"{key}[{i}]")
+    _require_different_ids(content, file)
+    _require_references(content, file)
+    return content
+
+
+def _require_fields(entry: Any, fields: dict[str, Field], file: Path, key: str) -> None:
+    """The fields of an image, annotation or category are there and of the right kind."""
+    for field, (fits, expected) in fields.items():
+        if not isinstance(entry, dict) or field not in entry:
+            raise InputError(file, f"{key}.{field}", "is missing", expected)
+        if not fits(entry[field]):
+            problem = f"is {reprlib.repr(entry[field])}"
+            raise InputError(file, f"{key}.{field}", problem, expected)
+
+
+def _require_different_ids(content: dict[str, Any], file: Path) -> None:
+    """No two entries share an id, and no two categories a name."""
+    for key, field in UNIQUE:
+        seen = set()
+        for i, entry in enumerate(content[key]):
+            if entry[field] in seen:
+                problem = f"is {entry[field]!r} a second time"
+                raise InputError(file, f"{key}[{i}].{field}", problem, "a value of its own")
+            seen.add(entry[field])
+
+
+def _require_references(content: dict[str, Any], file: Path) -> None:
+    """The images and categories that annotations name exist."""
+    images = {image["id"] for image in content["images"]}
+    categories = {category["id"] for category in content["categories"]}
+    for i, annotation in enumerate(content["annotations"]):
+        for field, known in (("image_id", images), ("category_id", categories)):
+            if annotation[field] not in known:
+                key = f"annotations[{i}].{field}"
+                raise InputError(file, key, f"{annotation[field]!r} is unknown", "a listed id")
