@@ -11,3 +11,5 @@ rule all:
     default_target: True
     input:
         rules.main.input,
+    message:
+        "Complete the main table"

@@ -16,9 +16,8 @@ from icd.data.shapes import coverage, polar, transform
 
 Canvas = NDArray[np.uint8]  # [size, size, 3], RGB
 
-MIN_CONTRAST = 45  # RGB distance between a paint and what it covers
-CAMOUFLAGE_SHARE = 0.3  # share of paints that take the least contrast on offer instead of any
-MAX_TONE = 40  # largest change of a colour channel made by a texture
+MIN_CONTRAST = 150  # RGB distance between a paint and what it covers
+MAX_TONE = 12  # largest change of a colour channel made by a texture
 
 
 def background(rng: np.random.Generator, size: int) -> Canvas:
@@ -30,7 +29,7 @@ def background(rng: np.random.Generator, size: int) -> Canvas:
     cells = int(rng.integers(3, 13))
     clouds = Image.fromarray(rng.integers(0, 256, (cells, cells, 3), dtype=np.uint8))
     clouds = np.asarray(clouds.resize((size, size), Image.Resampling.BICUBIC)).astype(np.int32)
-    canvas = gradient + (clouds - 128) * int(rng.integers(10, 90)) // 128
+    canvas = gradient + (clouds - 128) * int(rng.integers(5, 20)) // 128
     canvas = np.clip(canvas, 0, 255).astype(np.uint8)
     add_distractors(canvas, rng)
     return canvas
@@ -39,7 +38,7 @@ def background(rng: np.random.Generator, size: int) -> Canvas:
 def add_distractors(canvas: Canvas, rng: np.random.Generator) -> None:
     """Draw scribbles, lumpy blobs and long bars, which are no class, onto `canvas` in place."""
     size = len(canvas)
-    for _ in range(rng.integers(0, 5)):
+    for _ in range(rng.integers(0, 2)):
         area = size**2 * math.exp(rng.uniform(math.log(0.004), math.log(0.1)))
         if rng.random() < 0.7:
             outline = transform((_blob(rng),), area, 0.0, 1.0)
@@ -48,7 +47,7 @@ def add_distractors(canvas: Canvas, rng: np.random.Generator) -> None:
             outline = transform((bar,), area, rng.uniform(0, math.pi), rng.uniform(4, 9))
         centre = rng.uniform(0, size, 2)
         paint(canvas, coverage(tuple(ring + centre for ring in outline), size), rng)
-    for _ in range(rng.integers(0, 7)):
+    for _ in range(rng.integers(0, 3)):
         steps = rng.integers(-size // 3, size // 3 + 1, (int(rng.integers(2, 7)), 2))
         points = rng.integers(0, size, 2) + np.cumsum(steps, axis=0)
         colour = [int(value) for value in rng.integers(0, 256, 3)]
@@ -88,11 +87,7 @@ def _colour(rng: np.random.Generator, under: NDArray[np.int32]) -> NDArray[np.in
     tries = rng.integers(0, 256, (12, 3), dtype=np.int32)
     distance = ((tries - under) ** 2).sum(axis=1)
     distinct = distance >= MIN_CONTRAST**2
-    if not distinct.any():
-        return tries[distance.argmax()]
-    if rng.random() < CAMOUFLAGE_SHARE:
-        return tries[np.where(distinct, distance, distance.max()).argmin()]
-    return tries[distinct.argmax()]
+    return tries[distinct.argmax() if distinct.any() else distance.argmax()]
 
 
 def _texture(rng: np.random.Generator, size: int) -> NDArray[np.int32]:

@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 from icd.data.clutter import background, paint
 from icd.data.shapes import CLASSES, OUTLINES, coverage, transform
 
-MIN_VISIBLE = 0.4  # share of its area that an object must show
+MIN_VISIBLE = 0.6  # share of its area that an object must show
 # Areas as shares of the image. At 128 x 128 px, after cuts and occlusion, COCO's small, medium and
-# large objects come out as 56, 39 and 5 percent.
-COMMON_AREAS = (64 / 128**2, 6_600 / 128**2)
+# large objects come out as 50, 45 and 5 percent.
+COMMON_AREAS = (180 / 128**2, 6_600 / 128**2)
 LARGE_AREAS = (0.70, 0.88)
 LARGE_SHARE = 0.13
-MAX_TILT = math.radians(20)
-MAX_STRETCH = 1.25
+MAX_TILT = math.radians(15)
+MAX_STRETCH = 1.1
 MAX_CUT = 0.1  # share of its extent that an object may lose at a border if it fits into the image
-MAX_NOISE = 8  # largest change of a pixel by noise, in grey levels
+MAX_NOISE = 5  # largest change of a pixel by noise, in grey levels
 
 
 @dataclass(frozen=True)

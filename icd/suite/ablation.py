@@ -69,7 +69,7 @@ def read_ablation(file: Path, track: Track) -> Ablation:
     if content["baseline"] not in ids:
         problem = f"{content['baseline']!r} is no row"
         raise InputError(file, "baseline", problem, f"one of {ids}")
-    rows = tuple(_row(row, content.get("base", {}), track) for row in content["rows"])
+    rows = tuple(_row(row, content.get("base", {}), track, file) for row in content["rows"])
     return Ablation(
         name=file.stem,
         title=content["title"],
@@ -80,7 +80,11 @@ def read_ablation(file: Path, track: Track) -> Ablation:
     )
 
 
-def _row(row: dict[str, Any], base: dict[str, Any], track: Track) -> Row:
+def _row(row: dict[str, Any], base: dict[str, Any], track: Track, file: Path) -> Row:
     change = merge(base, row.get("change", {}))
-    runs = {run.id: run for run in (track.describe(change, seed) for seed in track.seeds)}
+    try:
+        runs = {run.id: run for run in (track.describe(change, seed) for seed in track.seeds)}
+    except InputError as error:
+        problem = f"does not fit {error.where} ({error.key} {error.problem})"
+        raise InputError(file, f"rows.{row['id']}", problem, error.expected) from error
     return Row(row["id"], row["label"], tuple(runs.values()), row.get("published"))

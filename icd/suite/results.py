@@ -10,9 +10,6 @@ import pandas as pd
 from icd.files import atomic
 from icd.suite.ablation import Ablation
 
-# One line of the CSV is identified by these; the other columns describe its run.
-KEYS = ["row", "seed", "kind", "metric"]
-
 
 def write_results(ablation: Ablation, output: Path) -> None:
     """Read the metrics of all runs of an ablation and write them unrounded as CSV."""
@@ -27,12 +24,13 @@ def write_results(ablation: Ablation, output: Path) -> None:
                 for name, value in values.items()
             ]
     with atomic(output) as temporary:
-        pd.DataFrame(lines).to_csv(temporary, index=False)
+        # As objects: a run without a seed must not turn the seeds of the others into floats.
+        pd.DataFrame(lines, dtype=object).to_csv(temporary, index=False)
 
 
 def read_results(file: Path) -> pd.DataFrame:
     """The table that :func:`write_results` wrote."""
-    return pd.read_csv(file, float_precision="round_trip")
+    return pd.read_csv(file)
 
 
 def per_seed(results: pd.DataFrame, metric: str, kind: str = "bbox") -> dict[str, list[float]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from functools import cache
@@ -18,6 +19,18 @@ ROOT = Path(__file__).parents[2]
 WORKFLOW = ROOT / "workflow"
 
 
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that is given twice, of which YAML would silently take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        names = [key.value for key, _ in node.value]
+        for (key, _), name in zip(node.value, names, strict=True):
+            if names.count(name) > 1:
+                problem = f"the key {name!r} stands twice"
+                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+        return super().construct_mapping(node, deep)
+
+
 def load_yaml(path: Path, schema: str) -> dict[str, Any]:
     """The content of a YAML file that fits ``workflow/schemas/<schema>.schema.yaml``.
 
@@ -25,15 +38,35 @@ def load_yaml(path: Path, schema: str) -> dict[str, Any]:
         InputError: the file is missing, is no YAML, or breaks the schema.
     """
     try:
-        content = yaml.safe_load(path.read_text())
+        content = yaml.load(path.read_text(), _Loader)
     except OSError as error:
         raise InputError(
             path, "", f"cannot be read ({error.strerror})", f"a {schema} file"
         ) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(path, "", f"is no YAML ({error})", f"a {schema} file") from error
+        reason = " ".join(str(error).split())  # on one line
+        raise InputError(path, "", f"is no YAML ({reason})", f"a {schema} file") from error
+    _require_plain(content, path)
     check(content, schema, path)
     return content
+
+
+def _require_plain(value: Any, path: Path, key: tuple[str, ...] = ()) -> None:
+    """Only what JSON knows, since runs are identified by their JSON."""
+    if isinstance(value, dict):
+        for name, part in value.items():
+            if not isinstance(name, str):
+                expected = "keys that are text (YAML reads yes, no, on and off as true and false)"
+                raise InputError(path, ".".join(key), f"has the key {name!r}", expected)
+            _require_plain(part, path, (*key, name))
+    elif isinstance(value, list):
+        for i, part in enumerate(value):
+            _require_plain(part, path, (*key, str(i)))
+    elif not isinstance(value, str | int | float | None) or (
+        isinstance(value, float) and not math.isfinite(value)
+    ):
+        expected = "text, a number, true, false or null"
+        raise InputError(path, ".".join(key), f"is {value!r}", expected)
 
 
 def check(
@@ -71,15 +104,16 @@ def explain(path: Path, error: ValidationError, prefix: Sequence[str] = ()) -> I
         )
     if error.validator == "required":
         missing = next(name for name in error.validator_value if name not in error.instance)
-        return InputError(path, ".".join(filter(None, [key, missing])), "is missing", "this key")
+        part = error.schema.get("properties", {}).get(missing, {})
+        expected = part.get("description", "this key")
+        return InputError(path, ".".join(filter(None, [key, missing])), "is missing", expected)
     return InputError(path, key, f"is {error.instance!r}", _expectation(error))
 
 
 def _expectation(error: ValidationError) -> str:
     """The schema's description of the value, else the violated condition, in words."""
-    expected = error.schema.get("description")
-    if expected is None:
-        expected = f"{error.validator} {error.validator_value}"
-    if isinstance(error.instance, str) and re.fullmatch(r"-?\d+e-?\d+", error.instance):
-        expected += f" (YAML reads {error.instance} as text: write it with a decimal point)"
+    expected = error.schema.get("description", f"{error.validator} {error.validator_value}")
+    text = error.instance
+    if isinstance(text, str) and re.fullmatch(r"[-+]?[\d.]+[eE][-+]?\d+", text):
+        expected += f" (YAML reads {text} as text: write numbers like 1.0e-3 or 1.0e+3)"
     return expected

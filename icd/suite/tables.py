@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isnan
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -41,6 +42,7 @@ def render(ablation: Ablation, results: pd.DataFrame) -> str:
         ]
         for row in ablation.rows
     ]
+    teachers = {run.teacher.id for row in ablation.rows for run in row.runs if run.teacher}
     sources = sorted(
         {f"{row.label}: {row.published['source']}" for row in ablation.rows if row.published}
     )
@@ -48,8 +50,8 @@ def render(ablation: Ablation, results: pd.DataFrame) -> str:
         f"# {ablation.title}",
         ablation.question,
         markdown(header, body),
-        "AP in percent on the test split, mean ± standard deviation over the seeds (each with its "
-        "own teacher).",
+        "AP in percent on the test split, mean ± standard deviation over the seeds"
+        + (" (each with its own teacher)." if len(teachers) > 1 else "."),
         ablation.notes,
         "Published: " + "; ".join(sources) + "." if sources else "",
     ]
@@ -58,15 +60,23 @@ def render(ablation: Ablation, results: pd.DataFrame) -> str:
 
 def spread(values: list[float]) -> str:
     """Mean and sample standard deviation, e.g. ``26.7 ± 0.9``; a lone value has no spread."""
-    known = [value for value in values if value == value]
-    if not known:
+    measured = known(values)
+    if not measured:
         return "-"
-    return f"{mean(known):.1f}" + (f" ± {stdev(known):.1f}" if len(known) > 1 else "")
+    return f"{mean(measured):.1f}" + (f" ± {stdev(measured):.1f}" if len(measured) > 1 else "")
 
 
 def gain(values: list[float], baseline: list[float], is_baseline: bool) -> str:
     """Difference of the means, signed; empty for the baseline itself."""
-    return "" if is_baseline else f"{mean(values) - mean(baseline):+.1f}"
+    measured, reference = known(values), known(baseline)
+    if is_baseline:
+        return ""
+    return f"{mean(measured) - mean(reference):+.1f}" if measured and reference else "-"
+
+
+def known(values: list[float]) -> list[float]:
+    """The values that are there; a metric without any ground truth is NaN."""
+    return [value for value in values if not isnan(value)]
 
 
 def published(row: Row, baseline: Row) -> tuple[str, str]:

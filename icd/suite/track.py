@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
@@ -55,19 +55,24 @@ class Track:
         """Image folder of a split."""
         return self.data_root / data_split(self.content["data"], split)["images"]
 
-    def require_data(self) -> None:
-        """Raise InputError unless the files of a real data set are where the track says."""
-        if self.synthetic:
-            return
-        for split in self.content["data"]["splits"]:
-            for key, path, there, kind in (
-                ("annotations", self.annotations(split), Path.is_file, "a COCO JSON file"),
-                ("images", self.images(split), Path.is_dir, "a folder of images"),
-            ):
-                if not there(path):
-                    raise InputError(
-                        self.file, f"data.splits.{split}.{key}", f"{path} does not exist", kind
-                    )
+    def require_files(self) -> None:
+        """Raise InputError unless the user's data and teacher are where the track says."""
+        for key, path, kind in self._files():
+            if not path.exists():
+                raise InputError(self.file, key, f"{path} does not exist", kind)
+
+    def _files(self) -> Iterator[tuple[str, Path, str]]:
+        """Key, path and kind of the files and folders that the pipeline does not make."""
+        if not self.synthetic:
+            yield "data.root", self.data_root, "the folder of the data set"
+            for split in self.content["data"]["splits"]:
+                key = f"data.splits.{split}"
+                yield f"{key}.annotations", self.annotations(split), "a COCO JSON file"
+                yield f"{key}.images", self.images(split), "a folder of images"
+        teacher = self.content["roles"]["teacher"]
+        for name, kind in (("config", "an mmdet config"), ("checkpoint", "a file of weights")):
+            if name in teacher:
+                yield f"roles.teacher.{name}", Path(teacher[name]), kind
 
     def describe(self, change: Mapping[str, Any], seed: int) -> Run:
         """The run that an ablation's row asks for.
@@ -127,7 +132,9 @@ class Track:
         if name == "none":
             return None
         method = self._named("methods", name)
-        return merge(method, {"options": change.get("options", {})})
+        method = merge(method, {"options": change.get("options", {})})
+        check(method["options"], "track", self.file, ("methods", name, "options"), name)
+        return method
 
     def _named(self, kind: str, name: str | None) -> dict[str, Any]:
         """An entry of a section with its name; without a name the section's first."""
@@ -166,7 +173,10 @@ def load_track(
         known = sorted(path.stem for path in (WORKFLOW / "tracks").glob("*.yaml"))
         raise InputError(name, "", "no such track", f"one of {known} or the path of a YAML file")
     content = load_yaml(file, "track")
-    return Track(file, content, data_root or _data_root(file, content, config or {}))
+    track = Track(file, content, data_root or _data_root(file, content, config or {}))
+    for role in content["roles"]:
+        track.describe({"role": role}, seed=0)  # raises if it names what the track does not have
+    return track
 
 
 def _data_root(file: Path, content: Mapping[str, Any], config: Mapping[str, Any]) -> Path:
@@ -180,3 +190,6 @@ def _data_root(file: Path, content: Mapping[str, Any], config: Mapping[str, Any]
         name = error.args[0]
         expected = f"--config {name}=FOLDER on the command line"
         raise InputError(file, "data.root", f"${name} is not set", expected) from error
+    except ValueError as error:
+        problem, expected = f"is {data['root']!r}", "a name after each $, or $$ for the character"
+        raise InputError(file, "data.root", problem, expected) from error

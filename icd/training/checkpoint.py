@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
+import re
 from pathlib import Path
 
 import torch
@@ -20,15 +20,20 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     expected = "a PyTorch checkpoint of tensors and plain data"
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise InputError(path, "", "does not exist", expected) from error
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(path, "", f"cannot be read ({reason})", expected) from error
+    except OSError as error:
+        raise InputError(path, "", f"cannot be read ({error.strerror})", expected) from error
+    except Exception as error:  # a damaged file can make the unpickler raise anything
+        raise InputError(path, "", _problem(error), expected) from error
     weights = checkpoint.get("state_dict", checkpoint) if isinstance(checkpoint, dict) else {}
     if not weights or not all(isinstance(value, Tensor) for value in weights.values()):
         raise InputError(path, "state_dict", "holds no weights", expected)
     return weights
+
+
+def _problem(error: Exception) -> str:
+    """What is wrong with a file, without PyTorch's advice to load it in an unsafe way."""
+    code = re.search(r"GLOBAL (\S+)", str(error))
+    return f"holds {code[1]}, which is no plain data" if code else "is damaged or no checkpoint"
 
 
 def load_weights(model: nn.Module, path: Path) -> None:

@@ -29,16 +29,23 @@ class Inputs:
 
 
 def base_config(run: Run) -> Config:
-    """The config that mmdet ships for the run's detector, or the user's own for an imported one."""
-    if run.imported:
-        return Config.fromfile(run.description["config"])
-    return get_config(f"mmdet::{run.description['detector']['config']}")
+    """The config that mmdet ships for the run's detector, or the user's own for an imported one.
+
+    Raises:
+        InputError: there is no such config.
+    """
+    name = run.description["config"] if run.imported else run.description["detector"]["config"]
+    try:
+        return Config.fromfile(name) if run.imported else get_config(f"mmdet::{name}")
+    except FileNotFoundError as error:
+        expected = "a config file" if run.imported else "a config that mmdet ships"
+        raise InputError(name, "", "does not exist", expected) from error
 
 
 def plain_config(run: Run, inputs: Inputs, split: str = TEST) -> Config:
     """A config of the bare detector and its evaluation, which mmdet loads without this package."""
     base, classes = base_config(run), inputs.survey["classes"]
-    images = run.description["images"]
+    steps = pipeline(base.test_dataloader.dataset.pipeline, run.description["images"], False)
     config = Config(
         {
             "default_scope": "mmdet",
@@ -47,8 +54,7 @@ def plain_config(run: Run, inputs: Inputs, split: str = TEST) -> Config:
                 "batch_size": 16,
                 "num_workers": 0,
                 "sampler": {"type": "DefaultSampler", "shuffle": False},
-                "dataset": dataset(run, inputs, split)
-                | {"test_mode": True, "pipeline": pipeline(base.test_pipeline, images, False)},
+                "dataset": dataset(run, inputs, split) | {"test_mode": True, "pipeline": steps},
             },
             "test_cfg": {"type": "TestLoop"},
             "test_evaluator": {
@@ -69,7 +75,11 @@ def training_config(run: Run, inputs: Inputs, workers: int, checkpoint_every: in
     steps += pipeline(base.train_pipeline, run.description["images"], True)
     model = detector(run, base, len(inputs.survey["classes"]))
     optimiser, schedule = optim_wrapper(recipe["optimizer"]), decay(recipe, iterations)
-    hooks = [{"type": "ProgressHook", "run": run.id}, {"type": "CheckInvalidLossHook"}]
+    hooks = [
+        {"type": "SeedByIteration", "seed": seed},
+        {"type": "FiniteLossHook"},
+        {"type": "ProgressHook", "run": run.id},
+    ]
     if run.description["inherit"]:
         hooks.append({"type": "InheritHook", "checkpoint": str(run.teacher.folder / "model.pth")})
     if run.description["method"]:
@@ -244,7 +254,7 @@ def decay(recipe: dict[str, Any], iterations: int) -> list[dict]:
             "gamma": PAPER_FACTOR,
         }
     ramp = min(recipe.get("ramp", 0), iterations)
-    if not ramp:
+    if ramp < 2:  # mmengine's ramp ends at its last iteration: of one, it would never end
         return [fall]
     return [{"type": "LinearLR", "by_epoch": False, "start_factor": 0.001, "end": ramp}, fall]
 

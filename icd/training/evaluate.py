@@ -16,6 +16,7 @@ from pycocotools.cocoeval import COCOeval
 from icd.files import atomic, write_json
 from icd.suite.run import Run, load_run
 from icd.suite.track import data_split
+from icd.training.checkpoint import load_weights
 
 # COCOeval.stats in its own order: average precision, then average recall.
 NAMES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
@@ -53,11 +54,12 @@ def detect(config: Config, checkpoint: Path, work: Path) -> dict[str, Path]:
         config.merge_from_dict(
             {
                 "work_dir": str(work),
-                "load_from": str(checkpoint),
                 "test_evaluator": {"format_only": True, "outfile_prefix": str(prefix)},
             }
         )
-        Runner.from_cfg(config).test()
+        runner = Runner.from_cfg(config)
+        load_weights(runner.model, checkpoint)  # mmengine's own loading skips what does not fit
+        runner.test()
         found = {}
         for kind in kinds:
             found[kind] = work / f"{kind}.json"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 
+import torch
 from mmdet.registry import HOOKS
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -21,6 +22,23 @@ class IterationHook(Hook):
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: object = None) -> None:
         """Called by the Runner."""
         unwrap(runner.model).iteration = runner.iter
+
+
+@HOOKS.register_module()
+class FiniteLossHook(Hook):
+    """Stops a training that has diverged, before its weights are saved."""
+
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: object = None,
+        outputs: dict | None = None,
+    ) -> None:
+        """Called by the Runner."""
+        if not torch.isfinite(outputs["loss"]):
+            losses = {k: v.item() for k, v in outputs.items() if "loss" in k}
+            raise FloatingPointError(f"no finite loss in iteration {runner.iter + 1}: {losses}")
 
 
 @HOOKS.register_module()
@@ -54,7 +72,7 @@ class ProgressHook(Hook):
             return
         self.last_line = now
         left = (now - self.start) / (done - self.first) * (runner.max_iters - done)
-        losses = {k: float(v) for k, v in (outputs or {}).items() if k.startswith("loss")}
+        losses = {k: v.item() for k, v in (outputs or {}).items() if k.startswith("loss")}
         text = "  ".join(f"{name} {value:.3f}" for name, value in losses.items())
         print(
             f"{self.run}  {done}/{runner.max_iters}  {text}  {clock(left)} left",

@@ -1,7 +1,8 @@
-"""Data order and augmentation as a function of the seed and the place in the stream alone.
+"""Data order, augmentation and draws of the model as functions of the seed and the place alone.
 
-mmengine resumes the order of images exactly but not the random state of augmentations. Here every
-draw is seeded by its place, so neither resuming nor the number of workers changes a picture.
+mmengine resumes the order of images exactly but no random state. Here every draw is seeded by its
+place in the stream of images or of iterations, so neither resuming nor the number of workers
+changes a picture or a step.
 """
 
 from __future__ import annotations
@@ -10,9 +11,13 @@ import random
 from collections.abc import Iterator
 
 import numpy as np
+import torch
 from mmcv.transforms import BaseTransform
-from mmdet.registry import DATA_SAMPLERS, TRANSFORMS
+from mmdet.registry import DATA_SAMPLERS, HOOKS, TRANSFORMS
 from mmengine.dataset import InfiniteSampler
+from mmengine.dist import get_rank
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
 
 
 class Draw(int):
@@ -54,7 +59,28 @@ class SeedByPlace(BaseTransform):
         place = getattr(results["sample_idx"], "place", None)
         if place is None:  # the data set fetches another image because a transform refused one
             return results
-        state = np.random.SeedSequence([self.seed, place]).generate_state(1)[0]
-        random.seed(int(state))
+        state = state_of(self.seed, place)
+        random.seed(state)
         np.random.seed(state)
         return results
+
+
+@HOOKS.register_module()
+class SeedByIteration(Hook):
+    """Fixes PyTorch's random state for each iteration: some heads draw the boxes they train on.
+
+    Args:
+        seed: of the run.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: object = None) -> None:
+        """Seed ``torch`` by run, process and iteration."""
+        torch.manual_seed(state_of(self.seed, get_rank(), runner.iter))
+
+
+def state_of(*numbers: int) -> int:
+    """One random number, of 32 bits, that stands for several."""
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from mmdet.registry import MODELS
 from mmengine.config import Config
+from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from torch import nn
 
@@ -75,6 +76,7 @@ def train_detector(config: Config) -> nn.Module:
 
 def imported_detector(run: Run, inputs: Inputs) -> nn.Module:
     """A detector with the user's own weights, which must fit the track's classes."""
+    init_default_scope("mmdet")  # else done by mmengine's Runner
     detector = MODELS.build(plain_config(run, inputs).model)
     load_weights(detector, Path(run.description["checkpoint"]))
     return detector

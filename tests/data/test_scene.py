@@ -33,8 +33,8 @@ def test_what_is_hidden_too_much_leaves_the_scene_and_hides_nothing():
 
 
 def test_the_least_visible_share_is_enough():
-    kept, _ = keep_visible([box(0, 0, 6), box(1, 0, 10)], SIZE)
-    assert pytest.approx(0.4) == MIN_VISIBLE
+    kept, _ = keep_visible([box(0, 0, 4), box(1, 0, 10)], SIZE)
+    assert pytest.approx(0.6) == MIN_VISIBLE
     assert [placed.label for placed in kept] == [0, 1]
 
 

@@ -4,23 +4,22 @@ import json
 import re
 import sys
 
-from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
 min_version("9.0")
 sys.path.insert(0, workflow.basedir)
 
 from icd.errors import InputError
-from icd.suite.ablation import ablation_names, load_ablation
+from icd.suite.ablation import FOLDER, ablation_names, load_ablation
 from icd.suite.track import TEST, TRAIN, load_track
 
 TRACK_NAME = str(config.get("track", "mini"))
 try:
     TRACK = load_track(TRACK_NAME, config)
-    TRACK.require_data()
+    TRACK.require_files()
     ABLATIONS = {name: load_ablation(name, TRACK) for name in ablation_names()}
 except InputError as error:
-    raise WorkflowError(str(error)) from None
+    sys.exit(f"error: {error}")
 
 RUNS = {run.id: run for ablation in ABLATIONS.values() for run in ablation.runs}
 RESULTS = str(TRACK.results)

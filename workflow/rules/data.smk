@@ -12,13 +12,17 @@ if TRACK.synthetic:
             [directory(str(TRACK.images(split))) for split in SPLITS],
         log:
             f"{RESULTS}/runs/logs/data.log",
+        conda:
+            "../envs/icd.yaml"
         threads: workflow.cores or 1
         params:
             track=TRACK_NAME,
             root=TRACK.data_root,
+        message:
+            f"Make the data of {TRACK.name}"
         shell:
-            "python -m icd data {params.track} --data {params.root} --workers {threads} 2>&1"
-            " | tee {log}"
+            "python -m icd data {params.track:q} --data {params.root:q} --workers {threads} 2>&1"
+            " | tee {log:q}"
 
 
 rule check:
@@ -29,9 +33,13 @@ rule check:
         SURVEY,
     log:
         f"{RESULTS}/runs/logs/check.log",
+    conda:
+        "../envs/icd.yaml"
     params:
         track=TRACK_NAME,
         root=TRACK.data_root,
+    message:
+        f"Check the data of {TRACK.name}"
     shell:
-        "python -m icd check {params.track} --data {params.root} --output {output} 2>&1"
-        " | tee {log}"
+        "python -m icd check {params.track:q} --data {params.root:q} --output {output:q} 2>&1"
+        " | tee {log:q}"

@@ -16,31 +16,39 @@ rule collect:
         f"{RESULTS}/{{ablation}}/results.csv",
     log:
         f"{RESULTS}/runs/logs/{{ablation}}-collect.log",
+    conda:
+        "../envs/icd.yaml"
     params:
         track=TRACK_NAME,
         root=TRACK.data_root,
+    message:
+        "Collect the numbers of {wildcards.ablation}"
     shell:
-        "python -m icd collect {wildcards.ablation} {params.track} --data {params.root:q}"
-        " --output {output:q} 2>&1 | tee {log}"
+        "python -m icd collect {wildcards.ablation} {params.track:q} --data {params.root:q}"
+        " --output {output:q} 2>&1 | tee {log:q}"
 
 
 rule render:
     """Render an ablation's table and figure."""
     input:
         results=f"{RESULTS}/{{ablation}}/results.csv",
-        ablation="ablations/{ablation}.yaml",
+        ablation=f"{FOLDER}/{{ablation}}.yaml",
     output:
         table=f"{RESULTS}/{{ablation}}/table.md",
         figures=multiext(f"{RESULTS}/{{ablation}}/figure", ".svg", ".png"),
     log:
         f"{RESULTS}/runs/logs/{{ablation}}-render.log",
+    conda:
+        "../envs/icd.yaml"
     params:
         track=TRACK_NAME,
         root=TRACK.data_root,
+    message:
+        "Render {wildcards.ablation}"
     shell:
-        "python -m icd render {wildcards.ablation} {params.track} --data {params.root:q}"
+        "python -m icd render {wildcards.ablation} {params.track:q} --data {params.root:q}"
         " --results {input.results:q} --table {output.table:q} --figures {output.figures:q} 2>&1"
-        " | tee {log}"
+        " | tee {log:q}"
 
 
 for name, ablation in ABLATIONS.items():
@@ -55,3 +63,5 @@ for name, ablation in ABLATIONS.items():
                 f"{RESULTS}/{name}/{{file}}",
                 file=["results.csv", "table.md", "figure.svg", "figure.png"],
             ),
+        message:
+            f"Complete {name}"

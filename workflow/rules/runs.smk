@@ -11,10 +11,14 @@ rule describe:
         f"{RESULTS}/runs/{{run}}/run.json",
     log:
         f"{RESULTS}/runs/{{run}}/describe.log",
+    conda:
+        "../envs/icd.yaml"
     params:
         description=lambda wildcards: json.dumps(RUNS[wildcards.run].description, indent=1),
+    message:
+        "Describe {wildcards.run}"
     shell:
-        "printf '%s\\n' {params.description:q} > {output} 2> {log}"
+        "printf '%s\\n' {params.description:q} > {output:q} 2> {log:q}"
 
 
 rule train:
@@ -30,6 +34,8 @@ rule train:
         manifest=f"{RESULTS}/manifests/{{run}}.json",
     log:
         f"{RESULTS}/runs/{{run}}/train.log",
+    conda:
+        "../envs/icd.yaml"
     threads: TRACK.machine["threads"]
     resources:
         gpu=TRACK.machine["gpus"],
@@ -39,6 +45,8 @@ rule train:
         gpus=TRACK.machine["gpus"],
         workers=TRACK.machine["workers"],
         every=TRACK.machine["checkpoint_every"],
+    message:
+        "Train {wildcards.run}"
     shell:
         "python -m icd train {params.folder:q} --data {params.root:q} --survey {input.survey:q}"
         " --manifest {output.manifest:q} --gpus {params.gpus} --workers {params.workers}"
@@ -55,12 +63,16 @@ rule evaluate:
         f"{RESULTS}/runs/{{run}}/metrics.json",
     log:
         f"{RESULTS}/runs/{{run}}/evaluate.log",
+    conda:
+        "../envs/icd.yaml"
     threads: TRACK.machine["threads"]
     resources:
         gpu=TRACK.machine["gpus"],
     params:
         folder=lambda wildcards: RUNS[wildcards.run].folder,
         gpus=TRACK.machine["gpus"],
+    message:
+        "Evaluate {wildcards.run}"
     shell:
         "python -m icd evaluate {params.folder:q} --output {output:q} --gpus {params.gpus}"
         " >> {log:q} 2> >(tee -a {log:q} >&2)"

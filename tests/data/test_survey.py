@@ -1,0 +1,145 @@
+"""What a data set holds, and the priors it implies."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from icd.data.survey import count_instances, instances, relative_sizes, write_survey
+from icd.suite.schema import WORKFLOW
+from icd.suite.track import Track
+
+# Images of 100 x 50 and 40 x 40 px; categories whose ids have gaps and no order.
+IMAGES = [(7, 100, 50), (3, 40, 40)]
+CATEGORIES = [(9, "cat"), (2, "dog"), (5, "emu")]
+OBJECTS = [  # image, category, bbox, area
+    (7, 9, [0, 0, 10, 10], 100),
+    (7, 2, [20, 10, 50, 25], 1024),
+    (3, 9, [0, 0, 20, 10], 150),
+    (3, 9, [30.5, 30, 20, 20], 1023.9),
+    (7, 2, [0, 0, 100, 50], 9216),
+]
+LEFT_OUT = {
+    "crowd": {"iscrowd": 1},
+    "ignored": {"ignore": 1},
+    "no width": {"bbox": [1, 1, 0, 5]},
+    "less than a pixel wide": {"bbox": [1, 1, 0.9, 5]},
+    "negative height": {"bbox": [5, 5, 3, -3]},
+    "right of the image": {"bbox": [100, 0, 10, 10]},
+    "above the image": {"bbox": [0, -10, 10, 10]},
+    "no area": {"area": 0},
+}
+KEPT = {
+    "one pixel": {"bbox": [1, 1, 1, 1]},
+    "half outside": {"bbox": [-5, -5, 10, 10]},
+    "no crowd": {"iscrowd": 0, "ignore": 0},
+}
+
+
+def coco(objects: list[dict[str, Any]]) -> dict[str, Any]:
+    """COCO content with these annotations over the defaults of the first image and category."""
+    default = {"image_id": 7, "category_id": 9, "bbox": [1, 1, 5, 5], "area": 25, "iscrowd": 0}
+    return {
+        "images": [
+            {"id": i, "file_name": f"{i}.png", "width": w, "height": h} for i, w, h in IMAGES
+        ],
+        "annotations": [{"id": i, **default, **entry} for i, entry in enumerate(objects, 1)],
+        "categories": [{"id": i, "name": name} for i, name in CATEGORIES],
+    }
+
+
+CONTENT = coco(
+    [
+        {"image_id": image, "category_id": category, "bbox": bbox, "area": area}
+        for image, category, bbox, area in OBJECTS
+    ]
+)
+
+
+@pytest.mark.parametrize("change", LEFT_OUT.values(), ids=LEFT_OUT)
+def test_what_no_detector_learns_is_counted_as_ignored(change):
+    content = coco([{}, change])
+    assert [annotation["id"] for annotation in instances(content)] == [1]
+    counts = count_instances(content)
+    assert (counts["objects"], counts["ignored"], counts["by_class"]["cat"]) == (1, 1, 1)
+    assert len(list(relative_sizes(content))) == 1
+
+
+@pytest.mark.parametrize("change", KEPT.values(), ids=KEPT)
+def test_small_and_cut_objects_are_objects(change):
+    assert len(instances(coco([change]))) == 1
+
+
+def test_the_choice_is_that_of_mmdet(tmp_path):
+    from mmdet.datasets import CocoDataset
+
+    content = coco([*LEFT_OUT.values(), *KEPT.values(), *CONTENT["annotations"]])
+    for number, annotation in enumerate(content["annotations"], 1):
+        annotation["id"] = number
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    classes = [name for _, name in CATEGORIES]
+    loaded = CocoDataset(
+        ann_file=str(tmp_path / "a.json"),
+        data_prefix={"img": ""},
+        metainfo={"classes": classes},
+        pipeline=[],
+    )
+    theirs = [
+        (info["img_id"], instance["bbox_label"], instance["bbox"])
+        for info in loaded
+        for instance in info["instances"]
+        if not instance["ignore_flag"]
+    ]
+    labels = {category: i for i, (category, _) in enumerate(CATEGORIES)}
+    ours = [
+        (a["image_id"], labels[a["category_id"]], [x, y, x + w, y + h])
+        for a in instances(content)
+        for x, y, w, h in [a["bbox"]]
+    ]
+    assert sorted(ours) == sorted(theirs)
+
+
+def test_counts_by_class_and_size():
+    assert count_instances(CONTENT) == {
+        "images": 2,
+        "objects": 5,
+        "ignored": 0,
+        "by_size": {"small": 3, "medium": 1, "large": 1},
+        "by_class": {"cat": 3, "dog": 2, "emu": 0},
+    }
+
+
+def test_sizes_are_fractions_of_the_image():
+    expected = [(0, 0.1, 0.2), (1, 0.5, 0.5), (0, 0.5, 0.25), (0, 0.5, 0.5), (1, 1.0, 1.0)]
+    assert list(relative_sizes(CONTENT)) == expected
+
+
+def test_the_survey_holds_classes_counts_and_priors(tmp_path):
+    content = yaml.safe_load((WORKFLOW / "tracks/mini.yaml").read_text())
+    splits = {
+        name: {"annotations": f"{name}.json", "images": name} for name in ("train", "test", "extra")
+    }
+    content["data"] = {"root": str(tmp_path), "splits": splits}
+    for name in splits:
+        (tmp_path / name).mkdir()
+        (tmp_path / f"{name}.json").write_text(json.dumps(CONTENT))
+        for image, _, _ in IMAGES:
+            (tmp_path / name / f"{image}.png").touch()
+    (tmp_path / "test.json").write_text(json.dumps(coco([{}])))
+    write_survey(Track(Path("track.yaml"), content, tmp_path), tmp_path / "data.json")
+
+    survey = json.loads((tmp_path / "data.json").read_text())
+    assert survey["classes"] == ["cat", "dog", "emu"]
+    assert survey["splits"]["train"] == survey["splits"]["extra"] == count_instances(CONTENT)
+    assert survey["splits"]["test"]["objects"] == 1
+    sizes = {"cat": [(0.1, 0.2), (0.5, 0.25), (0.5, 0.5)], "dog": [(0.5, 0.5), (1.0, 1.0)]}
+    priors = survey["priors"]
+    assert priors["frequency"] == pytest.approx([3 / 5, 2 / 5, 0])
+    for label, name in enumerate(("cat", "dog")):
+        assert priors["size_mean"][label] == pytest.approx(np.mean(sizes[name], 0), abs=1e-6)
+        assert priors["size_std"][label] == pytest.approx(np.std(sizes[name], 0), abs=1e-6)

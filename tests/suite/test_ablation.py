@@ -1,0 +1,96 @@
+"""From an ablation file to the runs that it needs."""
+
+from __future__ import annotations
+
+import pytest
+from track_files import MINI, changed, track, write
+
+from icd.suite.ablation import ablation_names, load_ablation, read_ablation
+from icd.suite.track import load_track
+
+CONTENT = {
+    "title": "Title",
+    "question": "Question?",
+    "baseline": "student",
+    "base": {"detector": "retinanet", "schedule": "2x"},
+    "rows": [
+        {"id": "student", "label": "Student"},
+        {
+            "id": "icd",
+            "label": "ICD",
+            "change": {"method": "icd"},
+            "published": {"AP": 39.9, "source": "paper"},
+        },
+        {"id": "long", "label": "ICD, longer", "change": {"method": "icd", "schedule": "3x"}},
+    ],
+}
+
+
+@pytest.mark.parametrize("name", ablation_names())
+@pytest.mark.parametrize("track_name", ["mini", "coco"])
+def test_shipped_ablations_are_valid_on_shipped_tracks(name, track_name):
+    found = load_ablation(name, load_track(track_name, {"coco": "/data/coco"}))
+    assert found.name == name
+    assert found.rows
+    assert all(row.runs for row in found.rows)
+
+
+def test_the_main_table_has_the_rows_of_the_paper():
+    rows = load_ablation("main", track()).rows
+    assert [row.id for row in rows] == [
+        "teacher",
+        "student",
+        "student_inherit",
+        "icd",
+        "icd_inherit",
+    ]
+    assert {len(row.runs) for row in rows} == {len(MINI["seeds"])}
+    assert len(MINI["seeds"]) >= 2
+
+
+def test_rows_state_only_what_they_change(tmp_path):
+    found = track(changed(MINI, "seeds", [3, 5]))
+    ablation = read_ablation(write(tmp_path / "table.yaml", CONTENT), found)
+    assert (ablation.name, ablation.title, ablation.question) == ("table", "Title", "Question?")
+    assert (ablation.baseline, ablation.notes) == ("student", "")
+    student, icd, long = ablation.rows
+    changes = (
+        {"schedule": "2x"},
+        {"schedule": "2x", "method": "icd"},
+        {"schedule": "3x", "method": "icd"},
+    )
+    for row, change in zip((student, icd, long), changes, strict=True):
+        assert [run.id for run in row.runs] == [found.describe(change, s).id for s in (3, 5)]
+    assert [row.label for row in ablation.rows] == ["Student", "ICD", "ICD, longer"]
+    assert [row.published for row in ablation.rows] == [None, {"AP": 39.9, "source": "paper"}, None]
+
+
+def test_runs_are_those_of_all_rows_and_their_teachers_once(tmp_path):
+    ablation = read_ablation(write(tmp_path / "table.yaml", CONTENT), track())
+    ids = [run.id for run in ablation.runs]
+    assert len(ids) == len(set(ids))
+    students = [run for row in ablation.rows for run in row.runs]
+    teachers = [run.teacher for run in students if run.teacher]
+    assert set(ids) == {run.id for run in students + teachers}
+    for run in ablation.runs:
+        if run.teacher:
+            assert ids.index(run.teacher.id) < ids.index(run.id)
+
+
+def test_a_run_that_stands_in_two_tables_is_one_run(tmp_path):
+    again = changed(CONTENT, "rows.1.change", {"method": "icd", "schedule": "3x"})
+    one, two = (
+        read_ablation(write(tmp_path / f"{name}.yaml", content), track())
+        for name, content in (("one", CONTENT), ("two", again))
+    )
+    assert [run.id for run in one.rows[2].runs] == [run.id for run in two.rows[1].runs]
+    assert two.rows[1].runs == two.rows[2].runs
+    assert len(two.runs) == len(one.runs) - len(MINI["seeds"])
+
+
+def test_a_role_with_a_fixed_seed_is_one_run_in_its_row(tmp_path):
+    content = changed(CONTENT, "rows.0.change", {"role": "teacher"})
+    ablation = read_ablation(
+        write(tmp_path / "table.yaml", content), track(changed(MINI, "roles.teacher.seed", 0))
+    )
+    assert [len(row.runs) for row in ablation.rows] == [1, *[len(MINI["seeds"])] * 2]

@@ -1,0 +1,579 @@
+"""Bad input ends with one clear line: the file, the key, and what would be right."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import yaml
+from track_files import MINI, OWN_DATA, changed, write
+
+from icd import __main__ as cli
+from icd.suite import ablation as ablations
+from icd.suite.schema import ROOT
+
+COCO = {
+    "images": [
+        {"id": 4, "file_name": "four.png", "width": 100, "height": 50},
+        {"id": 7, "file_name": "seven.png", "width": 40, "height": 40},
+    ],
+    "annotations": [
+        {"id": i, "image_id": 4, "category_id": c, "bbox": [0, 0, 9, 9], "area": 81, "iscrowd": 0}
+        for i, c in ((1, 1), (2, 2))
+    ],
+    "categories": [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}],
+}
+ABLATION = {
+    "title": "Title",
+    "question": "Question?",
+    "baseline": "student",
+    "rows": [
+        {"id": "student", "label": "Student"},
+        {"id": "icd", "label": "ICD", "change": {"method": "icd"}},
+    ],
+}
+
+
+@dataclass
+class Project:
+    """A valid track on a user's data, and an ablation, before they are written."""
+
+    folder: Path
+    track: dict[str, Any] = field(default_factory=lambda: changed(MINI, "data", OWN_DATA))
+    coco: dict[str, Any] = field(
+        default_factory=lambda: {name: copy.deepcopy(COCO) for name in ("train", "test")}
+    )
+    ablation: dict[str, Any] = field(default_factory=lambda: copy.deepcopy(ABLATION))
+
+    def write(self) -> None:
+        """Write all files; a text stands for a whole file's content."""
+        for name, content in self.coco.items():
+            text = content if isinstance(content, str) else json.dumps(content)
+            (self.folder / "my data" / f"{name} images").mkdir(parents=True)
+            (self.folder / "my data" / f"{name}.json").write_text(text)
+            for image in COCO["images"]:
+                (self.folder / "my data" / f"{name} images" / image["file_name"]).touch()
+        write(self.folder / "ablations" / "table.yaml", self.ablation)
+        if isinstance(self.track, str):
+            (self.folder / "track.yaml").write_text(self.track)
+        else:
+            write(self.folder / "track.yaml", self.track)
+
+
+Break = Callable[[Project], None]
+
+
+class Case(NamedTuple):
+    """How the input is broken, and what the message has to say."""
+
+    name: str
+    edit: Break
+    words: tuple[str, ...]
+
+
+def in_track(key: str, value: Any) -> Break:
+    """Another value in the track file; None removes the key."""
+
+    def edit(project: Project) -> None:
+        project.track = changed(project.track, key, value)
+
+    return edit
+
+
+def in_track_text(old: str, new: str) -> Break:
+    """Another text in the track file."""
+
+    def edit(project: Project) -> None:
+        text = yaml.safe_dump(project.track)
+        assert old in text
+        project.track = text.replace(old, new)
+
+    return edit
+
+
+def in_coco(key: str, value: Any, split: str = "train") -> Break:
+    """Another value in an annotation file; None removes the key."""
+
+    def edit(project: Project) -> None:
+        project.coco[split] = changed(project.coco[split], key, value)
+
+    return edit
+
+
+def coco_text(text: str, split: str = "train") -> Break:
+    """Another content of an annotation file."""
+
+    def edit(project: Project) -> None:
+        project.coco[split] = text
+
+    return edit
+
+
+def in_ablation(key: str, value: Any) -> Break:
+    """Another value in the ablation file; None removes the key."""
+
+    def edit(project: Project) -> None:
+        project.ablation = changed(project.ablation, key, value)
+
+    return edit
+
+
+def remove(path: str) -> Break:
+    """A file or folder that is not there."""
+
+    def edit(project: Project) -> None:
+        written = Project.write
+
+        def write_and_remove() -> None:
+            written(project)
+            target = project.folder / path
+            shutil.rmtree(target) if target.is_dir() else target.unlink()
+
+        project.write = write_and_remove
+
+    return edit
+
+
+TRACK_CASES = [
+    Case("unknown key", in_track("colour", 1), ("track.yaml: colour: unknown key", "'backbones'")),
+    Case(
+        "unknown nested key",
+        in_track("recipe.colour", 1),
+        ("track.yaml: recipe.colour: unknown key", "'batch_size'"),
+    ),
+    Case(
+        "unknown key in data",
+        in_track("data.colour", 1),
+        ("track.yaml: data.colour: unknown key", "['root', 'splits']"),
+    ),
+    Case(
+        "unknown key in a split",
+        in_track("data.splits.test.annotation", "x"),
+        ("data.splits.test.annotation: unknown key", "['annotations', 'images']"),
+    ),
+    Case(
+        "unknown key in a role's recipe",
+        in_track("roles.student.recipe", {"batch": 3}),
+        ("track.yaml: roles.student.recipe.batch: unknown key", "'batch_size'"),
+    ),
+    Case(
+        "unknown key in a teacher from elsewhere",
+        in_track("roles.teacher", {"config": "a", "checkpont": "b"}),
+        ("track.yaml: roles.teacher.checkpont: unknown key", "'checkpoint'"),
+    ),
+    Case(
+        "unknown option of the method",
+        in_track("methods.icd.options.head", 8),
+        ("track.yaml: methods.icd.options.head: unknown key", "'heads'"),
+    ),
+    Case(
+        "unknown method",
+        in_track("methods.fgd", {}),
+        ("track.yaml: methods.fgd: unknown key", "['icd']"),
+    ),
+    Case(
+        "text for a number",
+        in_track("recipe.unit", "600"),
+        ("track.yaml: recipe.unit: is '600'", "a whole number from 1"),
+    ),
+    Case(
+        "fraction for a whole number",
+        in_track("recipe.batch_size", 7.5),
+        ("track.yaml: recipe.batch_size: is 7.5", "a whole number from 1"),
+    ),
+    Case(
+        "1e-3, which is text to YAML",
+        in_track("recipe.ramp", "1e-3"),
+        ("track.yaml: recipe.ramp: is '1e-3'", "YAML reads 1e-3 as text", "1.0e-3"),
+    ),
+    Case(
+        "1e-4 for an argument of the optimiser",
+        in_track("recipe.optimizer.weight_decay", "1e-4"),
+        ("track.yaml: recipe.optimizer.weight_decay: is '1e-4'", "YAML reads 1e-4 as text"),
+    ),
+    Case(
+        "a key given twice",
+        in_track_text("decay: cosine", "decay: cosine\n  decay: [0.5]"),
+        ("track.yaml: is no YAML (the key 'decay' stands twice", "line", "a track file"),
+    ),
+    Case(
+        "no, which is false to YAML",
+        in_track_text("name: mini", "no: mini"),
+        ("track.yaml: has the key False", "YAML reads yes, no, on and off"),
+    ),
+    Case(
+        "infinity",
+        in_track("recipe.optimizer.lr", float("inf")),
+        ("track.yaml: recipe.optimizer.lr: is inf", "a number"),
+    ),
+    Case(
+        "a date",
+        in_track_text("depth: 18", "depth: 2021-12-06"),
+        ("backbone.depth: is datetime.date(2021, 12, 6)", "a number"),
+    ),
+    Case(
+        "a list for a mapping",
+        in_track("data", []),
+        ("track.yaml: data: is []", "synthetic", "root and splits"),
+    ),
+    Case(
+        "missing key",
+        in_track("roles.student.backbone", None),
+        ("track.yaml: roles.student.backbone: is missing", "the track's backbones"),
+    ),
+    Case(
+        "no test split",
+        in_track("data.splits.test", None),
+        ("track.yaml: data.splits.test: is missing",),
+    ),
+    Case(
+        "a backbone whose name is a path",
+        in_track("backbones.a/b", {"backbone": {}}),
+        ("track.yaml: backbones: is 'a/b'", "letters, digits, - and _"),
+    ),
+    Case(
+        "unknown backbone in a role",
+        in_track("roles.student.backbone", "resnet1"),
+        ("track.yaml: backbones: has no 'resnet1'", "one of ["),
+    ),
+    Case(
+        "not YAML",
+        in_track_text("recipe:", "recipe: ["),
+        ("track.yaml: is no YAML", "line", "expected a track file"),
+    ),
+    Case(
+        "an empty file",
+        lambda project: setattr(project, "track", ""),
+        ("track.yaml: is None", "expected a track"),
+    ),
+    Case("missing track", remove("track.yaml"), ("track.yaml: no such track", "'mini'")),
+    Case(
+        "missing teacher config",
+        in_track("roles.teacher", {"config": "their.py", "checkpoint": "track.yaml"}),
+        ("track.yaml: roles.teacher.config: their.py does not exist", "an mmdet config"),
+    ),
+    Case(
+        "missing teacher checkpoint",
+        in_track("roles.teacher", {"config": "track.yaml", "checkpoint": "their.pth"}),
+        ("track.yaml: roles.teacher.checkpoint: their.pth does not exist", "a file of weights"),
+    ),
+]
+DATA_CASES = [
+    Case(
+        "missing root",
+        remove("my data"),
+        ("track.yaml: data.root: my data does not exist", "the folder of the data set"),
+    ),
+    Case(
+        "missing annotation file",
+        remove("my data/test.json"),
+        ("track.yaml: data.splits.test.annotations: my data/test.json does not", "a COCO JSON"),
+    ),
+    Case(
+        "missing image folder",
+        remove("my data/train images"),
+        ("track.yaml: data.splits.train.images: my data/train images does not", "a folder of"),
+    ),
+    Case(
+        "missing image file",
+        remove("my data/test images/seven.png"),
+        ("test.json: images[1].file_name: seven.png is not in my data/test images", "an image"),
+    ),
+    Case(
+        "no JSON",
+        coco_text("images:\n- 1\n"),
+        ("train.json: is no JSON", "a COCO JSON file with images, annotations and categories"),
+    ),
+    Case(
+        "truncated JSON",
+        coco_text(json.dumps(COCO)[:-20], "test"),
+        ("test.json: is no JSON", "line 1", "a COCO JSON file"),
+    ),
+    Case(
+        "a JSON list",
+        coco_text(json.dumps([COCO])),
+        ("train.json: images: is missing or no list", "a COCO JSON file"),
+    ),
+    Case(
+        "no categories",
+        in_coco("categories", None),
+        ("train.json: categories: is missing or no list", "a COCO JSON file"),
+    ),
+    Case(
+        "categories by name",
+        in_coco("categories", {"cat": 1}),
+        ("train.json: categories: is missing or no list", "a COCO JSON file"),
+    ),
+    Case(
+        "an image that is no mapping",
+        in_coco("images.1", "seven.png"),
+        ("train.json: images[1].id: is missing", "a whole number"),
+    ),
+    Case(
+        "an image without a size",
+        in_coco("images.0.height", None),
+        ("train.json: images[0].height: is missing", "a positive number of pixels"),
+    ),
+    Case(
+        "an image of no size",
+        in_coco("images.0.width", 0),
+        ("train.json: images[0].width: is 0", "a positive number of pixels"),
+    ),
+    Case(
+        "an image whose size is text",
+        in_coco("images.0.width", "100"),
+        ("train.json: images[0].width: is '100'", "a positive number of pixels"),
+    ),
+    Case(
+        "two images with one id",
+        in_coco("images.1.id", 4),
+        ("train.json: images[1].id: is 4 a second time", "a value of its own"),
+    ),
+    Case(
+        "two annotations with one id",
+        in_coco("annotations.1.id", 1),
+        ("train.json: annotations[1].id: is 1 a second time", "a value of its own"),
+    ),
+    Case(
+        "two categories with one name",
+        in_coco("categories.1.name", "cat"),
+        ("train.json: categories[1].name: is 'cat' a second time", "a value of its own"),
+    ),
+    Case(
+        "an annotation with id 0",
+        in_coco("annotations.0.id", 0, "test"),
+        ("test.json: annotations[0].id: is 0", "a whole number from 1"),
+    ),
+    Case(
+        "unknown category",
+        in_coco("annotations.1.category_id", 3),
+        ("train.json: annotations[1].category_id: 3 is unknown", "a listed id"),
+    ),
+    Case(
+        "unknown image",
+        in_coco("annotations.0.image_id", 5, "test"),
+        ("test.json: annotations[0].image_id: 5 is unknown", "a listed id"),
+    ),
+    Case(
+        "an id that is a list",
+        in_coco("annotations.0.image_id", [4]),
+        ("train.json: annotations[0].image_id: is [4]", "a whole number"),
+    ),
+    Case(
+        "NaN in a box",
+        in_coco("annotations.0.bbox.2", float("nan")),
+        ("train.json: annotations[0].bbox: is [0, 0, nan, 9]", "[x, y, width, height]"),
+    ),
+    Case(
+        "infinity in a box",
+        in_coco("annotations.0.bbox.0", float("inf")),
+        ("train.json: annotations[0].bbox: is [inf, 0, 9, 9]", "four numbers"),
+    ),
+    Case(
+        "a box of three numbers",
+        in_coco("annotations.1.bbox", [1, 2, 3]),
+        ("train.json: annotations[1].bbox: is [1, 2, 3]", "four numbers"),
+    ),
+    Case(
+        "a box of booleans",
+        in_coco("annotations.1.bbox", [True, False, True, True]),
+        ("train.json: annotations[1].bbox: is [True, False, True, True]", "four numbers"),
+    ),
+    Case(
+        "a box of text",
+        in_coco("annotations.1.bbox.3", "9"),
+        ("train.json: annotations[1].bbox: is [0, 0, 9, '9']", "four numbers"),
+    ),
+    Case(
+        "no area",
+        in_coco("annotations.0.area", None),
+        ("train.json: annotations[0].area: is missing", "a number of square pixels"),
+    ),
+    Case(
+        "no iscrowd",
+        in_coco("annotations.0.iscrowd", None),
+        ("train.json: annotations[0].iscrowd: is missing", "0 or 1"),
+    ),
+    Case(
+        "no objects",
+        in_coco("annotations", []),
+        ("train.json: annotations: hold no object", "at least one"),
+    ),
+    Case(
+        "nothing but crowds and empty boxes in the test split",
+        lambda project: [
+            in_coco("annotations.0.iscrowd", 1, "test")(project),
+            in_coco("annotations.1.bbox", [3, 3, 0, -1], "test")(project),
+        ],
+        ("test.json: annotations: hold no object", "at least one"),
+    ),
+    Case(
+        "other classes in the test split",
+        in_coco("categories.1.name", "cow", "test"),
+        ("test.json: categories: differ from those of", "train.json", "['cat', 'dog']"),
+    ),
+    Case(
+        "classes in another order in the test split",
+        in_coco("categories", COCO["categories"][::-1], "test"),
+        ("test.json: categories: differ from those of", "train.json", "['cat', 'dog']"),
+    ),
+]
+ABLATION_CASES = [
+    Case(
+        "unknown key",
+        in_ablation("colour", 1),
+        ("table.yaml: colour: unknown key", "'baseline'"),
+    ),
+    Case(
+        "unknown key in a row's change",
+        in_ablation("rows.1.change", {"methods": "icd"}),
+        ("table.yaml: rows.1.change.methods: unknown key", "'method'"),
+    ),
+    Case(
+        "missing label",
+        in_ablation("rows.0.label", None),
+        ("table.yaml: rows.0.label: is missing", "a text"),
+    ),
+    Case(
+        "two rows with one id",
+        in_ablation("rows.1.id", "student"),
+        ("table.yaml: rows: two rows have the id 'student'", "different ids"),
+    ),
+    Case(
+        "unknown baseline",
+        in_ablation("baseline", "teacher"),
+        ("table.yaml: baseline: 'teacher' is no row", "['student', 'icd']"),
+    ),
+    Case(
+        "unknown backbone in a row",
+        in_ablation("rows.1.change.backbone", "vgg"),
+        ("table.yaml: rows.icd: does not fit track.yaml", "backbones has no 'vgg'", "one of ["),
+    ),
+    Case(
+        "unknown detector in all rows",
+        in_ablation("base", {"detector": "yolo"}),
+        ("table.yaml: rows.student: does not fit track.yaml", "detectors has no 'yolo'"),
+    ),
+    Case(
+        "unknown method in a row",
+        in_ablation("rows.1.change.method", "fgd"),
+        ("table.yaml: rows.icd: does not fit track.yaml", "methods has no 'fgd'", "['icd']"),
+    ),
+    Case(
+        "unknown option of a method in a row",
+        in_ablation("rows.1.change.options", {"head": 2}),
+        ("table.yaml: rows.icd: does not fit", "methods.icd.options.head unknown", "'heads'"),
+    ),
+    Case(
+        "a schedule that is no multiple",
+        in_ablation("rows.1.change.schedule", 3),
+        ("table.yaml: rows.1.change.schedule: is 3", "e.g. 1x or 3x"),
+    ),
+    Case(
+        "missing ablation",
+        remove("ablations/table.yaml"),
+        ("table: no such ablation", "one of []"),
+    ),
+]
+CHECK = ["check", "track.yaml", "--data", "my data", "--output", "out/data.json"]
+COLLECT = ["collect", "table", "track.yaml", "--data", "my data", "--output", "out/results.csv"]
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(ablations, "FOLDER", tmp_path / "ablations")
+    return Project(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("command", "case"),
+    [
+        pytest.param(command, case, id=f"{kind}: {case.name}")
+        for kind, command, cases in (
+            ("track", CHECK, TRACK_CASES),
+            ("data", CHECK, DATA_CASES),
+            ("ablation", COLLECT, ABLATION_CASES),
+        )
+        for case in cases
+    ],
+)
+def test_bad_input_ends_with_one_clear_line(project, capsys, command, case):
+    case.edit(project)
+    project.write()
+    assert cli.main(command) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.endswith("\n")
+    (line,) = printed.err.splitlines()
+    assert line.startswith("error: ")
+    assert "; expected " in line
+    for words in case.words:
+        assert words in line
+    assert not Path("out").exists()
+
+
+def test_the_same_input_unbroken_passes(project, capsys):
+    project.write()
+    assert cli.main(CHECK) == 0
+    assert capsys.readouterr() == ("", "")
+    survey = json.loads(Path("out/data.json").read_text())
+    assert survey["classes"] == ["cat", "dog"]
+    assert survey["splits"]["test"]["objects"] == 2
+
+
+def environment() -> dict[str, str]:
+    """Jobs and Snakemake of this Python, with the package importable from anywhere."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    return os.environ | {"PATH": path, "PYTHONPATH": str(ROOT)}
+
+
+def test_the_module_says_the_same_and_exits_with_2(project):
+    in_coco("categories", None)(project)
+    project.write()
+    result = subprocess.run(
+        [sys.executable, "-m", "icd", *CHECK], env=environment(), capture_output=True, text=True
+    )
+    assert result.returncode == 2
+    assert result.stdout == ""
+    assert result.stderr.startswith("error: my data/train.json: categories: is missing or no list;")
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("edit", "words"),
+    [
+        (in_track("recipe.colour", 1), "error: track.yaml: recipe.colour: unknown key; expected"),
+        (in_track("data.root", "$place"), "error: track.yaml: data.root: $place is not set; "),
+        (
+            in_track("roles.teacher", {"config": "track.yaml", "checkpoint": "their.pth"}),
+            "error: track.yaml: roles.teacher.checkpoint: their.pth does not exist; expected",
+        ),
+    ],
+    ids=["unknown key", "root not set", "missing teacher checkpoint"],
+)
+def test_snakemake_hands_the_message_on(project, edit, words):
+    edit(project)
+    project.write()
+    command = ["-m", "snakemake", "-n", "-s", str(ROOT / "Snakefile"), "--directory", "."]
+    result = subprocess.run(
+        [sys.executable, *command, "--config", "track=track.yaml"],
+        env=environment(),
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 1
+    assert result.stdout == ""
+    assert "Traceback" not in result.stderr
+    # Before it, Snakemake names the profile that it uses.
+    _, line = result.stderr.splitlines()
+    assert line.startswith(words)

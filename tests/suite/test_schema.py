@@ -1,0 +1,124 @@
+"""The schemas themselves, and what a reader is told when a file breaks them."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+from track_files import MINI, changed, leaves, write
+
+from icd.errors import InputError
+from icd.suite.schema import ROOT, WORKFLOW, load_yaml
+from icd.suite.track import load_track
+
+SCHEMAS = sorted((WORKFLOW / "schemas").glob("*.schema.yaml"))
+JSON_TYPES = {"int": "integer", "float": "number", "bool": "boolean"}
+
+
+def parts(tree: Any, key: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """All dictionaries of a schema with their places."""
+    if isinstance(tree, dict):
+        yield key, tree
+        for name, part in tree.items():
+            yield from parts(part, f"{key}/{name}")
+    elif isinstance(tree, list):
+        for i, part in enumerate(tree):
+            yield from parts(part, f"{key}/{i}")
+
+
+@pytest.fixture(params=SCHEMAS, ids=lambda path: path.name.split(".")[0])
+def schema(request):
+    return yaml.safe_load(request.param.read_text())
+
+
+def test_schemas_are_schemas(schema):
+    assert schema["$schema"] == Draft202012Validator.META_SCHEMA["$id"]
+    Draft202012Validator.check_schema(schema)
+
+
+def test_no_schema_lets_unknown_keys_pass(schema):
+    """A schema that lists properties says what others may be; only an optimiser has others."""
+    listing = {key: part for key, part in parts(schema) if isinstance(part.get("properties"), dict)}
+    open_ones = [
+        key for key, part in listing.items() if part.get("additionalProperties") is not False
+    ]
+    assert listing
+    assert [key for key in open_ones if key != "/$defs/optimizer"] == []
+    assert all("additionalProperties" in part for part in listing.values())
+
+
+def test_every_checked_value_is_described(schema):
+    """The description is what a user reads; constants and references have one elsewhere."""
+    bare = [
+        key
+        for key, part in parts(schema)
+        if part.get("type") in ("integer", "number", "string") and "description" not in part
+    ]
+    assert bare == []
+
+
+def test_options_of_icd_are_the_arguments_of_the_class():
+    tree = ast.parse((ROOT / "icd/method/icd.py").read_text())
+    method = next(
+        node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "ICD"
+    )
+    init = next(node for node in method.body if isinstance(node, ast.FunctionDef))
+    arguments = {argument.arg: ast.unparse(argument.annotation) for argument in init.args.args[1:]}
+    for given in ("priors", "seed"):  # by the run
+        del arguments[given]
+    listed = yaml.safe_load((WORKFLOW / "schemas/track.schema.yaml").read_text())["$defs"]["icd"]
+    types = {name: part["type"] for name, part in listed["properties"].items()}
+    assert types == {name: JSON_TYPES[annotation] for name, annotation in arguments.items()}
+
+
+OUR_KEYS = [
+    key
+    for key, value in leaves(MINI)
+    if isinstance(value, str | int | float)
+    and not key.startswith(("detectors.retinanet.model", "backbones."))  # mmdet's
+]
+
+
+@pytest.mark.parametrize("key", OUR_KEYS)
+def test_no_setting_may_be_a_mapping(key, tmp_path):
+    path = write(tmp_path / "track.yaml", changed(MINI, key, {"a": 1}))
+    with pytest.raises(InputError) as caught:
+        load_track(str(path))
+    assert caught.value.where == str(path)
+    assert key.startswith(caught.value.key)
+
+
+@pytest.mark.parametrize("number", ["1e-3", "1E-3", "4e5", "-2e-1", "1.0e3"])
+def test_numbers_that_yaml_reads_as_text_are_explained(tmp_path, number):
+    (tmp_path / "track.yaml").write_text(
+        yaml.safe_dump(MINI).replace("decay: cosine", f"decay: [{number}]")
+    )
+    with pytest.raises(
+        InputError, match=rf"YAML reads {number} as text: write numbers like 1\.0e-3"
+    ):
+        load_yaml(tmp_path / "track.yaml", "track")
+
+
+@pytest.mark.parametrize("number", ["1.0e-3", "0.001", "1.0e-1", ".5"])
+def test_numbers_that_yaml_reads_as_numbers_are_taken(tmp_path, number):
+    (tmp_path / "track.yaml").write_text(
+        yaml.safe_dump(MINI).replace("decay: cosine", f"decay: [{number}]")
+    )
+    assert load_yaml(tmp_path / "track.yaml", "track")["recipe"]["decay"] == [float(number)]
+
+
+def test_the_suite_needs_no_torch():
+    modules = "icd.errors, icd.files, icd.data.survey, icd.__main__"
+    modules += "".join(f", icd.suite.{path.stem}" for path in (ROOT / "icd/suite").glob("[!_]*.py"))
+    heavy = {"torch", "mmdet", "mmcv", "mmengine"}
+    code = f"import sys, {modules}; print(*({heavy} & set(sys.modules)))"
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert result.stdout.split() == []

@@ -1,0 +1,169 @@
+"""From a track file to runs: what is part of them, and what is not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from track_files import MINI, OWN_DATA, changed, leaves, track, write
+
+from icd.errors import InputError
+from icd.suite.schema import WORKFLOW
+from icd.suite.track import Track, load_track
+
+TRACKS = sorted(path.stem for path in (WORKFLOW / "tracks").glob("*.yaml"))
+CHANGES = ({"role": "teacher"}, {}, {"inherit": True}, {"method": "icd"})
+# What says where and how fast, or which runs, but not what a run is.
+NO_PART = ("title", "seeds", "machine")
+
+
+def ids(content: dict[str, Any]) -> list[str]:
+    """Teacher, student, student + inheriting, ICD: all with seed 0."""
+    return [track(content).describe(change, seed=0).id for change in CHANGES]
+
+
+def other(key: str, value: Any) -> Any:
+    """Another value that the code can read in the same place."""
+    if key.endswith(("teacher.backbone", "student.backbone")):
+        return next(name for name in MINI["backbones"] if name != value)
+    if key.endswith("schedule"):
+        return "77x"
+    if isinstance(value, bool) or value is None:
+        return not value
+    if isinstance(value, (int, float)):
+        return value + 1
+    return [0.5] if value == "cosine" else f"{value}2"
+
+
+@pytest.mark.parametrize("name", TRACKS)
+def test_shipped_tracks_are_valid(name):
+    found = load_track(name, {"coco": "/data/coco"})
+    assert found.name == name
+    assert found.describe({"method": "icd", "inherit": True}, found.seeds[0]).teacher
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [pair for pair in leaves(MINI) if not pair[0].startswith(NO_PART)]
+)
+def test_every_setting_of_a_track_is_part_of_some_run(key, value):
+    before, after = ids(MINI), ids(changed(MINI, key, other(key, value)))
+    assert before[-1] != after[-1], "the ICD run stands on everything, its teacher included"
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [pair for pair in leaves(MINI) if pair[0].startswith(NO_PART)]
+)
+def test_machine_title_and_list_of_seeds_are_no_part_of_a_run(key, value):
+    assert ids(changed(MINI, key, other(key, value))) == ids(MINI)
+
+
+def test_the_number_of_devices_is_part_of_a_run():
+    """Two GPUs halve the batch of each, which batch norm and the draws feel."""
+    assert set(ids(changed(MINI, "machine.gpus", 2))).isdisjoint(ids(MINI))
+
+
+def test_the_place_of_the_data_is_no_part_of_a_run():
+    mine = changed(MINI, "data", OWN_DATA)
+    assert ids(changed(mine, "data.root", "elsewhere")) == ids(mine)
+    assert set(ids(changed(mine, "data.splits.train.images", "others"))).isdisjoint(ids(mine))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "differ"),
+    [
+        ("roles.teacher.schedule", "9x", [True, False, True, True]),
+        ("roles.teacher.recipe", {"batch_size": 2}, [True, False, True, True]),
+        ("roles.student.schedule", "9x", [False, True, True, True]),
+        ("methods.icd.options.warmup", 1, [False, False, False, True]),
+        ("recipe.batch_size", 2, [True, True, True, True]),
+    ],
+)
+def test_a_setting_changes_the_runs_that_it_concerns(key, value, differ):
+    pairs = zip(ids(MINI), ids(changed(MINI, key, value)), strict=True)
+    assert [one != two for one, two in pairs] == differ
+
+
+def test_a_students_teacher_is_the_teacher_of_its_seed():
+    found = track()
+    for seed in (0, 1):
+        student = found.describe({"method": "icd"}, seed)
+        assert student.teacher.id == found.describe({"role": "teacher"}, seed).id
+    assert found.describe({}, seed=0).teacher is None
+
+
+def test_a_role_may_fix_its_seed():
+    found = track(changed(MINI, "roles.teacher.seed", 5))
+    students = [found.describe({"method": "icd"}, seed) for seed in (0, 1)]
+    assert [student.description["seed"] for student in students] == [0, 1]
+    assert {student.teacher.id for student in students} == {
+        found.describe({"role": "teacher"}, seed=9).id
+    }
+    assert students[0].teacher.description["seed"] == 5
+
+
+def test_a_row_may_change_detector_backbone_schedule_and_options():
+    content = changed(MINI, "detectors.other", {"config": "fcos/some.py"})
+    teacher = MINI["roles"]["teacher"]["backbone"]
+    change = {"detector": "other", "backbone": teacher, "schedule": "1.5x", "method": "icd"}
+    run = track(content).describe(change | {"options": {"heads": 2}}, seed=0)
+    assert run.description["detector"] == {"name": "other", "config": "fcos/some.py"}
+    assert run.teacher.description["detector"] == run.description["detector"]
+    assert run.description["backbone"] == {"name": teacher, **MINI["backbones"][teacher]}
+    assert run.description["schedule"]["iterations"] == round(1.5 * MINI["recipe"]["unit"])
+    options = MINI["methods"]["icd"]["options"]
+    assert run.description["method"]["options"] == options | {"heads": 2}
+
+
+def test_a_roles_recipe_changes_only_what_it_states():
+    content = changed(MINI, "roles.teacher.recipe", {"optimizer": {"lr": 0.5}})
+    recipe = track(content).describe({"role": "teacher"}, seed=0).description["recipe"]
+    assert recipe == changed(MINI["recipe"], "optimizer.lr", 0.5)
+
+
+def test_the_folder_of_synthetic_data_names_its_content(tmp_path):
+    def root(content: dict[str, Any]) -> str:
+        return str(load_track(str(write(tmp_path / "track.yaml", content))).data_root)
+
+    assert root(MINI).startswith("data/mini-")
+    assert root(changed(MINI, "title", "another")) == root(MINI)
+    for key in ("data.synthetic.seed", "data.splits.train"):
+        assert root(changed(MINI, key, 77)) != root(MINI)
+
+
+@pytest.mark.parametrize(
+    ("root", "config", "expected"),
+    [
+        ("/data/coco", {}, "/data/coco"),
+        ("$coco/2017", {"coco": "/data"}, "/data/2017"),
+        ("${coco}2017", {"coco": "/data/"}, "/data/2017"),
+        ("cash$$", {}, "cash$"),
+    ],
+)
+def test_the_root_of_own_data_may_come_from_the_command_line(tmp_path, root, config, expected):
+    content = changed(changed(MINI, "data", OWN_DATA), "data.root", root)
+    found = load_track(str(write(tmp_path / "track.yaml", content)), config)
+    assert str(found.data_root) == expected
+    assert str(found.annotations("test")) == f"{expected}/test.json"
+    assert str(found.images("train")) == f"{expected}/train images"
+
+
+def test_a_track_needs_no_machine_section():
+    assert track(changed(MINI, "machine", None)).machine == {
+        "threads": 1,
+        "gpus": 0,
+        "workers": 0,
+        "checkpoint_every": 1000,
+    }
+
+
+def test_files_of_the_user_are_asked_for_and_made_ones_are_not(tmp_path):
+    track(MINI).require_files()
+    found = Track(tmp_path / "track.yaml", changed(MINI, "data", OWN_DATA), tmp_path)
+    for name in ("train", "test"):
+        with pytest.raises(InputError, match=rf"data\.splits\.{name}\.annotations"):
+            found.require_files()
+        found.annotations(name).touch()
+        with pytest.raises(InputError, match=rf"data\.splits\.{name}\.images"):
+            found.require_files()
+        found.images(name).mkdir()
+    found.require_files()

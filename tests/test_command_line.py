@@ -1,0 +1,105 @@
+"""The command line, as Snakemake and users call it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from icd.__main__ import COMMANDS, main
+from icd.data.synthetic import SyntheticSpec, write_dataset
+from icd.suite.ablation import load_ablation
+from icd.suite.schema import ROOT, WORKFLOW
+from icd.suite.track import load_track
+
+SPLITS = {"train": 6, "test": 3}
+
+
+@pytest.fixture
+def track_file(tmp_path, monkeypatch):
+    """The mini track with a handful of small images, in the working directory."""
+    monkeypatch.chdir(tmp_path)
+    content = yaml.safe_load((WORKFLOW / "tracks/mini.yaml").read_text())
+    content["name"] = "tiny"
+    content["data"] = {"synthetic": {"seed": 3, "image_size": 64}, "splits": SPLITS}
+    path = tmp_path / "tiny.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return str(path)
+
+
+def test_data_and_check(track_file, tmp_path):
+    assert main(["data", track_file, "--data", "made"]) == 0
+    write_dataset(Path("expected"), SyntheticSpec(3, 64), SPLITS)
+    made, expected = (
+        {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.*")}
+        for folder in (tmp_path / "made", tmp_path / "expected")
+    )
+    assert made == expected
+
+    assert main(["check", track_file, "--data", "made", "--output", "out/data.json"]) == 0
+    survey = json.loads(Path("out/data.json").read_text())
+    assert {name: counts["images"] for name, counts in survey["splits"].items()} == SPLITS
+    assert sum(survey["priors"]["frequency"]) == pytest.approx(1)
+
+
+def test_collect_render_and_show(track_file, capsys):
+    ablation = load_ablation("main", load_track(track_file))
+    for i, run in enumerate(ablation.runs):
+        run.folder.mkdir(parents=True)
+        metrics = {"metrics": {"bbox": {"AP": i / 100, "AP50": 0.5}}}
+        (run.folder / "metrics.json").write_text(json.dumps(metrics))
+    folder = "results/tiny/main"
+    common = ["main", track_file, "--data", "made"]
+    assert main(["collect", *common, "--output", f"{folder}/results.csv"]) == 0
+    figures = [f"{folder}/figure.svg", f"{folder}/figure.png"]
+    files = ["--results", f"{folder}/results.csv", "--table", f"{folder}/table.md"]
+    assert main(["render", *common, *files, "--figures", *figures]) == 0
+    assert all(Path(figure).stat().st_size for figure in figures)
+
+    capsys.readouterr()
+    assert main(["show", "main", "--track", "tiny"]) == 0
+    shown = capsys.readouterr().out
+    assert shown == Path(folder, "table.md").read_text()
+    assert all(row.label in shown for row in ablation.rows)
+
+
+def test_show_says_how_to_make_a_table_that_is_not_there(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["show", "main"]) == 2
+    expected = (
+        "error: results/mini/main/table.md: does not exist; expected to run: snakemake main\n"
+    )
+    assert capsys.readouterr() == ("", expected)
+
+
+def test_help_lists_every_command():
+    result = subprocess.run(
+        [sys.executable, "-m", "icd", "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for command in COMMANDS:
+        assert f"\n    {command.__name__} " in result.stdout
+        assert command.__doc__.split("\n")[0].rstrip(".")[:30] in result.stdout
+
+
+@pytest.mark.parametrize("argv", [[], ["fly"], ["check", "mini"], ["train", "x", "--workers", "a"]])
+def test_wrong_arguments_exit_with_2(argv, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(argv)
+    assert caught.value.code == 2
+    assert "usage: icd" in capsys.readouterr().err
+
+
+def test_an_error_of_the_code_is_no_bad_input(monkeypatch, tmp_path):
+    """Only what a user can act on is shortened to one line."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        main(["collect", "main", "mini", "--data", "x", "--output", "y.csv"])
+    assert not Path("y.csv").exists()

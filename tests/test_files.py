@@ -1,0 +1,58 @@
+"""Files are whole or not there."""
+
+from __future__ import annotations
+
+import json
+import stat
+
+import pytest
+
+from icd.files import atomic, write_json, write_text
+
+
+@pytest.mark.parametrize("old", [None, "old"], ids=["new file", "existing file"])
+def test_a_failure_leaves_what_was_there(tmp_path, old):
+    path = tmp_path / "file.txt"
+    if old is not None:
+        path.write_text(old)
+
+    def fail_half_way() -> None:
+        with atomic(path) as temporary:
+            temporary.write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail_half_way()
+    assert [file.name for file in tmp_path.iterdir()] == (["file.txt"] if old else [])
+    assert not old or path.read_text() == old
+
+
+def test_the_file_appears_when_it_is_complete(tmp_path):
+    path = tmp_path / "new" / "folder" / "file.json"
+    with atomic(path) as temporary:
+        temporary.write_text("[1]")
+        assert not path.exists()
+        assert (temporary.parent, temporary.suffix) == (path.parent, ".json")
+    assert path.read_text() == "[1]"
+    assert list(path.parent.iterdir()) == [path]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+
+
+def test_text_and_json_replace_what_was_there(tmp_path):
+    path = tmp_path / "file.json"
+    write_text(path, "old ± text")
+    assert path.read_text() == "old ± text"
+    content = {"b": [1, 2.5, None, True], "a": {"ä": 0.1 + 0.2}}
+    write_json(path, content)
+    assert json.loads(path.read_text()) == content
+    assert path.read_text().endswith("}\n")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_json_has_no_nan(tmp_path, value):
+    path = tmp_path / "file.json"
+    write_json(path, 1)
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(path, {"loss": [value]})
+    assert path.read_text() == "1\n"
+    assert list(tmp_path.iterdir()) == [path]

@@ -1,0 +1,62 @@
+"""What the tests of training share: a small track and, trained once, its teacher."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from lab import IMAGES, SMALL, Lab
+from mmdet.registry import MODELS
+from mmengine.registry import init_default_scope
+
+from icd.data.survey import write_survey
+from icd.data.synthetic import SyntheticSpec, write_dataset
+from icd.suite.run import Run, merge
+from icd.suite.track import load_track
+from icd.training import train  # noqa: F401  (registers all that configs name)
+from icd.training.distiller import Distiller
+
+
+@pytest.fixture(autouse=True)
+def _mmdet_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names in configs are mmdet's; results are compared to the bit, so no GPU is used."""
+    init_default_scope("mmdet")
+    monkeypatch.setattr("mmengine.device.utils.DEVICE", "cpu")
+
+
+@pytest.fixture(scope="session")
+def shared_lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    """A lab for the whole session; a test that leaves something behind takes ``lab``."""
+    root = tmp_path_factory.mktemp("lab")
+    track = load_track("mini", data_root=root / "data")
+    content = merge(track.content, SMALL)
+    content["data"]["splits"] = IMAGES
+    track = replace(track, content=content)
+    write_dataset(track.data_root, SyntheticSpec(**content["data"]["synthetic"]), IMAGES)
+    write_survey(track, root / "survey.json")
+    (root / "project").mkdir()
+    return Lab(track, root / "survey.json", root / "project")
+
+
+@pytest.fixture(scope="session")
+def teacher(shared_lab: Lab) -> Run:
+    """The track's teacher, trained in the shared lab."""
+    run = shared_lab.run(role="teacher")
+    shared_lab.train(run)
+    return run
+
+
+@pytest.fixture
+def lab(shared_lab: Lab, teacher: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
+    """The lab in a fresh folder, the current one, that holds the trained teacher alone."""
+    lab = shared_lab.at(tmp_path)
+    lab.place(teacher, shared_lab)
+    monkeypatch.chdir(tmp_path)
+    return lab
+
+
+@pytest.fixture
+def distiller(lab: Lab) -> Distiller:
+    """A Distiller as a run of ICD builds it."""
+    return MODELS.build(lab.config(lab.run(method="icd")).model)

@@ -1,0 +1,182 @@
+"""Reading weights: nothing is executed, and what does not fit is named."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from lab import Lab, differing, snapshot
+from mmdet.registry import MODELS
+from torch import nn
+
+from icd.errors import InputError
+from icd.suite.run import Run
+from icd.training.checkpoint import load_weights, read_weights
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "weights.pth"
+
+
+def model(width: int = 3) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(2, width), nn.BatchNorm1d(width))
+
+
+def content(**changes: object) -> dict:
+    return {
+        "meta": {"epoch": 12, "names": ["a", "b"]},
+        "state_dict": model().state_dict(),
+    } | changes
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("bare", [True, False])
+def test_reads_what_others_save(file: Path, zipped: bool, bare: bool) -> None:
+    """With and without mmengine's frame, in PyTorch's format of today and that of before 1.6."""
+    saved = content()
+    torch.save(saved["state_dict"] if bare else saved, file, _use_new_zipfile_serialization=zipped)
+    assert not differing(read_weights(file), saved["state_dict"])
+    other = model()
+    load_weights(other, file)
+    assert not differing(other.state_dict(), saved["state_dict"])
+
+
+def refuse(file: Path, message: str) -> InputError:
+    with pytest.raises(InputError, match=re.escape(f"{file}{message}")) as raised:
+        read_weights(file)
+    return raised.value
+
+
+def test_missing(file: Path) -> None:
+    error = refuse(file, ": cannot be read (No such file or directory)")
+    assert error.expected == "a PyTorch checkpoint of tensors and plain data"
+
+
+def test_folder(tmp_path: Path) -> None:
+    refuse(tmp_path, ": cannot be read (Is a directory)")
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_truncated(file: Path, zipped: bool) -> None:
+    """As after a download that broke off, wherever it did."""
+    torch.save(content(), file, _use_new_zipfile_serialization=zipped)
+    whole = file.read_bytes()
+    for length in range(0, len(whole) - 1, len(whole) // 25):
+        file.write_bytes(whole[:length])
+        refuse(file, ": is damaged or no checkpoint")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"<!DOCTYPE html><html><body>Moved Permanently</body></html>",
+        b"hello",
+        b"Not Found",
+        b'{"message": "API rate limit exceeded"}',
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n",
+        bytes(range(256)),
+        b"PK\x03\x04 no archive",
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+def test_something_else(file: Path, text: bytes) -> None:
+    file.write_bytes(text)
+    error = refuse(file, ": is damaged or no checkpoint")
+    assert "weights_only" not in str(error)  # PyTorch's advice is to load it without care
+
+
+class Command:
+    """Pickled, it is an instruction to touch a file."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple:
+        return os.system, (f"touch {self.marker}",)
+
+
+def save_code(code: Command, file: Path, how: str) -> None:
+    if how == "pickle":
+        file.write_bytes(pickle.dumps(code, protocol=2))
+    else:
+        torch.save(content(hidden=code), file, _use_new_zipfile_serialization=how == "zip")
+
+
+@pytest.mark.parametrize("how", ["zip", "legacy", "pickle"])
+def test_code_is_not_executed(file: Path, tmp_path: Path, how: str) -> None:
+    marker = tmp_path / "executed"
+    save_code(Command(marker), file, how)
+    refuse(file, f": holds {os.system.__module__}.system, which is no plain data")
+    assert not marker.exists()
+    load = pickle.load if how == "pickle" else lambda f: torch.load(f, weights_only=False)
+    with file.open("rb") as stream:
+        load(stream)
+    assert marker.exists()  # it would have been
+
+
+def test_objects_are_named(file: Path) -> None:
+    """What mmengine adds to the checkpoints of a training in progress."""
+    torch.save(content(message_hub={"loss": np.float64(1.5)}), file)
+    refuse(file, ": holds numpy")
+
+
+@pytest.mark.parametrize(
+    "wrong", [[1, 2], {}, {"state_dict": {}}, {"state_dict": {"a": 1}}, {"epoch": 3}, torch.ones(2)]
+)
+def test_without_weights(file: Path, wrong: object) -> None:
+    torch.save(wrong, file)
+    refuse(file, ": state_dict: holds no weights; expected a PyTorch checkpoint")
+
+
+def test_other_shapes(file: Path) -> None:
+    torch.save(content(), file)
+    with pytest.raises(InputError) as raised:
+        load_weights(model(width=5), file)
+    error = raised.value
+    assert (error.where, error.key) == (str(file), "0.bias")
+    assert error.problem == "has shape (3,) (6 tensors differ)"
+    assert error.expected.startswith("(5,), as the config and the number of classes")
+
+
+def test_missing_weights(file: Path) -> None:
+    state = model().state_dict()
+    del state["0.weight"], state["1.running_mean"]
+    torch.save(state, file)
+    with pytest.raises(InputError, match=re.escape(f"{file}: 0.weight: is missing (2 tensors)")):
+        load_weights(model(), file)
+
+
+def test_weights_too_many(file: Path) -> None:
+    state = {name: value + 1 for name, value in model().state_dict().items()}
+    torch.save(state | {"2.weight": torch.ones(1)}, file)
+    target = model()
+    before = snapshot(target)
+    problem = "2.weight: is not part of the model (1 tensors)"
+    with pytest.raises(InputError, match=re.escape(f"{file}: {problem}")):
+        load_weights(target, file)
+    assert not differing(before, snapshot(target))  # nothing of the rest was loaded either
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        ({"bbox_head": {"num_classes": 9}}, "bbox_head.retina_cls.bias"),
+        (
+            {"backbone": {"base_channels": 4}, "neck": {"in_channels": [4, 8, 16, 32]}},
+            "backbone.bn1",
+        ),
+        ({"backbone": {"depth": 34}}, "backbone.layer1.2"),
+    ],
+)
+def test_a_detector_of_another_config(lab: Lab, teacher: Run, change: dict, key: str) -> None:
+    config = lab.config(lab.run(role="teacher"))
+    config.merge_from_dict({"model": change})
+    file = lab.folder(teacher) / "model.pth"
+    with pytest.raises(InputError, match=re.escape(f"{file}: {key}")):
+        load_weights(MODELS.build(config.model), file)

@@ -1,0 +1,251 @@
+"""From descriptions to configs: what the track says is there, what it leaves open is mmdet's."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lab import Lab, snapshot
+from mmdet.registry import MODELS
+from mmengine.config import Config
+from mmengine.hub import get_config
+from mmengine.optim import build_optim_wrapper
+
+from icd.errors import InputError
+from icd.suite.ablation import ablation_names, load_ablation
+from icd.suite.run import Run
+from icd.suite.track import load_track
+from icd.training.config import Inputs, plain_config
+
+RETINANET = "mmdet::retinanet/retinanet_r50_fpn_1x_coco.py"
+
+
+@pytest.fixture
+def mini(lab: Lab) -> Lab:
+    """The mini track as it is shipped."""
+    return replace(lab, track=load_track("mini", data_root=lab.data))
+
+
+@pytest.fixture
+def coco(lab: Lab) -> Lab:
+    """The track of COCO 2017 with a survey of as many classes."""
+    survey = lab.project / "coco.json"
+    classes = [f"class {i}" for i in range(80)]
+    priors = {
+        "frequency": [1 / 80] * 80,
+        "size_mean": [[0.2] * 2] * 80,
+        "size_std": [[0.1] * 2] * 80,
+    }
+    survey.write_text(json.dumps({"classes": classes, "priors": priors}))
+    return replace(lab, track=load_track("coco", data_root=lab.data), survey=survey)
+
+
+def plain(lab: Lab, run: Run) -> Config:
+    return plain_config(run, lab.inputs)
+
+
+def leaves(tree: Any, path: str = "") -> dict[str, Any]:
+    """The values of nested dictionaries and lists under their paths."""
+    if isinstance(tree, dict):
+        parts = tree.items()
+    elif isinstance(tree, (list, tuple)):
+        parts = enumerate(tree)
+    else:
+        return {path: tree}
+    return {k: v for key, part in parts for k, v in leaves(part, f"{path}.{key}").items()}
+
+
+def step(pipeline: list[dict], name: str) -> dict:
+    return next(step for step in pipeline if name in step["type"])
+
+
+@pytest.mark.parametrize("name", ablation_names())
+def test_runs_of_the_shipped_ablations_build(mini: Lab, name: str) -> None:
+    """Model and optimiser of every row, and the plain detector that is left of it."""
+    for run in {
+        row.runs[0].id: row.runs[0] for row in load_ablation(name, mini.track).rows
+    }.values():
+        if run.teacher and not mini.folder(run.teacher).exists():
+            mini.place_untrained(run.teacher)
+        config = mini.config(run)
+        model = MODELS.build(config.model)
+        build_optim_wrapper(model, config.optim_wrapper)
+        student = model.student if run.description["method"] else model
+        bare = MODELS.build(plain(mini, run).model)
+        assert snapshot(student).keys() == snapshot(bare).keys()
+        assert {p.device.type for p in model.parameters()} == {"cpu"}
+
+
+@pytest.mark.parametrize(
+    "shipped",
+    [
+        "retinanet/retinanet_r50_fpn_1x_coco.py",
+        "fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py",
+        "cascade_rcnn/cascade-mask-rcnn_r50_fpn_1x_coco.py",  # a list of heads
+        "solov2/solov2_r50_fpn_1x_coco.py",
+    ],
+)
+def test_number_of_classes_is_the_tracks_everywhere(coco: Lab, lab: Lab, shipped: str) -> None:
+    other = replace(
+        coco.changed({"detectors": {"retinanet": {"config": shipped}}}), survey=lab.survey
+    )
+    model = plain(other, other.run()).model.to_dict()
+    found = {value for path, value in leaves(model).items() if path.endswith(".num_classes")}
+    assert found == {8}
+    theirs = leaves(get_config(f"mmdet::{shipped}").model.to_dict())
+    assert {path for path in theirs if path.endswith(".num_classes")} <= leaves(model).keys()
+
+
+def test_a_model_is_mmdets_but_for_what_the_track_changes(coco: Lab) -> None:
+    theirs = leaves(get_config(RETINANET).model.to_dict())
+    student, teacher = (
+        leaves(plain(coco, coco.run(role=role)).model.to_dict()) for role in ("student", "teacher")
+    )
+    assert student == theirs  # ResNet-50 from ImageNet, first stage frozen, 80 classes
+    changed = {path: value for path, value in teacher.items() if theirs.get(path) != value}
+    assert changed == {
+        ".backbone.depth": 101,
+        ".backbone.init_cfg.checkpoint": "torchvision://resnet101",
+    }
+    assert teacher.keys() == theirs.keys()
+
+
+def test_the_minis_changes_arrive(mini: Lab) -> None:
+    model = plain(mini, mini.run()).model
+    base = get_config(RETINANET).model
+    assert model.backbone.base_channels == 8
+    assert model.neck.in_channels == [8, 16, 32, 64]
+    assert model.neck.out_channels == model.bbox_head.in_channels == 64
+    assert model.backbone.init_cfg is None
+    for untouched in ("data_preprocessor", "train_cfg", "test_cfg"):
+        assert model[untouched] == base[untouched]
+    assert model.bbox_head.loss_cls == base.bbox_head.loss_cls
+
+
+def test_images_are_resized_and_flipped_as_the_track_says(mini: Lab) -> None:
+    steps = mini.config(mini.run()).train_dataloader.dataset.pipeline
+    assert steps[0]["type"] == "SeedByPlace"
+    assert [s["type"] for s in steps[1:]] == [s.type for s in get_config(RETINANET).train_pipeline]
+    assert step(steps, "Flip") == {
+        "type": "RandomFlip",
+        "prob": [0.25, 0.25, 0.25],
+        "direction": ["horizontal", "vertical", "diagonal"],
+    }
+    size = {"type": "Resize", "scale": (128, 128), "keep_ratio": True}
+    assert step(steps, "Resize") == size
+    test = plain(mini, mini.run()).test_dataloader.dataset.pipeline
+    assert step(test, "Resize") == size
+    assert not any("Flip" in s["type"] for s in test)
+
+
+def test_several_sides_are_drawn_in_training_alone(coco: Lab) -> None:
+    steps = coco.config(coco.run()).train_dataloader.dataset.pipeline
+    assert step(steps, "Resize") == {
+        "type": "RandomChoiceResize",
+        "scales": [(1333, side) for side in (640, 672, 704, 736, 768, 800)],
+        "keep_ratio": True,
+    }
+    assert step(steps, "Flip") == {"type": "RandomFlip", "prob": [0.5], "direction": ["horizontal"]}
+    test = plain(coco, coco.run()).test_dataloader.dataset.pipeline
+    assert step(test, "Resize") == {"type": "Resize", "scale": (1333, 800), "keep_ratio": True}
+
+
+def test_no_flips(mini: Lab) -> None:
+    lab = mini.changed({"images": {"flips": []}})
+    steps = lab.config(lab.run()).train_dataloader.dataset.pipeline
+    assert step(steps, "Flip") == {"type": "RandomFlip", "prob": [], "direction": []}
+    MODELS  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("role", "iterations", "milestones"),
+    [("student", 90_000, [60_000, 80_000]), ("teacher", 270_000, [210_000, 250_000])],
+)
+def test_the_papers_schedule(coco: Lab, role: str, iterations: int, milestones: list[int]) -> None:
+    config = coco.config(coco.run(role=role))
+    ramp, steps = config.param_scheduler
+    assert config.train_cfg.max_iters == iterations
+    assert (ramp["type"], ramp["end"]) == ("LinearLR", 1000)
+    assert (steps["type"], steps["milestones"], steps["gamma"]) == ("MultiStepLR", milestones, 0.1)
+    assert config.optim_wrapper == {
+        "type": "OptimWrapper",
+        "optimizer": {"type": "SGD", "lr": 0.01, "momentum": 0.9, "weight_decay": 1e-4},
+    }
+
+
+def test_the_papers_optimiser_of_the_method(coco: Lab) -> None:
+    run = coco.run(method="icd")
+    coco.place_untrained(run.teacher)
+    config = coco.config(run)
+    assert config.optim_wrapper.method == {
+        "type": "OptimWrapper",
+        "optimizer": {"type": "AdamW", "lr": 1e-4, "weight_decay": 1e-4},
+        "clip_grad": {"max_norm": 0.01},
+    }
+    (schedule,) = config.param_scheduler.method
+    assert (schedule["type"], schedule["T_max"], schedule["eta_min"]) == (
+        "CosineAnnealingLR",
+        90_000,
+        0.0,
+    )
+    assert len(config.model.method.priors.frequency) == 80
+    assert config.model.method.seed == 0
+
+
+@pytest.mark.parametrize(("gpus", "per_device"), [(0, 16), (1, 16), (4, 4), (8, 2)])
+def test_the_batch_is_shared_among_the_devices(coco: Lab, gpus: int, per_device: int) -> None:
+    lab = coco.changed({"machine": {"gpus": gpus}})
+    assert lab.config(lab.run()).train_dataloader.batch_size == per_device
+
+
+def test_images_without_objects_are_left_out_as_mmdet_does(coco: Lab) -> None:
+    theirs = get_config(RETINANET).train_dataloader.dataset.filter_cfg
+    assert coco.config(coco.run()).train_dataloader.dataset.filter_cfg == theirs
+    assert "filter_cfg" not in plain(coco, coco.run()).test_dataloader.dataset
+
+
+def test_splits(coco: Lab) -> None:
+    train = coco.config(coco.run()).train_dataloader.dataset
+    config = plain(coco, coco.run())
+    test = config.test_dataloader.dataset
+    assert train.ann_file == "annotations/instances_train2017.json"
+    assert (test.ann_file, test.data_prefix.img) == (
+        "annotations/instances_val2017.json",
+        "val2017",
+    )
+    assert Path(config.test_evaluator.ann_file) == coco.data / "annotations/instances_val2017.json"
+    assert train.metainfo.classes == test.metainfo.classes == coco.inputs.survey["classes"]
+
+
+@pytest.mark.parametrize(
+    ("shipped", "kinds"),
+    [
+        ("retinanet/retinanet_r50_fpn_1x_coco.py", ["bbox"]),
+        ("mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py", ["bbox", "segm"]),
+        ("solov2/solov2_r50_fpn_1x_coco.py", ["segm"]),
+    ],
+)
+def test_what_is_evaluated_is_what_the_detector_finds(
+    coco: Lab, shipped: str, kinds: list[str]
+) -> None:
+    lab = coco.changed({"detectors": {"retinanet": {"config": shipped}}})
+    assert plain(lab, lab.run()).test_evaluator.metric == kinds
+
+
+def test_an_unknown_config_is_named(lab: Lab) -> None:
+    lab = lab.changed({"detectors": {"retinanet": {"config": "retinanet/none.py"}}})
+    message = "retinanet/none.py: does not exist; expected a config that mmdet ships"
+    with pytest.raises(InputError, match=re.escape(message)):
+        plain(lab, lab.run())
+
+
+def test_an_unknown_method_is_named(lab: Lab, teacher: Run) -> None:
+    run = lab.run(method="icd")
+    run.description["method"]["name"] = "magic"
+    lab.place(run.teacher, lab) if not lab.folder(run.teacher).exists() else None
+    with pytest.raises(InputError, match=r"methods: magic: is no known method; expected icd"):
+        lab.config(run)

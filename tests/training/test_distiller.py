@@ -1,0 +1,239 @@
+"""The wrapper around a student: what it adds, and that it changes nothing else."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Iterable, Iterator
+
+import pytest
+import torch
+from lab import Lab, batch, differing, snapshot
+from mmdet.registry import MODELS
+from mmengine.model import MMDistributedDataParallel
+from mmengine.optim import build_optim_wrapper
+from mmengine.runner import set_random_seed
+from torch import Tensor, nn
+
+from icd.errors import InputError
+from icd.training.distiller import Distiller, features_of, targets_of
+
+METHOD_LOSSES = {"loss_identification", "loss_localisation", "loss_distillation"}
+PAST_WARMUP = 1000
+
+
+@pytest.fixture
+def student(lab: Lab, distiller: Distiller) -> nn.Module:
+    """The distiller's student outside of any wrapper, with the same weights."""
+    plain = MODELS.build(lab.config(lab.run()).model)
+    plain.load_state_dict(distiller.student.state_dict())
+    return plain
+
+
+def losses_of(model: nn.Module, data: dict) -> dict:
+    """The losses of a batch as the data loader gives it, which is left as it is."""
+    return model(**model.data_preprocessor(copy.deepcopy(data), training=True), mode="loss")
+
+
+def total(losses: dict, names: Iterable[str]) -> Tensor:
+    return sum(losses[name] for name in names)
+
+
+def moved(part: nn.Module) -> set[str]:
+    """Names of the parameters with a gradient that is not zero."""
+    named = part.named_parameters()
+    return {name for name, p in named if p.grad is not None and p.grad.count_nonzero() > 0}
+
+
+def names(part: nn.Module, prefix: str = "") -> set[str]:
+    return {name for name, _ in part.named_parameters() if name.startswith(prefix)}
+
+
+def test_losses_of_the_student_are_its_own(distiller: Distiller, student: nn.Module) -> None:
+    data = batch([2, 1, 0])
+    expected, found = losses_of(student.train(), data), losses_of(distiller.train(), data)
+    assert found.keys() == expected.keys() | METHOD_LOSSES
+    for name, value in expected.items():
+        for ours, theirs in zip(found[name], value, strict=True):
+            assert torch.equal(ours, theirs)
+    assert not differing(snapshot(student), snapshot(distiller.student))  # batch norm's counts
+
+
+def test_total_loss_counts_every_part(distiller: Distiller) -> None:
+    losses = losses_of(distiller, batch([2, 1]))
+    loss, log = distiller.parse_losses(losses)
+    assert log.keys() > METHOD_LOSSES
+    parts = [value.item() for name, value in log.items() if name != "loss"]
+    assert loss.item() == pytest.approx(sum(parts), rel=1e-5)
+
+
+def test_predictions_are_the_students(distiller: Distiller, student: nn.Module) -> None:
+    data = batch([1, 1])
+    with torch.no_grad():
+        found = distiller.eval().test_step(copy.deepcopy(data))
+        expected = student.eval().test_step(copy.deepcopy(data))
+    for ours, theirs in zip(found, expected, strict=True):
+        ours, theirs = ours.pred_instances, theirs.pred_instances
+        assert len(theirs) > 0
+        for key in ("bboxes", "scores", "labels"):
+            assert torch.equal(ours[key], theirs[key])
+
+
+def test_raw_outputs_are_the_students(distiller: Distiller, student: nn.Module) -> None:
+    images = torch.randn(1, 3, 64, 64)
+    for ours, theirs in zip(distiller.eval()(images), student.eval()(images), strict=True):
+        for a, b in zip(ours, theirs, strict=True):
+            assert torch.equal(a, b)
+
+
+def test_collects_what_the_neck_returns_and_lets_go(distiller: Distiller) -> None:
+    neck, images = distiller.student.neck, torch.randn(1, 3, 64, 64)
+    with features_of(neck) as seen:
+        levels = distiller.student.extract_feat(images)
+    distiller.student.extract_feat(images)
+    assert len(seen) == 1
+    assert all(a is b for a, b in zip(seen[0], levels, strict=True))
+    assert not neck._forward_hooks
+
+
+def test_lets_go_of_the_neck_when_the_student_fails(
+    distiller: Distiller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: object) -> None:
+        assert distiller.student.neck._forward_hooks
+        raise RuntimeError("a head that fails")
+
+    monkeypatch.setattr(distiller.student.bbox_head, "loss", fail)
+    with pytest.raises(RuntimeError, match="a head that fails"):
+        losses_of(distiller, batch([1]))
+    assert not distiller.student.neck._forward_hooks
+
+
+def test_the_student_starts_as_without_a_method(lab: Lab) -> None:
+    starts = []
+    for method in ("none", "icd"):
+        config = lab.config(lab.run(method=method)).model
+        set_random_seed(3)
+        model = MODELS.build(config)
+        model.init_weights()
+        starts.append(snapshot(model.student if method == "icd" else model))
+    assert not differing(*starts)
+
+
+def test_the_auxiliary_task_does_not_reach_the_student(distiller: Distiller) -> None:
+    distiller.iteration = PAST_WARMUP
+    losses = losses_of(distiller, batch([2, 1]))
+    total(losses, ("loss_identification", "loss_localisation")).backward()
+    assert moved(distiller.student) == set()
+    idle = names(distiller.method) - moved(distiller.method)
+    assert names(distiller.method, "student_values") <= idle
+    # The others move all logits of a query alike: their gradient is nothing but rounding.
+    others = idle - names(distiller.method, "student_values")
+    assert all(name.endswith(("key.bias", "position.bias")) for name in others)
+
+
+def test_distillation_does_not_reach_the_decoder(distiller: Distiller) -> None:
+    distiller.iteration = PAST_WARMUP
+    losses_of(distiller, batch([2, 1]))["loss_distillation"].backward()
+    assert moved(distiller.method) == names(distiller.method, "student_values")
+    assert moved(distiller.student) >= names(distiller.student, "backbone.conv1")
+    assert not moved(distiller.student.bbox_head)
+    assert {f"fpn_convs.{i}.conv.weight" for i in range(5)} <= moved(distiller.student.neck)
+
+
+@pytest.mark.parametrize(("iteration", "reaches"), [(0, False), (1, False), (2, True)])
+def test_the_student_is_spared_during_warm_up(
+    distiller: Distiller, iteration: int, reaches: bool
+) -> None:
+    distiller.iteration = iteration  # the lab's warm-up takes two
+    losses_of(distiller, batch([2, 1]))["loss_distillation"].backward()
+    assert bool(moved(distiller.student)) is reaches
+    assert moved(distiller.method) == names(distiller.method, "student_values")
+
+
+@pytest.mark.parametrize("objects", [[2, 1], [0, 1], [0, 0]])
+@pytest.mark.parametrize("iteration", [0, PAST_WARMUP])
+def test_every_batch_touches_every_parameter(
+    distiller: Distiller, objects: list[int], iteration: int
+) -> None:
+    distiller.iteration = iteration
+    loss, log = distiller.parse_losses(losses_of(distiller, batch(objects)))
+    loss.backward()
+    assert all(torch.isfinite(value) for value in log.values())
+    assert {n for n, p in distiller.named_parameters() if p.grad is None} == set()
+
+
+def test_draws_depend_on_the_iteration_alone(distiller: Distiller) -> None:
+    data, found = batch([2, 1]), {}
+    for iteration in (5, 6, 5):
+        torch.manual_seed(len(found))
+        distiller.iteration = iteration
+        loss = losses_of(distiller, data)["loss_identification"]
+        assert found.setdefault(iteration, loss) == loss
+    assert found[5] != found[6]
+
+
+def test_targets_are_in_pixels_of_the_padded_batch(distiller: Distiller) -> None:
+    data = batch([2, 0], [(40, 64), (50, 33)])
+    ready = distiller.data_preprocessor(copy.deepcopy(data), training=True)
+    targets = targets_of(ready["inputs"], ready["data_samples"])
+    assert targets.image_sizes == [(40, 64), (50, 33)]
+    assert targets.padded_size == (64, 64)  # a multiple of 32
+    assert [boxes.shape for boxes in targets.boxes] == [(2, 4), (0, 4)]
+    truth = data["data_samples"][0].gt_instances
+    assert torch.equal(targets.boxes[0], truth.bboxes)
+    assert torch.equal(targets.labels[0], truth.labels)
+
+
+@pytest.mark.parametrize("detector", ["fcos", "faster-rcnn"])
+def test_any_detector_with_a_pyramid_can_be_the_student(lab: Lab, detector: str) -> None:
+    run = lab.run(method="icd", detector=detector)
+    lab.place_untrained(run.teacher)
+    config = lab.config(run)
+    model = MODELS.build(config.model)
+    model.init_weights()
+    wrapper = build_optim_wrapper(model, config.optim_wrapper)
+    model.train().iteration = PAST_WARMUP
+    data = batch([2, 1])
+    losses_of(model, data)["loss_distillation"].backward()
+    assert {f"fpn_convs.{i}.conv.weight" for i in range(3)} <= moved(model.student.neck)
+    wrapper.zero_grad()
+    before = snapshot(model)
+    for _ in range(2):  # in the first, the residual branches are still switched off
+        log = model.train_step(copy.deepcopy(data), wrapper)
+    assert log.keys() > METHOD_LOSSES
+    assert all(torch.isfinite(value) for value in log.values())
+    trained = {name for name, p in model.named_parameters() if p.requires_grad}
+    assert trained <= set(differing(before, snapshot(model)))
+
+
+@pytest.mark.parametrize(("key", "value"), [("out_channels", 8), ("num_outs", 4)])
+def test_pyramids_that_differ_are_refused(lab: Lab, key: str, value: int) -> None:
+    config = lab.config(lab.run(method="icd")).model.to_dict()
+    config["student"]["neck"][key] = value
+    with pytest.raises(InputError, match=re.escape(f"neck.{key}: is")):
+        MODELS.build(config)
+
+
+@pytest.fixture
+def one_process_group(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Data-parallel training of a single process."""
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
+    store = torch.distributed.HashStore()
+    torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+    yield
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.usefixtures("one_process_group")
+def test_trains_data_parallel_as_it_does_alone(distiller: Distiller, lab: Lab) -> None:
+    """Also with images without objects, and without looking for unused parameters."""
+    config = lab.config(lab.run(method="icd")).optim_wrapper
+    twin = copy.deepcopy(distiller)
+    parallel = MMDistributedDataParallel(twin)
+    for model in (distiller, parallel):
+        wrapper = build_optim_wrapper(model, config)
+        model.train()
+        for objects in ([2, 1], [0, 0], [1, 2]):
+            model.train_step(batch(objects), wrapper)
+    assert not differing(snapshot(distiller), snapshot(twin))

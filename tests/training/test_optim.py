@@ -1,0 +1,130 @@
+"""Two optimisers after one backward pass, compared with the same made by hand in PyTorch."""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Any
+
+import pytest
+import torch
+from lab import Lab, differing, snapshot
+from mmengine.model import BaseModel
+from mmengine.optim import build_optim_wrapper
+from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_
+
+from icd.training.optim import JointOptimWrapper
+from icd.training.progress import IterationHook
+
+SGD = {"type": "SGD", "lr": 0.1, "momentum": 0.9, "weight_decay": 1e-2}
+ADAMW = {"type": "AdamW", "lr": 1e-2, "weight_decay": 0.1}
+STUDENT_CLIP, METHOD_CLIP = 0.5, 0.01
+CONFIG = {
+    "constructor": "DistillerOptimConstructor",
+    "student": {"type": "OptimWrapper", "optimizer": SGD, "clip_grad": {"max_norm": STUDENT_CLIP}},
+    "method": {"type": "OptimWrapper", "optimizer": ADAMW, "clip_grad": {"max_norm": METHOD_CLIP}},
+}
+
+
+class Pair(BaseModel):
+    """A student and a method, one linear layer each, that share one loss."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.student = nn.Linear(6, 4)
+        self.method = nn.Linear(4, 3)
+
+    def forward(self, inputs: Tensor, data_samples: None = None, mode: str = "loss") -> dict:
+        return {"loss": 50 * self.method(self.student(inputs)).square().mean()}
+
+
+@pytest.fixture
+def pair() -> Pair:
+    torch.manual_seed(0)
+    return Pair()
+
+
+def data(step: int) -> dict[str, Tensor]:
+    return {"inputs": torch.randn(8, 6, generator=torch.Generator().manual_seed(step))}
+
+
+def train(model: Pair, wrapper: JointOptimWrapper, steps: range) -> Pair:
+    for step in steps:
+        model.train_step(data(step), wrapper)
+    return model
+
+
+def test_steps_are_those_of_two_optimisers(pair: Pair) -> None:
+    twin = copy.deepcopy(pair)
+    student = torch.optim.SGD(twin.student.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-2)
+    method = torch.optim.AdamW(twin.method.parameters(), lr=1e-2, weight_decay=0.1)
+    for step in range(4):
+        twin.zero_grad()
+        twin(**data(step))["loss"].backward()
+        # Both clips are at work, on norms that are not those of the whole.
+        assert clip_grad_norm_(twin.student.parameters(), STUDENT_CLIP) > STUDENT_CLIP
+        assert clip_grad_norm_(twin.method.parameters(), METHOD_CLIP) > METHOD_CLIP
+        student.step()
+        method.step()
+    wrapper = build_optim_wrapper(pair, CONFIG)
+    assert not differing(snapshot(train(pair, wrapper, range(4))), snapshot(twin))
+
+
+def test_gradients_are_cleared(pair: Pair) -> None:
+    train(pair, build_optim_wrapper(pair, CONFIG), range(1))
+    assert all(p.grad is None or p.grad.count_nonzero() == 0 for p in pair.parameters())
+
+
+def test_state_survives_saving(pair: Pair) -> None:
+    twin = copy.deepcopy(pair)
+    train(twin, build_optim_wrapper(twin, CONFIG), range(5))
+    first = build_optim_wrapper(pair, CONFIG)
+    train(pair, first, range(3))
+    second = build_optim_wrapper(pair, CONFIG)
+    second.load_state_dict(copy.deepcopy(first.state_dict()))
+    assert not differing(snapshot(train(pair, second, range(3, 5))), snapshot(twin))
+
+
+def rates_of(lab: Lab, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]) -> list[dict]:
+    """Learning rates of both optimisers in every iteration of a run of ICD."""
+    seen: list[dict] = []
+
+    def note(hook: IterationHook, runner: Any, *args: object, **kwargs: object) -> None:
+        seen.append(runner.optim_wrapper.get_lr())
+
+    monkeypatch.setattr(IterationHook, "before_train_iter", note)
+    lab = lab.changed(change)
+    run = lab.run(method="icd")
+    lab.place_untrained(run.teacher)
+    lab.train(run)
+    return seen
+
+
+def half_cosine(step: int, steps: int) -> float:
+    return (1 + math.cos(math.pi * step / steps)) / 2
+
+
+def test_each_optimiser_has_its_own_schedule(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The student's rate rises and then falls in steps; the method's is half a cosine."""
+    steps, ramp, (first, second) = 12, 4, (6, 9)
+    sgd = {"type": "SGD", "lr": 0.02, "momentum": 0.9}
+    recipe = {"unit": steps, "ramp": ramp, "decay": [first / steps, second / steps]}
+    method = {"icd": {"optimizer": {"lr": 3e-3}}}
+    change = {"recipe": recipe | {"optimizer": sgd}, "methods": method}
+    found = rates_of(lab, monkeypatch, change)
+    assert len(found) == steps
+    for step, rates in enumerate(found):
+        rise = 0.001 + 0.999 * min(step / (ramp - 1), 1)
+        fall = 0.1 ** ((step >= first) + (step >= second))
+        assert rates["student.lr"] == [pytest.approx(0.02 * rise * fall)]
+        assert rates["method.lr"] == [pytest.approx(3e-3 * half_cosine(step, steps))]
+
+
+@pytest.mark.parametrize("ramp", [0, 1])
+def test_a_cosine_without_a_ramp_starts_at_the_full_rate(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, ramp: int
+) -> None:
+    found = rates_of(lab, monkeypatch, {"recipe": {"ramp": ramp}})
+    expected = [4e-3 * half_cosine(step, 6) for step in range(6)]
+    assert [rates["student.lr"][0] for rates in found] == pytest.approx(expected)

@@ -1,0 +1,182 @@
+"""Whole runs, from the description to the exported detector."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lab import Lab, differing, weights
+from mmengine.runner import IterBasedTrainLoop
+
+from icd.errors import InputError
+from icd.suite.run import Run
+from icd.training.progress import ProgressHook
+
+PLAIN, ICD = {}, {"method": "icd"}
+TWO_STAGE = {"detector": "faster-rcnn"}
+
+
+class CrashError(Exception):
+    """Stands for whatever kills a process."""
+
+
+def crash_after(iteration: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let trainings die after an iteration, before its checkpoint is written."""
+    follow = ProgressHook.after_train_iter
+
+    def crash(hook: ProgressHook, runner: Any, *args: object, **kwargs: object) -> None:
+        follow(hook, runner, *args, **kwargs)
+        if runner.iter + 1 == iteration:
+            raise CrashError
+
+    monkeypatch.setattr(ProgressHook, "after_train_iter", crash)
+
+
+def skip_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let runs export the weights that they start with."""
+
+    def idle(loop: IterBasedTrainLoop, batch: object) -> None:
+        loop._iter += 1
+
+    monkeypatch.setattr(IterBasedTrainLoop, "run_iter", idle)
+
+
+@pytest.mark.parametrize("change", [PLAIN, ICD])
+def test_leaves_a_detector_and_its_provenance(lab: Lab, change: dict) -> None:
+    run = lab.run(**change)
+    folder = lab.train(run)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["run"] == run.id
+    assert manifest["description"] == run.description
+    assert manifest["config"]["train_cfg"]["max_iters"] == 6
+    assert manifest["seconds"] > 0
+    checkpoint = torch.load(folder / "model.pth", weights_only=True)
+    assert checkpoint["meta"]["dataset_meta"]["classes"] == lab.inputs.survey["classes"]
+    assert {name.split(".")[0] for name in weights(folder)} == {"backbone", "neck", "bbox_head"}
+    assert "icd" not in (folder / "model.py").read_text().replace(str(lab.data), "")
+
+
+@pytest.mark.parametrize("change", [PLAIN, ICD, TWO_STAGE])
+def test_the_seed_decides_and_an_interruption_does_not(
+    lab: Lab, tmp_path: Path, change: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = lab.run(**change)
+    whole = weights(lab.train(run, checkpoint_every=1000))
+    other = lab.at(tmp_path / "interrupted")
+    if run.teacher:
+        other.place(run.teacher, lab)
+    with monkeypatch.context() as patch:
+        crash_after(5, patch)
+        with pytest.raises(CrashError):
+            other.train(run, checkpoint_every=2)
+    assert not (other.folder(run) / "model.pth").exists()
+    saved = (other.folder(run) / "work" / "last_checkpoint").read_text()
+    assert saved.endswith("iter_4.pth")
+    assert not differing(weights(other.train(run, checkpoint_every=2)), whole)
+
+
+def test_another_seed_gives_another_detector(lab: Lab) -> None:
+    first, second = (weights(lab.train(lab.run(seed))) for seed in (0, 1))
+    assert "bbox_head.retina_cls.weight" in differing(first, second)
+
+
+def test_the_method_does_not_change_how_the_student_starts(
+    lab: Lab, teacher: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    skip_training(monkeypatch)
+    plain, distilled, inheriting = (
+        weights(lab.train(lab.run(**change))) for change in (PLAIN, ICD, ICD | {"inherit": True})
+    )
+    assert not differing(plain, distilled)
+    theirs = weights(lab.folder(teacher))
+    for name in differing(plain, inheriting):
+        assert not name.startswith("backbone.")
+        assert torch.equal(inheriting[name], theirs[name])
+    assert torch.equal(
+        inheriting["bbox_head.retina_cls.weight"], theirs["bbox_head.retina_cls.weight"]
+    )
+
+
+def test_everything_trains_but_the_teacher(lab: Lab, teacher: Run) -> None:
+    run, before = lab.run(**ICD), weights(lab.folder(teacher))
+    folder = lab.train(run, checkpoint_every=1)
+    earlier, later = (
+        torch.load(folder / "work" / f"iter_{i}.pth", weights_only=False)["state_dict"]
+        for i in (5, 6)
+    )
+    assert {name.split(".")[0] for name in later} == {"student", "method"}
+    still = later.keys() - set(differing(earlier, later))
+    # They move all logits of a query alike, so their gradient is nothing but rounding.
+    assert all(name.endswith(("key.bias", "position.bias")) for name in still)
+    exported = {f"student.{name}": value for name, value in weights(folder).items()}
+    assert not differing(exported, {n: v for n, v in later.items() if n.startswith("student.")})
+    assert not differing(weights(lab.folder(teacher)), before)
+
+
+def test_a_diverging_run_stops(lab: Lab) -> None:
+    lab = lab.changed({"recipe": {"optimizer": {"type": "SGD", "lr": 1e30}}})
+    optimizer = lab.track.content["recipe"]["optimizer"]
+    del optimizer["clip"]
+    run = lab.run()
+    with pytest.raises(FloatingPointError, match="no finite loss in iteration"):
+        lab.train(run)
+    assert not (lab.folder(run) / "model.pth").exists()
+
+
+def test_a_wrong_teacher_ends_the_run_before_training(lab: Lab, teacher: Run) -> None:
+    (lab.folder(teacher) / "model.pth").write_text("<!DOCTYPE html>")
+    with pytest.raises(InputError, match=r"model\.pth: is damaged or no checkpoint"):
+        lab.train(lab.run(**ICD))
+
+
+def test_shows_its_progress(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+    run = lab.run()
+    lab.train(run)
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith(f"{run.id}  6/6  loss ")
+    assert last.endswith("  0:00 left")
+
+
+@pytest.fixture
+def with_imported_teacher(lab: Lab, teacher: Run) -> Lab:
+    """A track whose teacher is a finished detector: the one that was trained."""
+    paths = {
+        "config": str(lab.folder(teacher) / "model.py"),
+        "checkpoint": str(lab.folder(teacher) / "model.pth"),
+    }
+    lab = lab.changed({})
+    lab.track.content["roles"] = lab.track.content["roles"] | {"teacher": paths}
+    return lab
+
+
+def test_a_teacher_from_elsewhere_is_taken_as_it_is(
+    with_imported_teacher: Lab, teacher: Run, shared_lab: Lab
+) -> None:
+    lab = with_imported_teacher
+    run = lab.run(role="teacher")
+    folder = lab.train(run)
+    assert not differing(weights(folder), weights(lab.folder(teacher)))
+    assert lab.evaluate(run)["metrics"] == shared_lab.evaluate(teacher)["metrics"]
+    lab.train(lab.run(method="icd", inherit=True))  # and it teaches
+
+
+@pytest.mark.parametrize("key", ["config", "checkpoint"])
+def test_a_teacher_from_elsewhere_must_exist(with_imported_teacher: Lab, key: str) -> None:
+    lab = with_imported_teacher
+    lab.track.content["roles"]["teacher"][key] = "nowhere"
+    with pytest.raises(InputError, match=r"^nowhere: "):
+        lab.train(lab.run(role="teacher"))
+
+
+def test_a_teacher_of_other_classes_is_refused(with_imported_teacher: Lab, tmp_path: Path) -> None:
+    survey = json.loads(with_imported_teacher.survey.read_text())
+    survey["classes"].append("spiral")
+    fuller = tmp_path / "survey.json"
+    fuller.write_text(json.dumps(survey))
+    lab = replace(with_imported_teacher, survey=fuller)
+    with pytest.raises(InputError, match=r"model\.pth: bbox_head\.retina_cls\..*number of classes"):
+        lab.train(lab.run(role="teacher"))

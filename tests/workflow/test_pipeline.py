@@ -1,0 +1,244 @@
+"""The pipeline from end to end, with Snakemake and real trainings, at toy scale."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from icd.suite.ablation import Ablation, load_ablation
+from icd.suite.run import Run
+from icd.suite.schema import ROOT, WORKFLOW
+from icd.suite.track import load_track
+from icd.training.evaluate import NAMES
+
+END = {"Collect the numbers of main", "Render main", "Complete the main table"}
+
+
+def toy_track() -> dict[str, Any]:
+    """The mini track with few and small images, slim models and two or three iterations."""
+    content = yaml.safe_load((WORKFLOW / "tracks/mini.yaml").read_text())
+    roles = content["roles"]
+    content |= {
+        "name": "toy",
+        "data": {
+            "synthetic": {"seed": 0, "image_size": 64},
+            "splits": {"train": 24, "test": 8},
+        },
+        "backbones": {
+            roles[role]["backbone"]: {
+                "backbone": {
+                    "depth": 18,
+                    "base_channels": width,
+                    "frozen_stages": -1,
+                    "norm_eval": False,
+                    "init_cfg": None,
+                },
+                "neck": {"in_channels": [width, 2 * width, 4 * width, 8 * width]},
+            }
+            for role, width in (("teacher", 8), ("student", 4))
+        },
+        "seeds": [0],
+        "machine": {"threads": 1},
+    }
+    content["images"]["scale"] = [64, 64]
+    content["recipe"] |= {"unit": 2, "batch_size": 4, "ramp": 0}
+    roles["teacher"]["schedule"], roles["student"]["schedule"] = "1.5x", "1x"
+    model = content["detectors"]["retinanet"]["model"]
+    model["neck"]["out_channels"] = 16
+    model["bbox_head"] |= {"in_channels": 16, "feat_channels": 16, "stacked_convs": 1}
+    model["bbox_head"]["norm_cfg"] = {"type": "GN", "num_groups": 4}
+    content["methods"]["icd"]["options"] |= {"channels": 16, "heads": 2, "warmup": 1}
+    return content
+
+
+def snakemake(folder: Path, *arguments: str) -> str:
+    """What Snakemake prints in a working directory outside of the code."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    command = ["-m", "snakemake", "-s", str(ROOT / "Snakefile"), "--directory", str(folder)]
+    result = subprocess.run(
+        [sys.executable, *command, *arguments],
+        env=os.environ | {"PATH": path, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=900,
+    )
+    assert result.returncode == 0, result.stdout
+    return result.stdout
+
+
+def jobs(printed: str) -> set[str]:
+    """The messages of the jobs that Snakemake lists or runs."""
+    return set(re.findall(r"^Job \d+: (.+)$", printed, re.M))
+
+
+class Project:
+    """A folder in which the toy track's main table was made."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.track_file = folder / "toy track.yaml"
+        self.track_file.write_text(yaml.safe_dump(toy_track(), sort_keys=False))
+        self.ablation: Ablation = load_ablation("main", load_track(str(self.track_file)))
+        self.printed = self.snakemake("--cores", "2")
+
+    def snakemake(self, *arguments: str) -> str:
+        return snakemake(self.folder, *arguments, "--config", f"track={self.track_file}")
+
+    def run(self, row: str) -> Run:
+        """The only run of a row."""
+        (run,) = next(found for found in self.ablation.rows if found.id == row).runs
+        return run
+
+    def file(self, row: str, name: str) -> Path:
+        """A file of a row's run; its manifest lies elsewhere."""
+        run = self.run(row)
+        if name == "manifest":
+            return self.folder / f"results/toy/manifests/{run.id}.json"
+        return self.folder / run.folder / name
+
+    @contextmanager
+    def without(self, path: Path) -> Iterator[None]:
+        """Take a file away for a while."""
+        aside = path.with_name(f"{path.name}.aside")
+        path.rename(aside)
+        try:
+            yield
+        finally:
+            aside.rename(path)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory) -> Project:
+    return Project(tmp_path_factory.mktemp("pipeline"))
+
+
+def test_one_command_makes_the_table(project):
+    expected = {
+        f"{verb} {run.id}"
+        for run in project.ablation.runs
+        for verb in ("Describe", "Train", "Evaluate")
+    }
+    assert jobs(project.printed) == END | expected | {
+        "Make the data of toy",
+        "Check the data of toy",
+    }
+    assert "20 of 20 steps (100%) done" in project.printed
+    for row in project.ablation.rows:
+        for name in ("run.json", "model.py", "model.pth", "metrics.json", "manifest"):
+            assert project.file(row.id, name).stat().st_size
+    for name in ("results.csv", "table.md", "figure.svg", "figure.png"):
+        assert (project.folder / "results/toy/main" / name).stat().st_size
+
+
+def test_a_watcher_sees_which_run_is_where(project):
+    for row in project.ablation.rows:
+        run = project.run(row.id)
+        total = run.description["schedule"]["iterations"]
+        line = rf"^{re.escape(run.id)}  {total}/{total}  loss \d+\.\d+ .*\d:\d\d left$"
+        assert re.search(line, project.printed, re.M)
+
+
+def test_the_csv_holds_twelve_metrics_of_every_row_and_seed(project):
+    with (project.folder / "results/toy/main/results.csv").open() as stream:
+        lines = list(csv.DictReader(stream))
+    keys = [(line["row"], line["seed"], line["kind"], line["metric"]) for line in lines]
+    rows = [row.id for row in project.ablation.rows]
+    assert keys == [(row, "0", "bbox", name) for row in rows for name in NAMES]
+    assert len(NAMES) == 12
+    for line in lines:
+        metrics = json.loads(project.file(line["row"], "metrics.json").read_text())["metrics"]
+        value = metrics["bbox"][line["metric"]]
+        assert line["value"] == ("" if value is None else repr(value))
+        assert value is None or 0 <= value <= 1
+
+
+def test_the_table_has_the_rows_in_order(project):
+    table = (project.folder / "results/toy/main/table.md").read_text()
+    labels = re.findall(r"^\| (\S.*?) +\|", table, re.M)
+    assert labels == [row.label for row in project.ablation.rows]
+
+
+@pytest.mark.parametrize("row", ["teacher", "icd_inherit"])
+def test_a_manifest_tells_where_a_run_comes_from(project, row):
+    run, manifest = project.run(row), json.loads(project.file(row, "manifest").read_text())
+    assert manifest["run"] == run.id
+    assert manifest["description"] == run.description
+    assert manifest["description"] == json.loads(project.file(row, "run.json").read_text())
+    assert manifest["config"]["randomness"]["seed"] == run.description["seed"] == 0
+    assert manifest["config"]["train_cfg"]["max_iters"] == run.description["schedule"]["iterations"]
+    for name in ("torch", "onedl-mmdetection", "numpy"):
+        assert manifest["versions"][name] == version(name)
+    head = subprocess.run(["git", "-C", ROOT, "rev-parse", "HEAD"], capture_output=True, text=True)
+    if head.returncode == 0:
+        assert re.fullmatch("[0-9a-f]{40}", manifest["git"]["commit"])
+    assert manifest["hardware"]["processor"]
+    assert manifest["hardware"]["threads"] == 1
+    assert manifest["seconds"] > 0
+    assert manifest["peak_memory_mib"]["process"] > 100
+
+
+def test_a_second_call_does_nothing_and_says_so(project):
+    printed = project.snakemake("--cores", "2")
+    assert "Nothing to be done" in printed
+    assert jobs(printed) == set()
+
+
+# Row and file, then the rows that have to be trained and evaluated again.
+DELETIONS = {
+    "a student's weights": ("icd", "model.pth", ["icd"], ["icd"]),
+    "the teacher's weights": (
+        "teacher",
+        "model.pth",
+        ["teacher", "student_inherit", "icd", "icd_inherit"],
+        ["teacher", "student_inherit", "icd", "icd_inherit"],
+    ),
+    "metrics": ("student", "metrics.json", [], ["student"]),
+    "a manifest": ("icd_inherit", "manifest", ["icd_inherit"], ["icd_inherit"]),
+}
+
+
+@pytest.mark.parametrize(("row", "name", "trained", "evaluated"), DELETIONS.values(), ids=DELETIONS)
+def test_a_lost_file_of_a_run_repeats_what_depends_on_it(project, row, name, trained, evaluated):
+    with project.without(project.file(row, name)):
+        planned = jobs(project.snakemake("--dry-run"))
+    assert planned == END | {
+        f"{verb} {project.run(again).id}"
+        for verb, rows in (("Train", trained), ("Evaluate", evaluated))
+        for again in rows
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "count"), [("results.csv", 3), ("table.md", 2), ("figure.png", 2)]
+)
+def test_a_lost_result_is_made_again_from_the_numbers(project, name, count):
+    with project.without(project.folder / "results/toy/main" / name):
+        planned = jobs(project.snakemake("--dry-run"))
+    assert planned == {0: set(), 2: END - {"Collect the numbers of main"}, 3: END}[count]
+
+
+def test_the_plan_of_the_mini_track_is_complete_and_fast(tmp_path):
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    printed = snakemake(tmp_path, "--dry-run")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    # Seconds of work, which a busy machine does not stretch.
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 5
+    runs = {run.id for run in load_ablation("main", load_track("mini")).runs}
+    verbs = ("Describe", "Train", "Evaluate")
+    expected = {f"{verb} {run}" for run in runs for verb in verbs}
+    assert jobs(printed) == END | expected | {"Make the data of mini", "Check the data of mini"}
+    assert [path.name for path in tmp_path.iterdir()] == [".snakemake"], "a plan makes nothing"
