@@ -7,8 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from icd.errors import InputError
 from icd.devices import use_gpus
+from icd.errors import InputError
 
 # Imports stand inside the commands: ``icd show`` must not wait for torch.
 
@@ -100,7 +100,12 @@ COMMANDS = {
         WORKERS,
         ("--checkpoint-every", {"type": int, "default": 1000, "help": "in iterations"}),
     ],
-    evaluate: [RUN, OUTPUT, GPUS, ("--split", {"default": "test", "help": "of the run's data set"})],
+    evaluate: [
+        RUN,
+        OUTPUT,
+        GPUS,
+        ("--split", {"default": "test", "help": "of the run's data set"}),
+    ],
     collect: [ABLATION, TRACK, DATA, OUTPUT],
     render: [
         ABLATION,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -39,5 +38,6 @@ def distillation_loss(student: Tensor, teacher: Tensor, weights: Tensor) -> Tens
     """
     error = (student - teacher.detach()).square().mean(dim=-1)
     total = weights.sum(dim=-1)
-    weighted = (weights * error).sum(dim=-1) / total.clamp(min=torch.finfo(total.dtype).tiny)
+    # Not a clamp to a tiny number: its inverse overflows in the backward pass, and inf * 0 is nan.
+    weighted = (weights * error).sum(dim=-1) / total.where(total > 0, 1)
     return weighted.mean()

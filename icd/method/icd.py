@@ -13,11 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from mmdet.registry import MODELS
 from torch import Tensor, nn
 
-from icd.method.auxiliary import AuxiliaryTask
+from icd.method.auxiliary import AuxiliaryTask, full_precision
 from icd.method.decoder import Decoder, LookUp, split_heads, value_projection
 from icd.method.distillation import distillation_loss, instance_weights, normalise_values
 from icd.method.priors import Priors
@@ -72,7 +73,7 @@ class ICD(nn.Module):
         self.channels, self.heads = channels, heads
         self.weight, self.temperature, self.warmup = weight, temperature, warmup
         self.fake_ratio, self.query_cap, self.jitter = fake_ratio, query_cap, jitter
-        self.normalise = normalise_values if normalise else nn.Identity()
+        self.normalise = normalise_values if normalise else full_precision
         self.seed = seed
 
     def forward(
@@ -135,4 +136,4 @@ class ICD(nn.Module):
 def draw_seed(seed: int, iteration: int) -> int:
     """One number for a seed, an iteration and this process among the data-parallel ones."""
     rank = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
-    return (seed * 1_000_003 + rank) * 10_000_019 + iteration
+    return int(np.random.SeedSequence([seed, rank, iteration]).generate_state(1)[0])

@@ -24,7 +24,10 @@ class Priors:
 
 
 def compute_priors(instances: Iterable[tuple[int, float, float]], num_classes: int) -> Priors:
-    """Priors of a data set from (class index, w / W, h / H) of each of its instances."""
+    """Priors of a data set from (class index, w / W, h / H) of each of its instances.
+
+    Standard deviations are those of the population; means and deviations have six decimals.
+    """
     sizes: dict[int, list[tuple[float, float]]] = defaultdict(list)
     for label, width, height in instances:
         sizes[label].append((width, height))

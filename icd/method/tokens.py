@@ -78,10 +78,12 @@ def sine_position(rows: Tensor, columns: Tensor, level: Tensor) -> Tensor:
 
 def _sine_axis(count: Tensor, length: int, channels: int, dtype: torch.dtype) -> Tensor:
     """[N, length, channels]: cell k of ``count`` valid ones at angle 2 pi k / count, k from 1."""
+    # In bfloat16 neither cells beyond 256 nor frequencies are exact, whatever dtype features have.
+    dtype = torch.promote_types(dtype, torch.float32)
     cell = torch.arange(1, length + 1, device=count.device).minimum(count[:, None]).to(dtype)
-    angle = cell / (count[:, None] + 1e-6) * 2 * math.pi
-    exponent = torch.arange(channels, device=count.device) // 2 * 2 / channels
-    angle = angle[..., None] / (10000 ** exponent.to(dtype))
+    angle = cell / (count[:, None].to(dtype) + 1e-6) * 2 * math.pi
+    exponent = (torch.arange(channels, device=count.device) // 2 * 2).to(dtype) / channels
+    angle = angle[..., None] / 10000**exponent
     return torch.where(
         torch.arange(channels, device=count.device) % 2 == 0, angle.sin(), angle.cos()
     )

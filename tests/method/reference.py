@@ -257,9 +257,8 @@ def decode(
 
 
 def cross_entropy(logit: Tensor, real: bool) -> Tensor:
-    """Binary cross-entropy of one logit."""
-    probability = 1 / (1 + (-logit).exp())
-    return -(probability if real else 1 - probability).log()
+    """Binary cross-entropy of one logit: -log p if real, else -log(1 - p), p = 1 / (1 + e^-x)."""
+    return torch.log1p((-logit if real else logit).exp())
 
 
 def side_error(prediction: Tensor, question: Question) -> Tensor:

@@ -124,7 +124,6 @@ class Lab:
         with contextlib.chdir(self.project), quick_configs():
             torch.manual_seed(7)
             detector = MODELS.build(config.plain_config(run, self.inputs).model)
-            detector.init_weights()
             train.export(run, self.inputs, detector, run.folder)
 
     def place(self, run: Run, other: Lab) -> None:

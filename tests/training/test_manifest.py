@@ -1,0 +1,84 @@
+"""The provenance of a run."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import torch
+
+from icd.training import manifest
+
+
+def test_environment_is_plain_data() -> None:
+    found = json.loads(json.dumps(manifest.environment(), allow_nan=False))
+    assert datetime.now(UTC) - datetime.fromisoformat(found["time"]) < timedelta(minutes=1)
+    assert found["versions"]["torch"].split("+")[0] == torch.__version__.split("+")[0]
+    assert all(found["versions"].values())
+    assert found["python"] == ".".join(map(str, sys.version_info[:3]))
+    assert found["hardware"]["threads"] == torch.get_num_threads()
+    assert found["hardware"]["cores"] >= 1
+    assert found["hardware"]["processor"]
+
+
+def test_a_missing_package_is_no_reason_to_lose_a_run() -> None:
+    assert manifest.installed("pytest") == pytest.__version__
+    assert manifest.installed("no-such-package") is None
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkout with one commit, in which the code is meant to lie."""
+    monkeypatch.setattr(manifest, "ROOT", tmp_path)
+    (tmp_path / "results").mkdir()
+    for name in ("code.py", "results/table.md"):
+        (tmp_path / name).write_text("as committed")
+    git(tmp_path, "init")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "-c", "user.name=A", "-c", "user.email=a@b.c", "commit", "-m", "first")
+    return tmp_path
+
+
+def git(folder: Path, *command: str) -> str:
+    return subprocess.run(
+        ["git", "-C", folder, *command], check=True, capture_output=True, text=True
+    ).stdout.strip()
+
+
+def test_git_state(repository: Path) -> None:
+    commit = git(repository, "rev-parse", "HEAD")
+    assert manifest.git_state() == {"commit": commit, "modified": False}
+    (repository / "notes.txt").write_text("not part of the code")
+    (repository / "results/table.md").write_text("made by the code")
+    assert manifest.git_state() == {"commit": commit, "modified": False}
+    (repository / "code.py").write_text("changed")
+    assert manifest.git_state() == {"commit": commit, "modified": True}
+
+
+def test_no_git_state_outside_of_a_checkout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(manifest, "ROOT", tmp_path)
+    assert manifest.git_state() is None
+    monkeypatch.setenv("PATH", str(tmp_path))  # nor without git
+    assert manifest.git_state() is None
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="compares with /proc")
+def test_peak_memory_is_that_of_the_process() -> None:
+    before = manifest.peak_memory_mib()["process"]
+    ballast = bytearray(b"x") * int((before - resident("VmRSS") + 64) * 2**20)
+    del ballast
+    found = manifest.peak_memory_mib()["process"]
+    assert found > before + 32
+    assert found == pytest.approx(resident("VmHWM"), rel=0.02)
+
+
+def resident(key: str) -> float:
+    """Resident memory of this process in MiB as Linux reports it."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(key))
