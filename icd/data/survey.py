@@ -9,13 +9,13 @@ from typing import Any
 
 from icd.data.annotations import read_annotations
 from icd.errors import InputError
-from icd.files import write_json
+from icd.files import sha256, write_json
 from icd.method.priors import compute_priors
 from icd.suite.track import TRAIN, Track
 
 
 def write_survey(track: Track, output: Path) -> None:
-    """Check all splits of a track and write classes, counts and priors as JSON.
+    """Check all splits of a track and write classes, hashes, counts and priors as JSON.
 
     Raises:
         InputError: names the annotation file, the key, and what would be right.
@@ -34,7 +34,10 @@ def write_survey(track: Track, output: Path) -> None:
             raise InputError(file, "annotations", "hold no object", "at least one")
         _require_images(content, file, track.images(name))
     priors = compute_priors(relative_sizes(splits[TRAIN]), len(classes))
-    counts = {name: count_instances(content) for name, content in splits.items()}
+    counts = {
+        name: {"sha256": sha256(track.annotations(name)), **count_instances(content)}
+        for name, content in splits.items()
+    }
     write_json(output, {"classes": classes, "splits": counts, "priors": asdict(priors)})
 
 

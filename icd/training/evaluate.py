@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import logging
 import time
 from pathlib import Path
 
@@ -31,6 +32,7 @@ def evaluate(folder: Path, split: str, output: Path) -> None:
         split: of the run's data set.
         output: JSON with the split, ``metrics`` ({kind: {name: value}}) and seconds.
     """
+    logging.captureWarnings(True)  # they go to the log
     start, config = time.monotonic(), Config.fromfile(folder / "model.py")
     use_split(config, load_run(folder), split)
     detections = detect(config, folder / "model.pth", folder / split)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-import time
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +15,17 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from torch import nn
 
-from icd.files import atomic, write_json, write_text
+from icd.files import atomic, sha256, write_json, write_text
 from icd.method import icd  # noqa: F401  (registers the method, as the imports below the rest)
 from icd.suite.run import Run, load_run
+from icd.suite.track import TRAIN
 from icd.training import optim, progress, sampling  # noqa: F401
+from icd.training.account import AccountHook
 from icd.training.checkpoint import load_weights
 from icd.training.config import Inputs, plain_config, training_config
 from icd.training.distiller import Distiller
 from icd.training.inherit import unwrap
-from icd.training.manifest import environment, peak_memory_mib
+from icd.training.manifest import environment
 
 
 def train(
@@ -42,36 +44,48 @@ def train(
         workers: data-loading processes.
         checkpoint_every: iterations between checkpoints.
     """
-    start, run = time.monotonic(), load_run(folder)
-    inputs = Inputs(data, json.loads(survey.read_text()))
+    logging.captureWarnings(True)  # warnings go to the log, progress to the terminal
+    run, inputs = load_run(folder), Inputs(data, json.loads(survey.read_text()))
+    provenance = {"run": run.id, "description": run.description, **environment()}
     if run.imported:
-        config, detector = None, imported_detector(run, inputs)
+        detector = imported_detector(run, inputs)
     else:
-        logging.captureWarnings(True)  # warnings go to the log, progress to the terminal
         config = training_config(run, inputs, workers, checkpoint_every)
-        detector = train_detector(config)
+        forget_other_inputs(Path(config.work_dir), run, inputs)
+        detector, account = train_detector(config)
+        provenance |= {"config": to_plain(config.to_dict()), **account}
     export(run, inputs, detector, folder)
-    write_json(
-        manifest,
-        {
-            "run": run.id,
-            "description": run.description,
-            "config": to_plain(config.to_dict()) if config else None,
-            "seconds": time.monotonic() - start,
-            "peak_memory_mib": peak_memory_mib(),
-            **environment(),
-        },
-    )
+    write_json(manifest, provenance)
 
 
-def train_detector(config: Config) -> nn.Module:
-    """Train with mmengine's Runner, from the last checkpoint if there is one."""
-    runner = Runner.from_cfg(config)
+def train_detector(config: Config) -> tuple[nn.Module, dict[str, Any]]:
+    """Train with mmengine's Runner, from the last checkpoint if there is one.
+
+    Returns:
+        The bare detector, and what its training has cost (see :class:`AccountHook`).
+    """
+    runner, account = Runner.from_cfg(config), AccountHook()
+    runner.register_hook(account)
     model = unwrap(runner.model)
-    if config.get("channels_last"):
+    if config.channels_last:
         model.to(memory_format=torch.channels_last)
     runner.train()
-    return model.student if isinstance(model, Distiller) else model
+    return model.student if isinstance(model, Distiller) else model, account.account()
+
+
+def forget_other_inputs(work: Path, run: Run, inputs: Inputs) -> None:
+    """Remove checkpoints in ``work`` of a training on other annotations or another teacher.
+
+    A run's name says where these lie; here their content is compared, so that a training that
+    restarts because a file has changed does not resume from what came of the old one.
+    """
+    found = {"annotations": inputs.survey["splits"][TRAIN]["sha256"]}
+    if run.teacher:
+        found["teacher"] = sha256(run.teacher.folder / "model.pth")
+    record = work / "inputs.json"
+    if work.exists() and not (record.exists() and json.loads(record.read_text()) == found):
+        shutil.rmtree(work)
+    write_json(record, found)
 
 
 def imported_detector(run: Run, inputs: Inputs) -> nn.Module:

@@ -66,7 +66,7 @@ def test_gives_the_features_of_the_plain_detector(
 ) -> None:
     plain = MODELS.build(distiller_config(lab)["teacher"]["config"])
     plain.load_state_dict(weights(lab.folder(teacher)))
-    images = torch.randn(2, 3, 64, 64)
+    images = torch.randn(2, 3, 64, 64, requires_grad=True)
     levels = distiller.teacher.features(images)
     assert not any(level.requires_grad for level in levels)
     for level, expected in zip(levels, plain.eval().extract_feat(images), strict=True):
@@ -96,6 +96,7 @@ def test_copies_of_the_model_share_it(distiller: Distiller) -> None:
         (CAFFE | BGR, IMAGENET | RGB),
         (IMAGENET | RGB, CAFFE | RGB),
         (IMAGENET | RGB, IMAGENET | BGR),  # the same numbers, other channels
+        (IMAGENET | RGB, {key: x[::-1] for key, x in IMAGENET.items()} | BGR),  # and the reverse
         (IMAGENET | RGB, RGB),  # a teacher of raw pixels
         (BGR, IMAGENET | RGB),
         ({"mean": [127], "std": [64]} | BGR, IMAGENET | RGB),  # one value for all channels

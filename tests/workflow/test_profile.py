@@ -1,4 +1,4 @@
-"""The profiles: Snakemake ignores keys that it does not know without a word."""
+"""The profiles: what Snakemake does not know in them it may ignore without a word."""
 
 from __future__ import annotations
 

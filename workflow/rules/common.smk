@@ -22,6 +22,7 @@ except InputError as error:
     sys.exit(f"error: {error}")
 
 RUNS = {run.id: run for ablation in ABLATIONS.values() for run in ablation.runs}
+TEACHERS = {run.teacher.id for run in RUNS.values() if run.teacher}
 RESULTS = str(TRACK.results)
 SURVEY = f"{RESULTS}/data.json"
 

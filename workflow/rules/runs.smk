@@ -5,6 +5,9 @@ localrules:
     describe,
 
 
+ruleorder: train_teacher > train
+
+
 rule describe:
     """Write down what the run is."""
     output:
@@ -51,6 +54,14 @@ rule train:
         "python -m icd train {params.folder:q} --data {params.root:q} --survey {input.survey:q}"
         " --manifest {output.manifest:q} --gpus {params.gpus} --workers {params.workers}"
         " --checkpoint-every {params.every} >> {log:q} 2> >(tee -a {log:q} >&2)"
+
+
+use rule train as train_teacher with:
+    wildcard_constraints:
+        run="|".join(map(re.escape, TEACHERS)),
+    priority: 1  # others wait for it
+    message:
+        "Train {wildcards.run}, a teacher"
 
 
 rule evaluate:

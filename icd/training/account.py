@@ -1,0 +1,40 @@
+"""What a training has cost so far, over all the times it was stopped and resumed."""
+
+from __future__ import annotations
+
+import time
+
+from mmdet.registry import HOOKS
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from icd.training.manifest import peak_memory_mib
+
+
+@HOOKS.register_module()
+class AccountHook(Hook):
+    """Keeps the account of a training in its checkpoints."""
+
+    def __init__(self) -> None:
+        self.start = time.monotonic()
+        self.earlier_seconds = 0.0
+        self.earlier_peak: dict[str, float] = {}
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Called by the Runner."""
+        checkpoint["meta"]["account"] = self.account()
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Called by the Runner when it resumes."""
+        earlier = checkpoint["meta"]["account"]
+        self.earlier_seconds, self.earlier_peak = earlier["seconds"], earlier["peak_memory_mib"]
+
+    def account(self) -> dict:
+        """``seconds`` of all sessions together, ``peak_memory_mib`` of the largest one."""
+        peak = peak_memory_mib()
+        return {
+            "seconds": self.earlier_seconds + time.monotonic() - self.start,
+            "peak_memory_mib": {
+                name: max(value, self.earlier_peak.get(name, 0.0)) for name, value in peak.items()
+            },
+        }
