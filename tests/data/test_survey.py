@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -135,7 +136,10 @@ def test_the_survey_holds_classes_counts_and_priors(tmp_path):
 
     survey = json.loads((tmp_path / "data.json").read_text())
     assert survey["classes"] == ["cat", "dog", "emu"]
-    assert survey["splits"]["train"] == survey["splits"]["extra"] == count_instances(CONTENT)
+    digest = hashlib.sha256((tmp_path / "train.json").read_bytes()).hexdigest()
+    expected = {"sha256": digest, **count_instances(CONTENT)}
+    assert survey["splits"]["train"] == survey["splits"]["extra"] == expected
+    assert survey["splits"]["test"]["sha256"] != digest
     assert survey["splits"]["test"]["objects"] == 1
     sizes = {"cat": [(0.1, 0.2), (0.5, 0.25), (0.5, 0.5)], "dog": [(0.5, 0.5), (1.0, 1.0)]}
     priors = survey["priors"]

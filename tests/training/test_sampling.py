@@ -105,6 +105,16 @@ def test_an_image_is_augmented_anew_each_time(lab: Lab) -> None:
     assert all(len(seen) > 1 for seen in flips.values())
 
 
+def test_augmentations_draw_by_seed_and_place() -> None:
+    def drawn(seed: int, place: int) -> tuple[float, float]:
+        SeedByPlace(seed).transform({"sample_idx": Draw(3, place)})
+        return random.random(), np.random.rand()
+
+    assert drawn(0, 5) == drawn(0, 5)
+    for position in range(2):
+        assert len({drawn(*of)[position] for of in [(0, 5), (0, 6), (1, 5), (5, 0)]}) == 4
+
+
 def test_a_second_try_draws_on() -> None:
     """An image that is fetched in place of a refused one has no place: nothing is seeded."""
     np.random.seed(4)

@@ -180,3 +180,26 @@ def test_a_teacher_of_other_classes_is_refused(with_imported_teacher: Lab, tmp_p
     lab = replace(with_imported_teacher, survey=fuller)
     with pytest.raises(InputError, match=r"model\.pth: bbox_head\.retina_cls\..*number of classes"):
         lab.train(lab.run(role="teacher"))
+
+
+@pytest.mark.parametrize("what", ["annotations", "teacher"])
+def test_resumes_only_from_a_training_on_the_same_files(
+    lab: Lab, tmp_path: Path, teacher: Run, what: str
+) -> None:
+    """A changed file lies under an old path, so the name of the run does not tell."""
+    run, survey = lab.run(method="icd"), tmp_path / "data.json"
+    survey.write_text(lab.survey.read_text())
+    other = replace(lab.at(tmp_path / "other"), survey=survey)
+    other.place(teacher, lab)
+    mark = other.train(run) / "work" / "mark"
+    mark.touch()
+    other.train(run)
+    assert mark.exists()
+    if what == "annotations":
+        content = json.loads(survey.read_text())
+        content["splits"]["train"]["sha256"] = "another"
+        survey.write_text(json.dumps(content))
+    else:
+        other.place_untrained(teacher)
+    other.train(run)
+    assert not mark.exists()
