@@ -1,4 +1,4 @@
-"""What stands in the repository: rendered from the raw numbers beside it, and shown in the README."""
+"""What is in the repository: rendered from the raw numbers beside it and shown in the README."""
 
 from __future__ import annotations
 
