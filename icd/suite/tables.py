@@ -43,9 +43,6 @@ def render(ablation: Ablation, results: pd.DataFrame) -> str:
         for row in ablation.rows
     ]
     teachers = {run.teacher.id for row in ablation.rows for run in row.runs if run.teacher}
-    sources = sorted(
-        {f"{row.label}: {row.published['source']}" for row in ablation.rows if row.published}
-    )
     parts = [
         f"# {ablation.title}",
         ablation.question,
@@ -53,7 +50,7 @@ def render(ablation: Ablation, results: pd.DataFrame) -> str:
         "AP in percent on the test split, mean ± standard deviation over the seeds"
         + (" (each with its own teacher)." if len(teachers) > 1 else "."),
         ablation.notes,
-        "Published: " + "; ".join(sources) + "." if sources else "",
+        sources(ablation),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -87,6 +84,16 @@ def published(row: Row, baseline: Row) -> tuple[str, str]:
     if row is baseline or baseline.published is None:
         return f"{value:.1f}", ""
     return f"{value:.1f}", f"{value - baseline.published['AP']:+.1f}"
+
+
+def sources(ablation: Ablation) -> str:
+    """Where the published values come from, rows of the same source together."""
+    labels: dict[str, list[str]] = {}
+    for row in ablation.rows:
+        if row.published:
+            labels.setdefault(row.published["source"], []).append(row.label)
+    named = [f"{', '.join(rows)} ({source})" for source, rows in labels.items()]
+    return f"Published: {'; '.join(named)}." if named else ""
 
 
 def markdown(header: list[str], body: list[list[str]]) -> str:

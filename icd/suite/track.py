@@ -86,8 +86,11 @@ class Track:
         chosen = self.content["roles"][role]
         if "checkpoint" in chosen:
             return Run(self._base() | {key: chosen[key] for key in ("config", "checkpoint")})
-        seed = chosen.get("seed", seed)
+        seed, devices = chosen.get("seed", seed), max(self.machine["gpus"], 1)
         recipe = self._recipe(role)
+        if recipe["batch_size"] % devices:
+            problem = f"{recipe['batch_size']} images cannot be shared by {devices} GPUs"
+            raise InputError(self.file, "recipe.batch_size", problem, "a multiple of machine.gpus")
         schedule = change.get("schedule", chosen["schedule"])
         method = self._method(change)
         inherit = change.get("inherit", False)
@@ -109,7 +112,7 @@ class Track:
                 "inherit": inherit,
                 "teacher": teacher,
                 "seed": seed,
-                "devices": max(self.machine["gpus"], 1),
+                "devices": devices,
             }
         )
 

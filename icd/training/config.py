@@ -42,7 +42,7 @@ def base_config(run: Run) -> Config:
         raise InputError(name, "", "does not exist", expected) from error
 
 
-def plain_config(run: Run, inputs: Inputs, split: str = TEST) -> Config:
+def plain_config(run: Run, inputs: Inputs) -> Config:
     """A config of the bare detector and its evaluation, which mmdet loads without this package."""
     base, classes = base_config(run), inputs.survey["classes"]
     steps = pipeline(base.test_dataloader.dataset.pipeline, run.description["images"], False)
@@ -54,13 +54,13 @@ def plain_config(run: Run, inputs: Inputs, split: str = TEST) -> Config:
                 "batch_size": 16,
                 "num_workers": 0,
                 "sampler": {"type": "DefaultSampler", "shuffle": False},
-                "dataset": dataset(run, inputs, split) | {"test_mode": True, "pipeline": steps},
+                "dataset": dataset(run, inputs, TEST) | {"test_mode": True, "pipeline": steps},
             },
             "test_cfg": {"type": "TestLoop"},
             "test_evaluator": {
                 "type": "CocoMetric",
                 "metric": metrics(base),
-                "ann_file": str(inputs.data / split_files(run, split)["annotations"]),
+                "ann_file": str(inputs.data / split_files(run, TEST)["annotations"]),
             },
         }
     )

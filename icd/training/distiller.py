@@ -27,7 +27,7 @@ class Distiller(BaseModel):
         student: config of the detector to train.
         teacher: ``config`` (of the detector to learn from) and ``checkpoint`` (its weights).
         method: config of the method: a module with a ``forward`` like that of
-            :class:`icd.method.icd.ICD`.
+            :class:`icd.method.icd.ICD`; it is told the student's FPN width as ``channels``.
     """
 
     def __init__(self, student: dict, teacher: dict, method: dict) -> None:
@@ -36,7 +36,7 @@ class Distiller(BaseModel):
         self.student = built
         # The student is initialised with the same random numbers as without a method.
         with torch.random.fork_rng(devices=[]):
-            self.method = MODELS.build(method)
+            self.method = MODELS.build({"channels": built.neck.out_channels, **method})
             detector = MODELS.build(teacher["config"])
         load_weights(detector, teacher["checkpoint"])
         self.renormalise = Renormalise(built.data_preprocessor, detector.data_preprocessor)

@@ -186,6 +186,11 @@ TRACK_CASES = [
         ("track.yaml: recipe.unit: is '600'", "a whole number from 1"),
     ),
     Case(
+        "batch that does not divide",
+        in_track("machine.gpus", 3),
+        ("track.yaml: recipe.batch_size: 8 images cannot", "a multiple of machine.gpus"),
+    ),
+    Case(
         "fraction for a whole number",
         in_track("recipe.batch_size", 7.5),
         ("track.yaml: recipe.batch_size: is 7.5", "a whole number from 1"),

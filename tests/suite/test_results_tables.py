@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import statistics
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from track_files import MINI, changed, track, write
 from icd.suite.ablation import Ablation, read_ablation
 from icd.suite.figures import write_figure
 from icd.suite.results import per_seed, read_results, write_results
-from icd.suite.tables import METRICS, gain, markdown, render, spread
+from icd.suite.tables import METRICS, gain, markdown, render, sources, spread
 
 ROWS = {
     "teacher": ("Teacher", {"role": "teacher"}, 40.4),
@@ -150,11 +151,23 @@ def test_the_table_shows_means_spreads_and_gains(ablation, results):
     assert gains == {"teacher": "+3.0", "student": "", "inherit": "-", "icd": "+2.5"}
 
 
+def test_rows_of_one_source_are_named_together(ablation):
+    rows = tuple(
+        replace(row, published={"AP": 1.0, "source": "paper"} if i < 2 else None)
+        for i, row in enumerate(ablation.rows)
+    )
+    labels = [row.label for row in rows]
+    assert sources(replace(ablation, rows=rows)) == f"Published: {labels[0]}, {labels[1]} (paper)."
+    assert sources(replace(ablation, rows=rows[2:])) == ""
+
+
 def test_the_table_carries_title_question_notes_and_sources(ablation, results):
     text = render(ablation, results)
     assert text.startswith("# A title\n\nA question?\n\n|")
     assert "\n\nSome notes.\n\n" in text
-    assert "ICD: source of icd; Student: source of student; Teacher: source of teacher." in text
+    assert (
+        "Published: Teacher (source of teacher); Student (source of student); ICD (source" in text
+    )
     assert "each with its own teacher" in text
 
 

@@ -70,7 +70,7 @@ def test_options_of_icd_are_the_arguments_of_the_class():
     )
     init = next(node for node in method.body if isinstance(node, ast.FunctionDef))
     arguments = {argument.arg: ast.unparse(argument.annotation) for argument in init.args.args[1:]}
-    for given in ("priors", "seed"):  # by the run
+    for given in ("priors", "channels", "seed"):  # by the data, the student and the run
         del arguments[given]
     listed = yaml.safe_load((WORKFLOW / "schemas/track.schema.yaml").read_text())["$defs"]["icd"]
     types = {name: part["type"] for name, part in listed["properties"].items()}

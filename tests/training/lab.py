@@ -73,7 +73,7 @@ SMALL = {
     },
     "recipe": {"unit": 6, "batch_size": 2, "ramp": 3},
     "roles": {"teacher": {"schedule": "5x", "seed": 0}},
-    "methods": {"icd": {"options": {"channels": WIDTH, "heads": 4, "warmup": 2}}},
+    "methods": {"icd": {"options": {"heads": 4, "warmup": 2}}},
     "machine": {"gpus": 0},
 }
 

@@ -90,6 +90,11 @@ def test_pictures_do_not_depend_on_who_loads_them_or_when(lab: Lab) -> None:
 
 def test_another_seed_gives_other_pictures(lab: Lab) -> None:
     assert not same(pictures(lab, 2), pictures(lab, 2, seed=1))
+    samplers = [
+        Runner.build_dataloader(lab.config(lab.run(seed)).train_dataloader, seed=0).sampler
+        for seed in (0, 1)
+    ]
+    assert list(islice(samplers[0], 16)) != list(islice(samplers[1], 16))
 
 
 def test_an_image_is_augmented_anew_each_time(lab: Lab) -> None:

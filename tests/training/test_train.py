@@ -13,10 +13,11 @@ from lab import Lab, differing, weights
 from mmengine.runner import IterBasedTrainLoop
 
 from icd.errors import InputError
+from icd.method.icd import ICD
 from icd.suite.run import Run
 from icd.training.progress import ProgressHook
 
-PLAIN, ICD = {}, {"method": "icd"}
+PLAIN, DISTILLED = {}, {"method": "icd"}
 TWO_STAGE = {"detector": "faster-rcnn"}
 
 
@@ -24,16 +25,21 @@ class CrashError(Exception):
     """Stands for whatever kills a process."""
 
 
-def crash_after(iteration: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let trainings die after an iteration, before its checkpoint is written."""
-    follow = ProgressHook.after_train_iter
+def watch(monkeypatch: pytest.MonkeyPatch, crash_after: int | None = None) -> list[int]:
+    """The iterations, from 1, of all trainings from now on.
 
-    def crash(hook: ProgressHook, runner: Any, *args: object, **kwargs: object) -> None:
+    They die after ``crash_after``, before its checkpoint is written.
+    """
+    seen, follow = [], ProgressHook.after_train_iter
+
+    def watched(hook: ProgressHook, runner: Any, *args: object, **kwargs: object) -> None:
         follow(hook, runner, *args, **kwargs)
-        if runner.iter + 1 == iteration:
+        seen.append(runner.iter + 1)
+        if seen[-1] == crash_after:
             raise CrashError
 
-    monkeypatch.setattr(ProgressHook, "after_train_iter", crash)
+    monkeypatch.setattr(ProgressHook, "after_train_iter", watched)
+    return seen
 
 
 def skip_training(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,7 +51,7 @@ def skip_training(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(IterBasedTrainLoop, "run_iter", idle)
 
 
-@pytest.mark.parametrize("change", [PLAIN, ICD])
+@pytest.mark.parametrize("change", [PLAIN, DISTILLED])
 def test_leaves_a_detector_and_its_provenance(lab: Lab, change: dict) -> None:
     run = lab.run(**change)
     folder = lab.train(run)
@@ -60,7 +66,7 @@ def test_leaves_a_detector_and_its_provenance(lab: Lab, change: dict) -> None:
     assert "icd" not in (folder / "model.py").read_text().replace(str(lab.data), "")
 
 
-@pytest.mark.parametrize("change", [PLAIN, ICD, TWO_STAGE])
+@pytest.mark.parametrize("change", [PLAIN, DISTILLED, TWO_STAGE])
 def test_the_seed_decides_and_an_interruption_does_not(
     lab: Lab, tmp_path: Path, change: dict, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -70,13 +76,22 @@ def test_the_seed_decides_and_an_interruption_does_not(
     if run.teacher:
         other.place(run.teacher, lab)
     with monkeypatch.context() as patch:
-        crash_after(5, patch)
+        seen = watch(patch, crash_after=5)
         with pytest.raises(CrashError):
             other.train(run, checkpoint_every=2)
+        assert seen == [1, 2, 3, 4, 5]
     assert not (other.folder(run) / "model.pth").exists()
-    saved = (other.folder(run) / "work" / "last_checkpoint").read_text()
-    assert saved.endswith("iter_4.pth")
-    assert not differing(weights(other.train(run, checkpoint_every=2)), whole)
+    with monkeypatch.context() as patch:
+        seen = watch(patch)
+        resumed = weights(other.train(run, checkpoint_every=2))
+        assert seen == [5, 6]
+    assert not differing(resumed, whole)
+
+
+def test_the_same_seed_gives_the_same_detector(lab: Lab, tmp_path: Path) -> None:
+    run = lab.run()
+    first, again = (weights(lab.at(tmp_path / place).train(run)) for place in ("first", "again"))
+    assert not differing(first, again)
 
 
 def test_another_seed_gives_another_detector(lab: Lab) -> None:
@@ -89,7 +104,8 @@ def test_the_method_does_not_change_how_the_student_starts(
 ) -> None:
     skip_training(monkeypatch)
     plain, distilled, inheriting = (
-        weights(lab.train(lab.run(**change))) for change in (PLAIN, ICD, ICD | {"inherit": True})
+        weights(lab.train(lab.run(**change)))
+        for change in (PLAIN, DISTILLED, DISTILLED | {"inherit": True})
     )
     assert not differing(plain, distilled)
     theirs = weights(lab.folder(teacher))
@@ -102,7 +118,7 @@ def test_the_method_does_not_change_how_the_student_starts(
 
 
 def test_everything_trains_but_the_teacher(lab: Lab, teacher: Run) -> None:
-    run, before = lab.run(**ICD), weights(lab.folder(teacher))
+    run, before = lab.run(**DISTILLED), weights(lab.folder(teacher))
     folder = lab.train(run, checkpoint_every=1)
     earlier, later = (
         torch.load(folder / "work" / f"iter_{i}.pth", weights_only=False)["state_dict"]
@@ -115,6 +131,25 @@ def test_everything_trains_but_the_teacher(lab: Lab, teacher: Run) -> None:
     exported = {f"student.{name}": value for name, value in weights(folder).items()}
     assert not differing(exported, {n: v for n, v in later.items() if n.startswith("student.")})
     assert not differing(weights(lab.folder(teacher)), before)
+
+
+def test_the_method_knows_the_iteration(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, draw = [], ICD.draw
+
+    def watched(method: ICD, targets: object, iteration: int) -> list:
+        seen.append(iteration)
+        return draw(method, targets, iteration)
+
+    monkeypatch.setattr(ICD, "draw", watched)
+    lab.train(lab.run(**DISTILLED))
+    assert seen == [0, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_trains_in_the_memory_format_of_the_recipe(lab: Lab, wanted: bool) -> None:
+    lab = lab.changed({"recipe": {"channels_last": wanted}})
+    kernel = weights(lab.train(lab.run()))["backbone.conv1.weight"]
+    assert kernel.is_contiguous(memory_format=torch.channels_last) is wanted
 
 
 def test_a_diverging_run_stops(lab: Lab) -> None:
@@ -130,7 +165,7 @@ def test_a_diverging_run_stops(lab: Lab) -> None:
 def test_a_wrong_teacher_ends_the_run_before_training(lab: Lab, teacher: Run) -> None:
     (lab.folder(teacher) / "model.pth").write_text("<!DOCTYPE html>")
     with pytest.raises(InputError, match=r"model\.pth: is damaged or no checkpoint"):
-        lab.train(lab.run(**ICD))
+        lab.train(lab.run(**DISTILLED))
 
 
 def test_shows_its_progress(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:

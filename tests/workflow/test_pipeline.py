@@ -60,7 +60,7 @@ def toy_track() -> dict[str, Any]:
     model["neck"]["out_channels"] = 16
     model["bbox_head"] |= {"in_channels": 16, "feat_channels": 16, "stacked_convs": 1}
     model["bbox_head"]["norm_cfg"] = {"type": "GN", "num_groups": 4}
-    content["methods"]["icd"]["options"] |= {"channels": 16, "heads": 2, "warmup": 1}
+    content["methods"]["icd"]["options"] |= {"heads": 2, "warmup": 1}
     return content
 
 
