@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from mmdet.registry import MODELS
+from mmengine.dist import get_rank
 from torch import Tensor, nn
 
 from icd.method.auxiliary import AuxiliaryTask, full_precision
@@ -25,6 +25,7 @@ from icd.method.priors import Priors
 from icd.method.queries import Draw, FakeSampler, Queries, QueryEncoder, pose, query_count
 from icd.method.targets import Targets
 from icd.method.tokens import flatten_levels, tokenize
+from icd.seeds import seed_of
 
 
 @MODELS.register_module()
@@ -95,7 +96,7 @@ class ICD(nn.Module):
 
     def draw(self, targets: Targets, iteration: int) -> list[Draw]:
         """Fakes and jitter of each image: a function of seed, process and iteration alone."""
-        generator = torch.Generator().manual_seed(draw_seed(self.seed, iteration))
+        generator = torch.Generator().manual_seed(seed_of(self.seed, get_rank(), iteration))
         counts = (query_count(len(b), self.fake_ratio, self.query_cap) for b in targets.boxes)
         return [self.sampler(count, generator) for count in counts]
 
@@ -131,9 +132,3 @@ class ICD(nn.Module):
                 distillation_loss(self.normalise(values), self.normalise(layer.values), weights)
             )
         return torch.stack(losses).mean()
-
-
-def draw_seed(seed: int, iteration: int) -> int:
-    """One number for a seed, an iteration and this process among the data-parallel ones."""
-    rank = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
-    return int(np.random.SeedSequence([seed, rank, iteration]).generate_state(1)[0])

@@ -19,6 +19,8 @@ from mmengine.dist import get_rank
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from icd.seeds import seed_of
+
 
 class Draw(int):
     """Index of an image that remembers its place in the endless stream of images."""
@@ -59,7 +61,7 @@ class SeedByPlace(BaseTransform):
         place = getattr(results["sample_idx"], "place", None)
         if place is None:  # the data set fetches another image because a transform refused one
             return results
-        state = state_of(self.seed, place)
+        state = seed_of(self.seed, place)
         random.seed(state)
         np.random.seed(state)
         return results
@@ -78,9 +80,4 @@ class SeedByIteration(Hook):
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: object = None) -> None:
         """Seed ``torch`` by run, process and iteration."""
-        torch.manual_seed(state_of(self.seed, get_rank(), runner.iter))
-
-
-def state_of(*numbers: int) -> int:
-    """One random number, of 32 bits, that stands for several."""
-    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
+        torch.manual_seed(seed_of(self.seed, get_rank(), runner.iter))
