@@ -12,8 +12,8 @@ from mmengine.hub import get_config
 from icd.errors import InputError
 from icd.suite.run import Run
 from icd.suite.track import TEST, TRAIN, data_split
-
-PAPER_FACTOR = 0.1  # by which the learning rate falls at each step of a stepwise schedule
+from icd.training.images import pipeline
+from icd.training.recipe import optimisation
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def plain_config(run: Run, inputs: Inputs) -> Config:
     """A config of the bare detector and its evaluation, which mmdet loads without this package."""
     base, classes = base_config(run), inputs.survey["classes"]
     steps = pipeline(base.test_dataloader.dataset.pipeline, run.description["images"], False)
-    config = Config(
+    return Config(
         {
             "default_scope": "mmdet",
             "model": detector(run, base, len(classes)),
@@ -64,7 +64,6 @@ def plain_config(run: Run, inputs: Inputs) -> Config:
             },
         }
     )
-    return config
 
 
 def training_config(run: Run, inputs: Inputs, workers: int, checkpoint_every: int) -> Config:
@@ -74,30 +73,11 @@ def training_config(run: Run, inputs: Inputs, workers: int, checkpoint_every: in
     steps = [{"type": "SeedByPlace", "seed": seed}]
     steps += pipeline(base.train_pipeline, run.description["images"], True)
     model = detector(run, base, len(inputs.survey["classes"]))
-    optimiser, schedule = optim_wrapper(recipe["optimizer"]), decay(recipe, iterations)
-    hooks = [
-        {"type": "SeedByIteration", "seed": seed},
-        {"type": "FiniteLossHook"},
-        {"type": "ProgressHook", "run": run.id},
-    ]
-    if run.description["inherit"]:
-        hooks.append({"type": "InheritHook", "checkpoint": str(run.teacher.folder / "model.pth")})
-    if run.description["method"]:
-        method = run.description["method"]
-        model = distiller(run, inputs, model)
-        optimiser = {
-            "constructor": "DistillerOptimConstructor",
-            "student": optimiser,
-            "method": optim_wrapper(method["optimizer"]),
-        }
-        # The method's own schedule: half a cosine to zero (section 4.1 of the paper).
-        schedule = {"student": schedule, "method": [cosine(iterations)]}
-        hooks.append({"type": "IterationHook"})
     return Config(
         {
             "default_scope": "mmdet",
             "work_dir": str(run.folder / "work"),
-            "model": model,
+            "model": distiller(run, inputs, model) if run.description["method"] else model,
             "train_dataloader": {
                 "batch_size": recipe["batch_size"] // run.description["devices"],
                 "num_workers": workers,
@@ -114,16 +94,29 @@ def training_config(run: Run, inputs: Inputs, workers: int, checkpoint_every: in
                 "max_iters": iterations,
                 "val_interval": iterations + 1,
             },
-            "optim_wrapper": optimiser,
-            "param_scheduler": schedule,
+            **optimisation(recipe, run.description["method"], iterations),
             "default_hooks": default_hooks(checkpoint_every),
-            "custom_hooks": hooks,
+            "custom_hooks": custom_hooks(run),
             "randomness": {"seed": seed},
             "log_processor": {"by_epoch": False, "window_size": 50},
             "channels_last": recipe.get("channels_last", False),
             "resume": True,
         }
     )
+
+
+def custom_hooks(run: Run) -> list[dict]:
+    """Our own hooks, as far as the run needs them."""
+    hooks = [
+        {"type": "SeedByIteration", "seed": run.description["seed"]},
+        {"type": "FiniteLossHook"},
+        {"type": "ProgressHook", "run": run.id},
+    ]
+    if run.description["inherit"]:
+        hooks.append({"type": "InheritHook", "checkpoint": str(run.teacher.folder / "model.pth")})
+    if run.description["method"]:
+        hooks.append({"type": "IterationHook"})
+    return hooks
 
 
 def default_hooks(checkpoint_every: int) -> dict[str, dict]:
@@ -209,56 +202,3 @@ def metrics(base: Config) -> list[str]:
     """What mmdet evaluates the detector on: boxes, and masks where it has them."""
     metric = base.test_evaluator.metric
     return list(metric) if isinstance(metric, (list, tuple)) else [metric]
-
-
-def pipeline(steps: list[dict], images: dict[str, Any], train: bool) -> list[dict]:
-    """mmdet's pipeline with the track's sizes and flips."""
-    changes = {"Resize": resize(images, train), "RandomFlip": flip(images)}
-    return [changes.get(step["type"], step) for step in (dict(step) for step in steps)]
-
-
-def resize(images: dict[str, Any], train: bool) -> dict:
-    """Keep the aspect ratio; in training, draw the shortest side if the track lists several."""
-    longest, shortest = images["scale"]
-    if train and "train_short_sides" in images:
-        scales = [(longest, side) for side in images["train_short_sides"]]
-        return {"type": "RandomChoiceResize", "scales": scales, "keep_ratio": True}
-    return {"type": "Resize", "scale": (longest, shortest), "keep_ratio": True}
-
-
-def flip(images: dict[str, Any]) -> dict:
-    """One of the track's directions, or none, with equal chances."""
-    directions = images["flips"]
-    chance = 1 / (len(directions) + 1)
-    return {"type": "RandomFlip", "prob": [chance] * len(directions), "direction": directions}
-
-
-def optim_wrapper(optimizer: dict[str, Any]) -> dict:
-    """An OptimWrapper; ``clip`` is the largest gradient norm."""
-    optimizer = dict(optimizer)
-    clip = optimizer.pop("clip", None)
-    config = {"type": "OptimWrapper", "optimizer": optimizer}
-    return config | ({"clip_grad": {"max_norm": clip}} if clip else {})
-
-
-def decay(recipe: dict[str, Any], iterations: int) -> list[dict]:
-    """Learning-rate schedule of the student: a linear ramp, then cosine or steps."""
-    if recipe["decay"] == "cosine":
-        fall = cosine(iterations)
-    else:
-        milestones = [round(fraction * iterations) for fraction in recipe["decay"]]
-        fall = {
-            "type": "MultiStepLR",
-            "by_epoch": False,
-            "milestones": milestones,
-            "gamma": PAPER_FACTOR,
-        }
-    ramp = min(recipe.get("ramp", 0), iterations)
-    if ramp < 2:  # mmengine's ramp ends at its last iteration: of one, it would never end
-        return [fall]
-    return [{"type": "LinearLR", "by_epoch": False, "start_factor": 0.001, "end": ramp}, fall]
-
-
-def cosine(iterations: int) -> dict:
-    """Half a cosine from the full rate to zero."""
-    return {"type": "CosineAnnealingLR", "by_epoch": False, "T_max": iterations, "eta_min": 0.0}

@@ -1,0 +1,27 @@
+"""How a track wants its images resized and flipped, as steps of mmdet's pipeline."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def pipeline(steps: list[dict], images: dict[str, Any], train: bool) -> list[dict]:
+    """mmdet's pipeline with the track's sizes and flips."""
+    changes = {"Resize": resize(images, train), "RandomFlip": flip(images)}
+    return [changes.get(step["type"], step) for step in (dict(step) for step in steps)]
+
+
+def resize(images: dict[str, Any], train: bool) -> dict:
+    """Keep the aspect ratio; in training, draw the shortest side if the track lists several."""
+    longest, shortest = images["scale"]
+    if train and "train_short_sides" in images:
+        scales = [(longest, side) for side in images["train_short_sides"]]
+        return {"type": "RandomChoiceResize", "scales": scales, "keep_ratio": True}
+    return {"type": "Resize", "scale": (longest, shortest), "keep_ratio": True}
+
+
+def flip(images: dict[str, Any]) -> dict:
+    """One of the track's directions, or none, with equal chances."""
+    directions = images["flips"]
+    chance = 1 / (len(directions) + 1)
+    return {"type": "RandomFlip", "prob": [chance] * len(directions), "direction": directions}

@@ -1,0 +1,57 @@
+"""A track's recipe as mmengine's optimisers and learning-rate schedules."""
+
+from __future__ import annotations
+
+from typing import Any
+
+STEP_FACTOR = 0.1  # by which the learning rate falls at each step of a stepwise schedule
+
+
+def optimisation(recipe: dict[str, Any], method: dict[str, Any] | None, iterations: int) -> dict:
+    """``optim_wrapper`` and ``param_scheduler`` of mmengine's Runner.
+
+    With a method there are two of each: its modules follow half a cosine to zero, whatever the
+    student's recipe is.
+    """
+    wrapper, schedule = optim_wrapper(recipe["optimizer"]), decay(recipe, iterations)
+    if method is None:
+        return {"optim_wrapper": wrapper, "param_scheduler": schedule}
+    return {
+        "optim_wrapper": {
+            "constructor": "DistillerOptimConstructor",
+            "student": wrapper,
+            "method": optim_wrapper(method["optimizer"]),
+        },
+        "param_scheduler": {"student": schedule, "method": [cosine(iterations)]},
+    }
+
+
+def optim_wrapper(optimizer: dict[str, Any]) -> dict:
+    """An OptimWrapper; ``clip`` is the largest gradient norm."""
+    optimizer = dict(optimizer)
+    clip = optimizer.pop("clip", None)
+    config = {"type": "OptimWrapper", "optimizer": optimizer}
+    return config | ({"clip_grad": {"max_norm": clip}} if clip else {})
+
+
+def decay(recipe: dict[str, Any], iterations: int) -> list[dict]:
+    """Learning-rate schedule of the student: a linear ramp, then cosine or steps."""
+    if recipe["decay"] == "cosine":
+        fall = cosine(iterations)
+    else:
+        milestones = [round(fraction * iterations) for fraction in recipe["decay"]]
+        fall = {
+            "type": "MultiStepLR",
+            "by_epoch": False,
+            "milestones": milestones,
+            "gamma": STEP_FACTOR,
+        }
+    ramp = min(recipe.get("ramp", 0), iterations)
+    if ramp < 2:  # mmengine's ramp ends at its last iteration: of one, it would never end
+        return [fall]
+    return [{"type": "LinearLR", "by_epoch": False, "start_factor": 0.001, "end": ramp}, fall]
+
+
+def cosine(iterations: int) -> dict:
+    """Half a cosine from the full rate to zero."""
+    return {"type": "CosineAnnealingLR", "by_epoch": False, "T_max": iterations, "eta_min": 0.0}
