@@ -204,7 +204,9 @@ def test_any_detector_with_a_pyramid_can_be_the_student(lab: Lab, detector: str)
     assert log.keys() > METHOD_LOSSES
     assert all(torch.isfinite(value) for value in log.values())
     trained = {name for name, p in model.named_parameters() if p.requires_grad}
-    assert trained <= set(differing(before, snapshot(model)))
+    # Those two move all logits of a query alike: their gradient is nothing but rounding.
+    still = trained - set(differing(before, snapshot(model)))
+    assert all(name.endswith(("key.bias", "position.bias")) for name in still)
 
 
 @pytest.mark.parametrize(("key", "value"), [("out_channels", 8), ("num_outs", 4)])

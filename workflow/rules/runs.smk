@@ -60,8 +60,6 @@ use rule train as train_teacher with:
     wildcard_constraints:
         run="|".join(map(re.escape, TEACHERS)),
     priority: 1  # others wait for it
-    message:
-        "Train {wildcards.run}, a teacher"
 
 
 rule evaluate:
