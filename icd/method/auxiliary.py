@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -9,21 +11,32 @@ from torch import Tensor, nn
 from icd.method.mlp import MLP
 from icd.method.queries import Queries
 
+AUXILIARY_LOSSES = ("identification", "localisation")
+
 
 class AuxiliaryTask(nn.Module):
-    """Predicts objectness and four sides from what the decoder found; trains the decoder."""
+    """Predicts objectness and four sides from what the decoder found; trains the decoder.
 
-    def __init__(self, channels: int) -> None:
+    Args:
+        channels: width C of what the decoder found.
+        losses: those of ``AUXILIARY_LOSSES`` that are asked for.
+    """
+
+    def __init__(self, channels: int, losses: Collection[str] = AUXILIARY_LOSSES) -> None:
         super().__init__()
+        if not set(losses) <= set(AUXILIARY_LOSSES):
+            raise ValueError(f"auxiliary losses are {AUXILIARY_LOSSES}, not {losses}")
         self.predictor = MLP(channels, channels, 5)
+        self.losses = losses
 
-    def forward(self, found: Tensor, queries: Queries) -> tuple[Tensor, Tensor]:
-        """Identification and localisation loss (scalars) of decoder outputs [N, K, C]."""
+    def forward(self, found: Tensor, queries: Queries) -> dict[str, Tensor]:
+        """The losses that are asked for, by name (scalars), of decoder outputs [N, K, C]."""
         prediction = full_precision(self.predictor(found))
-        return (
-            identification_loss(prediction[..., 0], queries),
-            localisation_loss(prediction[..., 1:].sigmoid(), queries),
-        )
+        losses = {
+            "identification": identification_loss(prediction[..., 0], queries),
+            "localisation": localisation_loss(prediction[..., 1:].sigmoid(), queries),
+        }
+        return {name: losses[name] for name in AUXILIARY_LOSSES if name in self.losses}
 
 
 def full_precision(x: Tensor) -> Tensor:

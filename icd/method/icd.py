@@ -18,7 +18,7 @@ from mmdet.registry import MODELS
 from mmengine.dist import get_rank
 from torch import Tensor, nn
 
-from icd.method.auxiliary import AuxiliaryTask, full_precision
+from icd.method.auxiliary import AUXILIARY_LOSSES, AuxiliaryTask, full_precision
 from icd.method.decoder import Decoder, LookUp, split_heads, value_projection
 from icd.method.distillation import distillation_loss, instance_weights, normalise_values
 from icd.method.priors import Priors
@@ -44,7 +44,9 @@ class ICD(nn.Module):
         temperature: flattens the attention of the distillation loss.
         warmup: iterations in which the student's features are detached, so that only its value
             projection learns from the distillation loss.
-        scale_offset: see :class:`QueryEncoder`.
+        auxiliary: which of ``identification`` and ``localisation`` train the decoder; with none
+            it stays as it was initialised.
+        scale_hint, scale_offset: see :class:`QueryEncoder`.
         normalise: layer-normalise the values of each head before comparing them.
         seed: of the fake instances and the jitter.
     """
@@ -61,15 +63,21 @@ class ICD(nn.Module):
         jitter: float = 0.3,
         temperature: float = 1.0,
         warmup: int = 1000,
+        auxiliary: Sequence[str] = AUXILIARY_LOSSES,
+        scale_hint: bool = True,
         scale_offset: float = 5.0,
         normalise: bool = True,
         seed: int = 0,
     ) -> None:
         super().__init__()
         self.sampler = FakeSampler(Priors(**priors))
-        self.encoder = QueryEncoder(len(self.sampler.frequency), channels, scale_offset)
+        classes = len(self.sampler.frequency)
+        self.encoder = QueryEncoder(classes, channels, scale_offset, scale_hint)
         self.decoder = Decoder(channels, heads, layers)
-        self.auxiliary = AuxiliaryTask(channels)
+        self.auxiliary = AuxiliaryTask(channels, auxiliary)
+        if not auxiliary:  # nothing would train them, and idle parameters stall data parallelism
+            for untrained in (self.encoder, self.decoder, self.auxiliary):
+                untrained.requires_grad_(False)
         self.student_values = nn.ModuleList(value_projection(channels) for _ in self.decoder.layers)
         self.channels, self.heads = channels, heads
         self.weight, self.temperature, self.warmup = weight, temperature, warmup
@@ -111,15 +119,12 @@ class ICD(nn.Module):
         """The losses for given queries; ``detach`` spares the student (warm-up)."""
         tokens = tokenize(teacher, targets.image_sizes, targets.padded_size)
         found = self.decoder(self.encoder(queries), tokens)
-        identification, localisation = zip(
-            *(self.auxiliary(layer.queries, queries) for layer in found), strict=True
-        )
         features = flatten_levels(student)
+        imitation = self.imitation(found, features.detach() if detach else features, queries.real)
+        per_layer = [self.auxiliary(layer.queries, queries) for layer in found]
         return {
-            "loss_identification": sum(identification),
-            "loss_localisation": sum(localisation),
-            "loss_distillation": self.weight
-            * self.imitation(found, features.detach() if detach else features, queries.real),
+            **{f"loss_{name}": sum(losses[name] for losses in per_layer) for name in per_layer[0]},
+            "loss_distillation": self.weight * imitation,
         }
 
     def imitation(self, found: Sequence[LookUp], student: Tensor, real: Tensor) -> Tensor:

@@ -128,11 +128,19 @@ class QueryEncoder(nn.Module):
         channels: width C of the query.
         scale_offset: log2 of half the width in pixels at which the second scale bin begins;
             5 puts the limits at about 64, 128, 256 and 512 px. Small images need less.
+        scale_hint: whether a query tells its coarse size at all; without, those inputs are zero.
     """
 
-    def __init__(self, num_classes: int, channels: int, scale_offset: float = 5.0) -> None:
+    def __init__(
+        self,
+        num_classes: int,
+        channels: int,
+        scale_offset: float = 5.0,
+        scale_hint: bool = True,
+    ) -> None:
         super().__init__()
         self.num_classes, self.scale_offset = num_classes, scale_offset
+        self.scale_hint = scale_hint
         inputs = num_classes + 4 * POSITION_BANDS + 2 * SCALE_BINS
         self.mlp = MLP(inputs, channels, channels)
 
@@ -140,6 +148,7 @@ class QueryEncoder(nn.Module):
         """E(y): [N, K, classes + 256 + 10], one-hot class, sine position, one-hot scale."""
         label = F.one_hot(queries.labels, self.num_classes)
         scale = F.one_hot(self._scale_bins(queries.pixel_sizes), SCALE_BINS).flatten(-2)
+        scale = scale * self.scale_hint
         position = sine_place(queries.centres)
         return torch.cat([label.to(position), position, scale.to(position)], dim=-1)
 

@@ -141,10 +141,26 @@ def test_the_first_output_is_objectness_and_the_others_are_sides_through_a_sigmo
     task, queries, found = AuxiliaryTask(8), make_queries(), torch.randn(2, 3, 8)
     prediction = task.predictor(found)
     assert prediction.shape == (2, 3, 5)
-    identification, localisation = task(found, queries)
+    losses = task(found, queries)
+    identification, localisation = losses["identification"], losses["localisation"]
     torch.testing.assert_close(identification, identification_loss(prediction[..., 0], queries))
     sides = 1 / (1 + (-prediction[..., 1:]).exp())
     torch.testing.assert_close(localisation, localisation_loss(sides, queries))
+
+
+def test_only_what_is_asked_for_is_answered() -> None:
+    queries, found = make_queries(), torch.randn(2, 3, 8)
+    both = AuxiliaryTask(8)
+    for name in ("identification", "localisation"):
+        one = AuxiliaryTask(8, [name])
+        one.load_state_dict(both.state_dict())
+        assert one(found, queries) == {name: both(found, queries)[name]}
+    assert AuxiliaryTask(8, [])(found, queries) == {}
+
+
+def test_an_unknown_auxiliary_loss_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"not \['colour'\]"):
+        AuxiliaryTask(8, ["colour"])
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from batches import PRIORS, Batch, random_batch, random_method
@@ -398,3 +400,44 @@ def test_state_holds_the_parameters_and_nothing_else() -> None:
     method = random_method()
     assert set(method.state_dict()) == {name for name, _ in method.named_parameters()}
     assert all(isinstance(p, nn.Parameter) for p in method.parameters())
+
+
+# --- Variants ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("names", [["identification"], ["localisation"], []])
+def test_a_variant_of_the_auxiliary_task_drops_losses_and_changes_nothing_else(
+    names: list[str],
+) -> None:
+    batch = random_batch()
+    expected = run(random_method(), batch)
+    losses = run(random_method(auxiliary=names), batch)
+    assert losses.keys() == {f"loss_{name}" for name in names} | {"loss_distillation"}
+    for name, loss in losses.items():
+        assert torch.equal(loss, expected[name])
+
+
+@pytest.mark.parametrize("names", [["identification"], ["localisation"], []])
+@pytest.mark.parametrize("counts", [(2, 0, 3), (0, 0, 0)])
+def test_every_parameter_that_trains_gets_a_gradient_in_every_variant(
+    names: list[str], counts: tuple[int, ...]
+) -> None:
+    method = random_method(auxiliary=names)
+    sum(run(method, random_batch(counts)).values()).backward()
+    training = [p for p in method.parameters() if p.requires_grad]
+    assert all(p.grad is not None for p in training)
+    assert bool(names) == any(p.requires_grad for p in teaching_parameters(method))
+    assert all(p.requires_grad for p in method.student_values.parameters())
+
+
+def test_without_the_scale_hint_the_size_of_an_object_does_not_show() -> None:
+    batch = random_batch()
+    queries = pose(batch.targets, random_method().draw(batch.targets, 0), 0.3)
+    other = replace(queries, pixel_sizes=queries.pixel_sizes * 20)
+    hinted, bare = random_method(), random_method(scale_hint=False)
+    assert not torch.equal(hinted.encoder(queries), hinted.encoder(other))
+    assert torch.equal(bare.encoder(queries), bare.encoder(other))
+    described = bare.encoder.describe(queries)
+    assert described.shape == hinted.encoder.describe(queries).shape
+    assert torch.equal(described[..., :-10], hinted.encoder.describe(queries)[..., :-10])
+    assert not described[..., -10:].any()

@@ -18,7 +18,12 @@ from icd.suite.schema import ROOT, WORKFLOW, load_yaml
 from icd.suite.track import load_track
 
 SCHEMAS = sorted((WORKFLOW / "schemas").glob("*.schema.yaml"))
-JSON_TYPES = {"int": "integer", "float": "number", "bool": "boolean"}
+JSON_TYPES = {
+    "int": "integer",
+    "float": "number",
+    "bool": "boolean",
+    "Sequence[str]": "array",
+}
 
 
 def parts(tree: Any, key: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
