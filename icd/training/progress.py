@@ -32,13 +32,17 @@ class FiniteLossHook(Hook):
         self,
         runner: Runner,
         batch_idx: int,
-        data_batch: object = None,
+        data_batch: dict | None = None,
         outputs: dict | None = None,
     ) -> None:
         """Called by the Runner."""
         if not torch.isfinite(outputs["loss"]):
             losses = {k: v.item() for k, v in outputs.items() if "loss" in k}
-            raise FloatingPointError(f"no finite loss in iteration {runner.iter + 1}: {losses}")
+            images = [sample.img_id for sample in data_batch["data_samples"]]
+            raise FloatingPointError(
+                f"no finite loss in iteration {runner.iter + 1}: {losses}, images {images}; "
+                f"the last checkpoint in {runner.work_dir} is from before"
+            )
 
 
 @HOOKS.register_module()

@@ -54,8 +54,10 @@ def test_a_distiller_learns_its_iteration(parallel: bool) -> None:
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 def test_a_loss_that_is_no_number_ends_the_run(value: float) -> None:
-    hook, runner = FiniteLossHook(), SimpleNamespace(iter=6)
+    hook, runner = FiniteLossHook(), SimpleNamespace(iter=6, work_dir="a/work")
     hook.after_train_iter(runner, 0, outputs={"loss": torch.tensor(1e30)})
+    batch = {"data_samples": [SimpleNamespace(img_id=42), SimpleNamespace(img_id=7)]}
     outputs = {"loss": torch.tensor(value), "loss_cls": torch.tensor(0.5), "acc": torch.ones(())}
-    with pytest.raises(FloatingPointError, match=r"iteration 7: \{'loss': .*, 'loss_cls': 0\.5\}"):
-        hook.after_train_iter(runner, 0, outputs=outputs)
+    message = r"iteration 7: \{'loss': .*, 'loss_cls': 0\.5\}, images \[42, 7\]; .* in a/work"
+    with pytest.raises(FloatingPointError, match=message):
+        hook.after_train_iter(runner, 0, batch, outputs)
