@@ -229,7 +229,17 @@ def test_a_point_between_the_centres_has_no_foreground() -> None:
     assert not weigh("foreground", Batch(batch.teacher, batch.student, targets)).any()
 
 
-@pytest.mark.parametrize("padded", [(800, 1344), (1344, 800), (608, 1024), (128, 128), (96, 160)])
+@pytest.mark.parametrize("name", ["foreground", "fine_grained"])
+def test_a_box_that_reaches_into_the_padding_has_no_weight_there(name: str) -> None:
+    batch, _ = shaped("padding")
+    targets = replace(batch.targets, boxes=[torch.tensor([[0.0, 0.0, 128.0, 96.0]])] * 3)
+    weights = weigh(name, replace(batch, targets=targets))
+    valid = clues_of(batch).valid[:, None]
+    assert not weights[~valid].any()
+    assert weights[valid].any()
+
+
+@pytest.mark.parametrize("padded", [(800, 1344), (1344, 800), (608, 1024), (128, 128), (160, 160)])
 def test_strides_are_those_of_the_pyramid(padded: tuple[int, int]) -> None:
     """Also where the last cell of a level reaches beyond the padded batch."""
     for strides in (P3_P7, P2_P6):
