@@ -2,5 +2,6 @@
 
 ``tokens`` (the feature pyramid as a sequence), ``priors`` and ``queries`` (what is asked),
 ``decoder`` (the look-up in the teacher), ``auxiliary`` (the task that trains the look-up),
-``distillation`` (the imitation it weighs) and ``icd``, which puts them together.
+``where`` (what weighs the imitation: that look-up, or what it is compared with), ``distillation``
+(the imitation) and ``icd``, which puts them together. ``fitnet`` is a method to compare it with.
 """

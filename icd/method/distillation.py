@@ -8,19 +8,19 @@ from torch import Tensor
 from icd.method.auxiliary import full_precision
 
 
-def instance_weights(logits: Tensor, real: Tensor, temperature: float = 1.0) -> Tensor:
-    """Weight of each token and head: attention summed over the real instances.
+def instance_weights(logits: Tensor, asked: Tensor, temperature: float = 1.0) -> Tensor:
+    """Weight of each token and head: attention summed over instances.
 
     Args:
         logits: [N, M, K, L] attention logits.
-        real: [N, K] bool, the queries that are annotated instances.
+        asked: [N, K] bool, the queries that count: those that are annotated instances.
         temperature: divides the logits; above 1 the attention is flatter.
 
     Returns:
         [N, M, L] without gradient; zero for an image without instances.
     """
     attention = full_precision(logits.detach() / temperature).softmax(dim=-1)
-    return (attention * real[:, None, :, None]).sum(dim=2)
+    return (attention * asked[:, None, :, None]).sum(dim=2)
 
 
 def normalise_values(values: Tensor) -> Tensor:
@@ -30,11 +30,11 @@ def normalise_values(values: Tensor) -> Tensor:
 
 
 def distillation_loss(student: Tensor, teacher: Tensor, weights: Tensor) -> Tensor:
-    """<m, MSE(V^S, V^T)>, averaged over images and heads.
+    """<m, MSE(V^S, V^T)> / sum m, averaged over images and heads.
 
     Args:
         student, teacher: [N, M, L, d] values; the teacher's are constants.
-        weights: [N, M, L]; an image whose weights are all zero adds 0.
+        weights: [N, M, L], or [N, 1, L] for all heads; an image whose weights are all zero adds 0.
     """
     error = (student - teacher.detach()).square().mean(dim=-1)
     total = weights.sum(dim=-1)

@@ -5,7 +5,7 @@
     query        q_i   = F_q(E(y_i))                              queries.py
     attention    m_ij  = softmax(K_j F_j^q(q_i) / sqrt(d))        decoder.py
     auxiliary    L_aux = BCE(F_obj(g_i), real_i) + L1(F_reg(g_i), box_i)     auxiliary.py
-    distillation L_distill = <m_ij, MSE(V_j^S, V_j^T)>            distillation.py
+    distillation L_distill = <m_ij, MSE(V_j^S, V_j^T)>            where.py, distillation.py
     total        L = L_det + L_aux + weight * L_distill
 """
 
@@ -20,11 +20,12 @@ from torch import Tensor, nn
 
 from icd.method.auxiliary import AUXILIARY_LOSSES, AuxiliaryTask, full_precision
 from icd.method.decoder import Decoder, LookUp, split_heads, value_projection
-from icd.method.distillation import distillation_loss, instance_weights, normalise_values
+from icd.method.distillation import distillation_loss, normalise_values
 from icd.method.priors import Priors
 from icd.method.queries import Draw, FakeSampler, Queries, QueryEncoder, pose, query_count
 from icd.method.targets import Targets
 from icd.method.tokens import flatten_levels, tokenize
+from icd.method.where import Clues, weighing
 from icd.seeds import seed_of
 
 
@@ -48,6 +49,9 @@ class ICD(nn.Module):
             it stays as it was initialised.
         scale_hint, scale_offset: see :class:`QueryEncoder`.
         normalise: layer-normalise the values of each head before comparing them.
+        where: what weighs the tokens in the distillation loss, a name in
+            :data:`icd.method.where.WHERE`. All else stays the same.
+        fakes: sum the attention of all queries, not of the annotated instances alone.
         seed: of the fake instances and the jitter.
     """
 
@@ -67,6 +71,8 @@ class ICD(nn.Module):
         scale_hint: bool = True,
         scale_offset: float = 5.0,
         normalise: bool = True,
+        where: str = "instance",
+        fakes: bool = False,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -83,6 +89,7 @@ class ICD(nn.Module):
         self.weight, self.temperature, self.warmup = weight, temperature, warmup
         self.fake_ratio, self.query_cap, self.jitter = fake_ratio, query_cap, jitter
         self.normalise = normalise_values if normalise else full_precision
+        self.weigh, self.fakes = weighing(where, fakes), fakes
         self.seed = seed
 
     def forward(
@@ -120,19 +127,21 @@ class ICD(nn.Module):
         tokens = tokenize(teacher, targets.image_sizes, targets.padded_size)
         found = self.decoder(self.encoder(queries), tokens)
         features = flatten_levels(student)
-        imitation = self.imitation(found, features.detach() if detach else features, queries.real)
+        asked = queries.valid if self.fakes else queries.real
+        clues = Clues(targets, teacher, student, tokens.valid, asked, self.temperature)
+        imitation = self.imitation(found, features.detach() if detach else features, clues)
         per_layer = [self.auxiliary(layer.queries, queries) for layer in found]
         return {
             **{f"loss_{name}": sum(losses[name] for losses in per_layer) for name in per_layer[0]},
             "loss_distillation": self.weight * imitation,
         }
 
-    def imitation(self, found: Sequence[LookUp], student: Tensor, real: Tensor) -> Tensor:
+    def imitation(self, found: Sequence[LookUp], student: Tensor, clues: Clues) -> Tensor:
         """L_distill of student features [N, L, C], averaged over the decoder's layers."""
         losses = []
         for layer, projection in zip(found, self.student_values, strict=True):
             values = split_heads(projection(student), self.heads)
-            weights = instance_weights(layer.logits, real, self.temperature)
+            weights = self.weigh(clues, layer)
             losses.append(
                 distillation_loss(self.normalise(values), self.normalise(layer.values), weights)
             )

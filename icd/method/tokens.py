@@ -39,15 +39,26 @@ def tokenize(levels: Sequence[Tensor], image_sizes: Sequence[Size], padded_size:
         image_sizes: true (height, width) of each image in pixels, without padding.
         padded_size: (height, width) in pixels of the padded batch.
     """
-    positions, valids = [], []
+    positions = [
+        sine_position(*valid_cells(image_sizes, padded_size, level.shape[-2:], level.device), level)
+        for level in levels
+    ]
+    valid = valid_tokens(levels, image_sizes, padded_size)
+    return Tokens(flatten_levels(levels), torch.cat(positions, dim=1), valid)
+
+
+def valid_tokens(
+    levels: Sequence[Tensor], image_sizes: Sequence[Size], padded_size: Size
+) -> Tensor:
+    """[N, L] bool, False where a token lies wholly in the padding; arguments as of `tokenize`."""
+    valids = []
     for level in levels:
         rows, columns = valid_cells(image_sizes, padded_size, level.shape[-2:], level.device)
-        positions.append(sine_position(rows, columns, level))
         y = torch.arange(level.shape[-2], device=level.device)
         x = torch.arange(level.shape[-1], device=level.device)
         inside = (y < rows[:, None])[:, :, None] & (x < columns[:, None])[:, None, :]
         valids.append(inside.flatten(1))
-    return Tokens(flatten_levels(levels), torch.cat(positions, dim=1), torch.cat(valids, dim=1))
+    return torch.cat(valids, dim=1)
 
 
 def valid_cells(

@@ -15,6 +15,9 @@ from icd.suite.track import TEST, TRAIN, data_split
 from icd.training.images import pipeline
 from icd.training.recipe import optimisation
 
+# Methods by name: their registered type, and what the run gives them besides their options.
+METHODS = {"icd": ("ICD", ("priors", "seed")), "fitnet": ("FitNet", ("levels",))}
+
 
 @dataclass(frozen=True)
 class Inputs:
@@ -163,8 +166,15 @@ def set_everywhere(tree: Any, key: str, value: Any) -> None:
 def distiller(run: Run, inputs: Inputs, student: dict) -> dict:
     """A Distiller around the student's model."""
     method, teacher = run.description["method"], run.teacher
-    if method["name"] != "icd":
-        raise InputError("methods", method["name"], "is no known method", "icd")
+    if method["name"] not in METHODS:
+        expected = f"one of {sorted(METHODS)}"
+        raise InputError("methods", method["name"], "is no known method", expected)
+    kind, wanted = METHODS[method["name"]]
+    given = {
+        "priors": inputs.survey["priors"],
+        "seed": run.description["seed"],
+        "levels": student["neck"]["num_outs"],
+    }
     return {
         "type": "Distiller",
         "student": student,
@@ -173,9 +183,8 @@ def distiller(run: Run, inputs: Inputs, student: dict) -> dict:
             "checkpoint": str(teacher.folder / "model.pth"),
         },
         "method": {
-            "type": "ICD",
-            "priors": inputs.survey["priors"],
-            "seed": run.description["seed"],
+            "type": kind,
+            **{name: given[name] for name in wanted},
             **method["options"],
         },
     }

@@ -16,7 +16,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from icd.files import atomic, sha256, write_json, write_text
-from icd.method import icd  # noqa: F401  (registers the method, as the imports below the rest)
+from icd.method import fitnet, icd  # noqa: F401  (registers methods, as those below the rest)
 from icd.suite.run import Run, load_run
 from icd.suite.track import TRAIN
 from icd.training import optim, progress, sampling  # noqa: F401

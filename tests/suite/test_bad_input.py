@@ -176,9 +176,19 @@ TRACK_CASES = [
         ("track.yaml: methods.icd.options.head: unknown key", "'heads'"),
     ),
     Case(
+        "unknown place to imitate at",
+        in_track("methods.icd.options.where", "nowhere"),
+        ("track.yaml: methods.icd.options.where: is 'nowhere'", "instance, everywhere, foreground"),
+    ),
+    Case(
+        "fakes where nothing is asked",
+        in_track("methods.icd.options", {"where": "foreground", "fakes": True}),
+        ("track.yaml: methods.icd.options.where: is 'foreground'", "since fakes is true"),
+    ),
+    Case(
         "unknown method",
         in_track("methods.fgd", {}),
-        ("track.yaml: methods.fgd: unknown key", "['icd']"),
+        ("track.yaml: methods.fgd: unknown key", "['fitnet', 'icd']"),
     ),
     Case(
         "text for a number",
@@ -471,7 +481,16 @@ ABLATION_CASES = [
     Case(
         "unknown method in a row",
         in_ablation("rows.1.change.method", "fgd"),
-        ("table.yaml: rows.icd: does not fit track.yaml", "methods has no 'fgd'", "['icd']"),
+        (
+            "table.yaml: rows.icd: does not fit track.yaml",
+            "methods has no 'fgd'",
+            "['fitnet', 'icd']",
+        ),
+    ),
+    Case(
+        "an option of another method in a row",
+        in_ablation("rows.1.change", {"method": "fitnet", "options": {"heads": 2}}),
+        ("table.yaml: rows.icd: does not fit", "methods.fitnet.options.heads unknown", "'weight'"),
     ),
     Case(
         "unknown option of a method in a row",

@@ -22,8 +22,10 @@ JSON_TYPES = {
     "int": "integer",
     "float": "number",
     "bool": "boolean",
+    "str": "string",
     "Sequence[str]": "array",
 }
+CONDITIONS = ("/$defs/icd/if", "/$defs/icd/then")
 
 
 def parts(tree: Any, key: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
@@ -48,8 +50,15 @@ def test_schemas_are_schemas(schema):
 
 
 def test_no_schema_lets_unknown_keys_pass(schema):
-    """A schema that lists properties says what others may be; only an optimiser has others."""
-    listing = {key: part for key, part in parts(schema) if isinstance(part.get("properties"), dict)}
+    """A schema that lists properties says what others may be; only an optimiser has others.
+
+    Conditions (if, then) come on top of such a list.
+    """
+    listing = {
+        key: part
+        for key, part in parts(schema)
+        if isinstance(part.get("properties"), dict) and key not in CONDITIONS
+    }
     open_ones = [
         key for key, part in listing.items() if part.get("additionalProperties") is not False
     ]
@@ -68,16 +77,25 @@ def test_every_checked_value_is_described(schema):
     assert bare == []
 
 
-def test_options_of_icd_are_the_arguments_of_the_class():
-    tree = ast.parse((ROOT / "icd/method/icd.py").read_text())
-    method = next(
-        node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "ICD"
+@pytest.mark.parametrize(
+    ("method", "name", "given"),  # by the data, the student and the run
+    [("icd", "ICD", ["priors", "channels", "seed"]), ("fitnet", "FitNet", ["channels", "levels"])],
+)
+def test_options_of_a_method_are_the_arguments_of_the_class(
+    method: str, name: str, given: list[str]
+):
+    tree = ast.parse((ROOT / f"icd/method/{method}.py").read_text())
+    (init,) = (
+        part
+        for node in tree.body
+        if isinstance(node, ast.ClassDef) and node.name == name
+        for part in node.body
+        if isinstance(part, ast.FunctionDef) and part.name == "__init__"
     )
-    init = next(node for node in method.body if isinstance(node, ast.FunctionDef))
     arguments = {argument.arg: ast.unparse(argument.annotation) for argument in init.args.args[1:]}
-    for given in ("priors", "channels", "seed"):  # by the data, the student and the run
-        del arguments[given]
-    listed = yaml.safe_load((WORKFLOW / "schemas/track.schema.yaml").read_text())["$defs"]["icd"]
+    for argument in given:
+        del arguments[argument]
+    listed = yaml.safe_load((WORKFLOW / "schemas/track.schema.yaml").read_text())["$defs"][method]
     types = {name: part["type"] for name, part in listed["properties"].items()}
     assert types == {name: JSON_TYPES[annotation] for name, annotation in arguments.items()}
 

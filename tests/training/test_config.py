@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from lab import Lab, snapshot
 from mmdet.registry import MODELS, TRANSFORMS
 from mmengine.config import Config
@@ -19,8 +20,9 @@ from mmengine.optim import build_optim_wrapper
 from icd.errors import InputError
 from icd.suite.ablation import ablation_names, load_ablation
 from icd.suite.run import Run
+from icd.suite.schema import WORKFLOW
 from icd.suite.track import load_track
-from icd.training.config import plain_config
+from icd.training.config import METHODS, plain_config
 
 RETINANET = "mmdet::retinanet/retinanet_r50_fpn_1x_coco.py"
 
@@ -245,8 +247,26 @@ def test_an_unknown_config_is_named(lab: Lab) -> None:
         plain(lab, lab.run())
 
 
+def test_every_method_of_the_schema_is_known() -> None:
+    schema = yaml.safe_load((WORKFLOW / "schemas/track.schema.yaml").read_text())
+    assert METHODS.keys() == schema["properties"]["methods"]["properties"].keys()
+
+
+@pytest.mark.parametrize(
+    ("method", "given"),
+    [
+        ("icd", {"type", "priors", "seed", "heads", "warmup", "scale_offset"}),
+        ("fitnet", {"type", "levels", "weight"}),
+    ],
+)
+def test_a_method_gets_what_it_asks_for(lab: Lab, method: str, given: set[str]) -> None:
+    config = lab.config(lab.run(method=method)).model.method
+    assert config.keys() == given
+    assert config.get("levels", 5) == 5
+
+
 def test_an_unknown_method_is_named(lab: Lab) -> None:
     run = lab.run(method="icd")
     run.description["method"]["name"] = "magic"
-    with pytest.raises(InputError, match=r"methods: magic: is no known method; expected icd"):
+    with pytest.raises(InputError, match=r"methods: magic: is no known method; expected one of"):
         lab.config(run)
