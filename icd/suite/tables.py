@@ -51,7 +51,8 @@ def render(ablation: Ablation, results: pd.DataFrame) -> str:
         f"# {ablation.title}",
         ablation.question,
         markdown(header, body),
-        f"{KINDS[ablation.kind]}AP in percent on the test split, mean ± standard deviation over the seeds"
+        f"{KINDS[ablation.kind]}AP in percent on the test split, "
+        "mean ± standard deviation over the seeds"
         + (" (each with its own teacher)." if len(teachers) > 1 else "."),
         ablation.notes,
         sources(ablation),

@@ -124,6 +124,36 @@ def test_a_roles_recipe_changes_only_what_it_states():
     assert recipe == changed(MINI["recipe"], "optimizer.lr", 0.5)
 
 
+def test_a_schedule_may_have_its_own_decay():
+    content = changed(MINI, "recipe.decay", {"1x": "cosine", "4x": [0.5]})
+    found = track(content)
+    student, teacher = (found.describe({"role": role}, 0) for role in ("student", "teacher"))
+    assert student.id == track(MINI).describe({}, 0).id  # by what it does, not how it is said
+    assert teacher.description["recipe"]["decay"] == [0.5]
+    with pytest.raises(InputError, match=r"recipe\.decay: has no '2x'; .* \['1x', '4x'\]"):
+        found.describe({"schedule": "2x"}, 0)
+
+
+def test_a_detector_may_change_recipe_and_options():
+    own = {"config": "some.py", "recipe": {"optimizer": {"lr": 0.5, "clip": 1.0}}}
+    own["methods"] = {"icd": {"options": {"warmup": 7, "query_cap": 100}}}
+    content = changed(MINI, "detectors.other", own)
+    change = {"detector": "other", "method": "icd", "options": {"query_cap": 50}}
+    run = track(content).describe(change, seed=0)
+    # The track's, then the detector's, then the row's; for the recipe, the role's.
+    stated = MINI["methods"]["icd"]["options"]
+    assert run.description["method"]["options"] == stated | {"warmup": 7, "query_cap": 50}
+    optimizer = run.description["recipe"]["optimizer"]
+    assert optimizer == MINI["recipe"]["optimizer"] | {"lr": 0.5, "clip": 1.0}
+    theirs = run.teacher.description["recipe"]["optimizer"]
+    assert theirs == optimizer | MINI["roles"]["teacher"]["recipe"]["optimizer"]
+    assert run.description["detector"] == {"name": "other", "config": "some.py"}
+    assert (
+        track(content).describe({"method": "icd"}, 0).id
+        == track(MINI).describe({"method": "icd"}, 0).id
+    )
+
+
 def test_the_folder_of_synthetic_data_names_its_content(tmp_path):
     def root(content: dict[str, Any]) -> str:
         return str(load_track(str(write(tmp_path / "track.yaml", content))).data_root)
