@@ -34,6 +34,7 @@ class Ablation:
     notes: str
     baseline: str
     rows: tuple[Row, ...]
+    kind: str = "bbox"  # whose AP the table shows; segm: that of masks
 
     @property
     def runs(self) -> list[Run]:
@@ -77,6 +78,7 @@ def read_ablation(file: Path, track: Track) -> Ablation:
         notes=content.get("notes", ""),
         baseline=content["baseline"],
         rows=rows,
+        kind=content.get("kind", "bbox"),
     )
 
 

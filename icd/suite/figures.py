@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from icd.files import atomic
 from icd.suite.ablation import Ablation
-from icd.suite.results import per_seed
+from icd.suite.results import KINDS, per_seed
 
 STYLE = {
     "font.size": 9,
@@ -29,7 +29,7 @@ def write_figure(ablation: Ablation, results: pd.DataFrame, outputs: Sequence[Pa
     """Draw AP per row: bars for the means, points for the seeds, diamonds for the paper."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(6.4, 0.5 * len(ablation.rows) + 1.3), layout="constrained")
-        draw_bars(figure.subplots(), ablation, per_seed(results, "AP"))
+        draw_bars(figure.subplots(), ablation, per_seed(results, "AP", ablation.kind))
         for output in outputs:
             with atomic(output) as temporary:
                 # Without the date, so that equal numbers give equal bytes.
@@ -40,7 +40,9 @@ def write_figure(ablation: Ablation, results: pd.DataFrame, outputs: Sequence[Pa
 def draw_bars(axes: Axes, ablation: Ablation, values: dict[str, list[float]]) -> None:
     """Horizontal bars in the order of the table, first row on top."""
     for place, row in enumerate(ablation.rows):
-        seeds = values[row.id]
+        seeds = values.get(row.id)
+        if not seeds:
+            continue  # the detector does not find what the figure shows
         axes.barh(place, mean(seeds), height=0.62, color=BAR, zorder=1)
         axes.scatter(seeds, [place] * len(seeds), s=16, color=POINT, zorder=3, label="one seed")
         if row.published:
@@ -65,7 +67,7 @@ def draw_bars(axes: Axes, ablation: Ablation, values: dict[str, list[float]]) ->
         )
     axes.set_yticks(range(len(ablation.rows)), [row.label for row in ablation.rows])
     axes.invert_yaxis()
-    axes.set_xlabel("AP (%)")
+    axes.set_xlabel(f"{KINDS[ablation.kind]}AP (%)")
     axes.set_title(ablation.title, loc="left", fontsize=10)
     handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
     axes.legend(handles.values(), handles.keys(), frameon=False, fontsize=8, loc="best")

@@ -10,6 +10,8 @@ import pandas as pd
 from icd.files import atomic
 from icd.suite.ablation import Ablation
 
+KINDS = {"bbox": "", "segm": "Mask "}  # what stands before AP
+
 
 def write_results(ablation: Ablation, output: Path) -> None:
     """Read the metrics of all runs of an ablation and write them unrounded as CSV."""

@@ -10,7 +10,7 @@ import pandas as pd
 
 from icd.files import write_text
 from icd.suite.ablation import Ablation, Row
-from icd.suite.results import per_seed
+from icd.suite.results import KINDS, per_seed
 
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 
@@ -22,7 +22,7 @@ def write_table(ablation: Ablation, results: pd.DataFrame, output: Path) -> None
 
 def render(ablation: Ablation, results: pd.DataFrame) -> str:
     """Title, question, table and notes of an ablation as Markdown."""
-    values = {metric: per_seed(results, metric) for metric in METRICS}
+    values = {metric: per_seed(results, metric, ablation.kind) for metric in METRICS}
     baseline = next(row for row in ablation.rows if row.id == ablation.baseline)
     header = [
         "",
@@ -37,7 +37,11 @@ def render(ablation: Ablation, results: pd.DataFrame) -> str:
             row.label,
             *(spread(values[metric].get(row.id, [])) for metric in METRICS),
             str(len(row.runs)),
-            gain(values["AP"][row.id], values["AP"][baseline.id], row is baseline),
+            gain(
+                values["AP"].get(row.id, []),
+                values["AP"].get(baseline.id, []),
+                row is baseline,
+            ),
             *published(row, baseline),
         ]
         for row in ablation.rows
@@ -47,7 +51,8 @@ def render(ablation: Ablation, results: pd.DataFrame) -> str:
         f"# {ablation.title}",
         ablation.question,
         markdown(header, body),
-        "AP in percent on the test split, mean ± standard deviation over the seeds"
+        f"{KINDS[ablation.kind]}AP in percent on the test split, "
+        "mean ± standard deviation over the seeds"
         + (" (each with its own teacher)." if len(teachers) > 1 else "."),
         ablation.notes,
         sources(ablation),

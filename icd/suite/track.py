@@ -87,21 +87,22 @@ class Track:
         if "checkpoint" in chosen:
             return Run(self._base() | {key: chosen[key] for key in ("config", "checkpoint")})
         seed, devices = chosen.get("seed", seed), max(self.machine["gpus"], 1)
-        recipe = self._recipe(role)
+        schedule = change.get("schedule", chosen["schedule"])
+        detector = self._named("detectors", change.get("detector"))
+        recipe = self._recipe(role, detector.pop("recipe", {}), schedule)
         if recipe["batch_size"] % devices:
             problem = f"{recipe['batch_size']} images cannot be shared by {devices} GPUs"
             raise InputError(self.file, "recipe.batch_size", problem, "a multiple of machine.gpus")
-        schedule = change.get("schedule", chosen["schedule"])
-        method = self._method(change)
+        method = self._method(change, detector.pop("methods", {}))
         inherit = change.get("inherit", False)
         teacher = None
         if method or inherit:
-            detector = {key: change[key] for key in ("detector",) if key in change}
-            teacher = self.describe({"role": "teacher", **detector}, seed).description
+            same = {"role": "teacher", "detector": detector["name"]}
+            teacher = self.describe(same, seed).description
         return Run(
             self._base()
             | {
-                "detector": self._named("detectors", change.get("detector")),
+                "detector": detector,
                 "backbone": self._named("backbones", change.get("backbone", chosen["backbone"])),
                 "schedule": {
                     "name": schedule,
@@ -124,17 +125,27 @@ class Track:
             "images": self.content["images"],
         }
 
-    def _recipe(self, role: str) -> dict[str, Any]:
+    def _recipe(self, role: str, detectors: dict[str, Any], schedule: str) -> dict[str, Any]:
+        """The track's recipe with the changes of the detector, then of the role."""
         change = self.content["roles"][role].get("recipe", {})
-        recipe = merge(self.content["recipe"], change)
+        recipe = merge(merge(self.content["recipe"], detectors), change)
         check(recipe, "track", self.file, ("roles", role, "recipe"), "recipe")
+        if isinstance(recipe["decay"], dict):
+            if schedule not in recipe["decay"]:
+                problem = f"has no {schedule!r}"
+                expected = f"an entry for it beside {sorted(recipe['decay'])}"
+                raise InputError(self.file, "recipe.decay", problem, expected)
+            recipe["decay"] = recipe["decay"][schedule]
         return recipe
 
-    def _method(self, change: Mapping[str, Any]) -> dict[str, Any] | None:
+    def _method(
+        self, change: Mapping[str, Any], detectors: Mapping[str, Any]
+    ) -> dict[str, Any] | None:
+        """A method with the track's options, then the detector's, then the row's."""
         name = change.get("method", "none")
         if name == "none":
             return None
-        method = self._named("methods", name)
+        method = merge(self._named("methods", name), detectors.get(name, {}))
         method = merge(method, {"options": change.get("options", {})})
         check(method["options"], "track", self.file, ("methods", name, "options"), name)
         return method

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from icd.errors import InputError
 from icd.suite.run import Run
 from icd.suite.track import TEST, TRAIN, data_split
 from icd.training.images import pipeline
-from icd.training.recipe import optimisation
+from icd.training.recipe import linear_rule, optimisation
 
 # Methods by name: their registered type, and what the run gives them besides their options.
 METHODS = {"icd": ("ICD", ("priors", "seed")), "fitnet": ("FitNet", ("levels",))}
@@ -98,6 +99,7 @@ def training_config(run: Run, inputs: Inputs, workers: int, checkpoint_every: in
                 "val_interval": iterations + 1,
             },
             **optimisation(recipe, run.description["method"], iterations),
+            "linear_rule": linear_rule(recipe),
             "default_hooks": default_hooks(checkpoint_every),
             "custom_hooks": custom_hooks(run),
             "randomness": {"seed": seed},
@@ -142,10 +144,12 @@ def detector(run: Run, base: Config, num_classes: int) -> dict:
     """The model of a run: mmdet's, with the changes of the track and its number of classes."""
     config = Config({"model": base.model})
     if not run.imported:
-        backbone, chosen = run.description["backbone"], run.description["detector"]
+        # A copy, since mmengine takes its sign to replace a part (_delete_) out of what it reads.
+        backbone, chosen = (deepcopy(run.description[key]) for key in ("backbone", "detector"))
         parts = {key: backbone[key] for key in ("backbone", "neck") if key in backbone}
-        config.merge_from_dict({"model": parts})
+        # The backbone last, since one of another type replaces all that was said before.
         config.merge_from_dict({"model": chosen.get("model", {})})
+        config.merge_from_dict({"model": parts})
     model = config.model.to_dict()
     set_everywhere(model, "num_classes", num_classes)
     return model

@@ -89,7 +89,7 @@ def targets_of(inputs: Tensor, data_samples: list[DetDataSample]) -> Targets:
 def require_same_width(student: nn.Module, teacher: nn.Module) -> None:
     """Raise InputError unless both pyramids have as many channels and levels."""
     for key in ("out_channels", "num_outs"):
-        ours, theirs = getattr(student.neck, key), getattr(teacher.neck, key)
+        ours, theirs = (getattr(model.neck, key, None) for model in (student, teacher))
         if ours != theirs:
             problem = f"is {ours} for the student, {theirs} for the teacher"
             raise InputError("model", f"neck.{key}", problem, "the same value for both")

@@ -66,6 +66,8 @@ def detect(config: Config, checkpoint: Path, work: Path) -> dict[str, Path]:
         for kind in kinds:
             found[kind] = work / f"{kind}.json"
             Path(f"{prefix}.{kind}.json").replace(found[kind])
+        for unasked in work.glob(f"{prefix.name}.*"):  # mmdet writes boxes for any detector
+            unasked.unlink()
     return found
 
 
@@ -77,6 +79,8 @@ def coco_metrics(annotations: Path, detections: Path, kind: str) -> dict[str, fl
     with contextlib.redirect_stdout(io.StringIO()):
         truth = COCO(str(annotations))
         found = json.loads(detections.read_text())
+        if kind == "segm":  # a mask's size is its own area, as in mmdet, not that of its box
+            found = [{key: guess[key] for key in guess if key != "bbox"} for guess in found]
         evaluator = COCOeval(truth, truth.loadRes(found) if found else COCO(), kind)
         evaluator.params.imgIds = sorted(truth.getImgIds())
         evaluator.evaluate()

@@ -7,7 +7,8 @@ from typing import Any
 
 def pipeline(steps: list[dict], images: dict[str, Any], train: bool) -> list[dict]:
     """mmdet's pipeline with the track's sizes and flips."""
-    changes = {"Resize": resize(images, train), "RandomFlip": flip(images)}
+    size = resize(images, train)
+    changes = {"Resize": size, "RandomChoiceResize": size, "RandomFlip": flip(images)}
     return [changes.get(step["type"], step) for step in (dict(step) for step in steps)]
 
 

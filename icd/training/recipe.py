@@ -13,7 +13,9 @@ def optimisation(recipe: dict[str, Any], method: dict[str, Any] | None, iteratio
     With a method there are two of each: its modules follow half a cosine to zero, whatever the
     student's recipe is.
     """
-    wrapper, schedule = optim_wrapper(recipe["optimizer"]), decay(recipe, iterations)
+    optimizer = recipe["optimizer"]
+    optimizer = optimizer | {"lr": optimizer["lr"] * linear_rule(recipe)}
+    wrapper, schedule = optim_wrapper(optimizer), decay(recipe, iterations)
     if method is None:
         return {"optim_wrapper": wrapper, "param_scheduler": schedule}
     return {
@@ -24,6 +26,14 @@ def optimisation(recipe: dict[str, Any], method: dict[str, Any] | None, iteratio
         },
         "param_scheduler": {"student": schedule, "method": [cosine(iterations)]},
     }
+
+
+def linear_rule(recipe: dict[str, Any]) -> float:
+    """Factor of the student's learning rate: proportional to the batch (Goyal et al., 2017).
+
+    1 for a recipe without ``reference_batch``. The method's own rate is never scaled.
+    """
+    return recipe["batch_size"] / recipe.get("reference_batch", recipe["batch_size"])
 
 
 def optim_wrapper(optimizer: dict[str, Any]) -> dict:

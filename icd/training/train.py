@@ -66,6 +66,8 @@ def train_detector(config: Config) -> tuple[nn.Module, dict[str, Any]]:
     """
     runner, account = Runner.from_cfg(config), AccountHook()
     runner.register_hook(account)
+    if config.linear_rule != 1:
+        runner.logger.info(f"linear rule: learning rate multiplied by {config.linear_rule:g}")
     model = unwrap(runner.model)
     if config.channels_last:
         model.to(memory_format=torch.channels_last)

@@ -126,6 +126,26 @@ def test_values_per_seed_are_percent_in_the_order_of_the_table(ablation, numbers
     assert per_seed(results, "AP50", kind="segm") == {}
 
 
+def test_a_table_of_masks_leaves_out_what_has_none(ablation, results, tmp_path):
+    masks = results[results.row != "teacher"].assign(kind="segm")
+    both = pd.concat([results, masks.assign(value=masks.value / 2)])
+    table = replace(ablation, kind="segm")
+    expected = 50 * results[(results.row == "icd") & (results.metric == "AP")].value.mean()
+    lines = {row[0]: row for row in cells(render(table, both))}
+    assert lines["ICD"][1].startswith(f"{expected:.1f} ±")
+    assert lines["Teacher"][1:7] == ["-"] * 6
+    assert lines["Teacher"][8] == "-"
+    assert "Mask AP in percent" in render(table, both)
+    assert "Mask" not in render(ablation, both)
+    write_figure(table, both, [tmp_path / "figure.svg"])
+    assert "Mask AP" in (tmp_path / "figure.svg").read_text()
+
+
+def test_the_kind_is_read_from_the_file(tmp_path):
+    content = CONTENT | {"kind": "segm"}
+    assert read_ablation(write(tmp_path / "table.yaml", content), track(MINI)).kind == "segm"
+
+
 def test_the_table_shows_means_spreads_and_gains(ablation, results):
     frame = results[results.kind == "bbox"]
     grouped = 100 * frame.pivot_table(

@@ -104,7 +104,7 @@ OUR_KEYS = [
     key
     for key, value in leaves(MINI)
     if isinstance(value, str | int | float)
-    and not key.startswith(("detectors.retinanet.model", "backbones."))  # mmdet's
+    and not (key.startswith("backbones.") or ".model." in key)  # mmdet's
 ]
 
 

@@ -17,9 +17,9 @@ CHANGES = ({"role": "teacher"}, {}, {"inherit": True}, {"method": "icd"})
 NO_PART = ("title", "seeds", "machine")
 
 
-def ids(content: dict[str, Any]) -> list[str]:
-    """Teacher, student, student + inheriting, ICD: all with seed 0."""
-    return [track(content).describe(change, seed=0).id for change in CHANGES]
+def ids(content: dict[str, Any], **choice: str) -> list[str]:
+    """Teacher, student, student + inheriting, ICD: all with seed 0 and the parts chosen."""
+    return [track(content).describe(choice | change, seed=0).id for change in CHANGES]
 
 
 def other(key: str, value: Any) -> Any:
@@ -46,10 +46,14 @@ def test_shipped_tracks_are_valid(name):
     ("key", "value"), [pair for pair in leaves(MINI) if not pair[0].startswith(NO_PART)]
 )
 def test_every_setting_of_a_track_is_part_of_some_run(key, value):
-    """A run with a method stands on everything but other methods, its teacher included."""
-    method = key.split(".")[1] if key.startswith("methods.") else "icd"
+    """A run with a method stands on everything but other choices, its teacher included."""
+    section, name, *_ = [*key.split("."), ""]
+    choice = {section[:-1]: name} if section in ("detectors", "backbones") else {}
+    if name == MINI["roles"]["teacher"]["backbone"]:
+        choice = {}  # the teacher's own, which the student learns from
+    choice["method"] = name if section == "methods" else "icd"
     before, after = (
-        track(content).describe({"method": method}, seed=0).id
+        track(content).describe(choice, seed=0).id
         for content in (MINI, changed(MINI, key, other(key, value)))
     )
     assert before != after
@@ -123,6 +127,36 @@ def test_a_roles_recipe_changes_only_what_it_states():
     content = changed(MINI, "roles.teacher.recipe", {"optimizer": {"lr": 0.5}})
     recipe = track(content).describe({"role": "teacher"}, seed=0).description["recipe"]
     assert recipe == changed(MINI["recipe"], "optimizer.lr", 0.5)
+
+
+def test_a_schedule_may_have_its_own_decay():
+    content = changed(MINI, "recipe.decay", {"1x": "cosine", "4x": [0.5]})
+    found = track(content)
+    student, teacher = (found.describe({"role": role}, 0) for role in ("student", "teacher"))
+    assert student.id == track(MINI).describe({}, 0).id  # by what it does, not how it is said
+    assert teacher.description["recipe"]["decay"] == [0.5]
+    with pytest.raises(InputError, match=r"recipe\.decay: has no '2x'; .* \['1x', '4x'\]"):
+        found.describe({"schedule": "2x"}, 0)
+
+
+def test_a_detector_may_change_recipe_and_options():
+    own = {"config": "some.py", "recipe": {"optimizer": {"lr": 0.5, "clip": 1.0}}}
+    own["methods"] = {"icd": {"options": {"warmup": 7, "query_cap": 100}}}
+    content = changed(MINI, "detectors.other", own)
+    change = {"detector": "other", "method": "icd", "options": {"query_cap": 50}}
+    run = track(content).describe(change, seed=0)
+    # The track's, then the detector's, then the row's; for the recipe, the role's.
+    stated = MINI["methods"]["icd"]["options"]
+    assert run.description["method"]["options"] == stated | {"warmup": 7, "query_cap": 50}
+    optimizer = run.description["recipe"]["optimizer"]
+    assert optimizer == MINI["recipe"]["optimizer"] | {"lr": 0.5, "clip": 1.0}
+    theirs = run.teacher.description["recipe"]["optimizer"]
+    assert theirs == optimizer | MINI["roles"]["teacher"]["recipe"]["optimizer"]
+    assert run.description["detector"] == {"name": "other", "config": "some.py"}
+    assert (
+        track(content).describe({"method": "icd"}, 0).id
+        == track(MINI).describe({"method": "icd"}, 0).id
+    )
 
 
 def test_the_folder_of_synthetic_data_names_its_content(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -60,3 +61,23 @@ def lab(shared_lab: Lab, teacher: Run, tmp_path: Path, monkeypatch: pytest.Monke
 def distiller(lab: Lab) -> Distiller:
     """A Distiller as a run of ICD builds it."""
     return MODELS.build(lab.config(lab.run(method="icd")).model)
+
+
+@pytest.fixture
+def mini(lab: Lab) -> Lab:
+    """The mini track as it is shipped."""
+    return replace(lab, track=load_track("mini", data_root=lab.data))
+
+
+@pytest.fixture
+def coco(lab: Lab) -> Lab:
+    """The track of COCO 2017 with a survey of as many classes."""
+    survey = lab.project / "coco.json"
+    classes = [f"class {i}" for i in range(80)]
+    priors = {
+        "frequency": [1 / 80] * 80,
+        "size_mean": [[0.2] * 2] * 80,
+        "size_std": [[0.1] * 2] * 80,
+    }
+    survey.write_text(json.dumps({"classes": classes, "priors": priors}))
+    return replace(lab, track=load_track("coco", data_root=lab.data), survey=survey)

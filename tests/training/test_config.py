@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import copy
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -21,30 +21,10 @@ from icd.errors import InputError
 from icd.suite.ablation import ablation_names, load_ablation
 from icd.suite.run import Run
 from icd.suite.schema import WORKFLOW
-from icd.suite.track import load_track
 from icd.training.config import METHODS, plain_config
+from icd.training.recipe import optimisation
 
 RETINANET = "mmdet::retinanet/retinanet_r50_fpn_1x_coco.py"
-
-
-@pytest.fixture
-def mini(lab: Lab) -> Lab:
-    """The mini track as it is shipped."""
-    return replace(lab, track=load_track("mini", data_root=lab.data))
-
-
-@pytest.fixture
-def coco(lab: Lab) -> Lab:
-    """The track of COCO 2017 with a survey of as many classes."""
-    survey = lab.project / "coco.json"
-    classes = [f"class {i}" for i in range(80)]
-    priors = {
-        "frequency": [1 / 80] * 80,
-        "size_mean": [[0.2] * 2] * 80,
-        "size_std": [[0.1] * 2] * 80,
-    }
-    survey.write_text(json.dumps({"classes": classes, "priors": priors}))
-    return replace(lab, track=load_track("coco", data_root=lab.data), survey=survey)
 
 
 def plain(lab: Lab, run: Run) -> Config:
@@ -178,6 +158,82 @@ def test_the_papers_schedule(coco: Lab, role: str, iterations: int, milestones: 
         "type": "OptimWrapper",
         "optimizer": {"type": "SGD", "lr": 0.01, "momentum": 0.9, "weight_decay": 1e-4},
     }
+
+
+@pytest.mark.parametrize(
+    ("schedule", "iterations", "milestones"),
+    [
+        ("1x", 90_000, [60_000, 80_000]),
+        ("2x", 180_000, [120_000, 160_000]),
+        ("3x", 270_000, [210_000, 250_000]),
+    ],
+)
+def test_detectron2s_schedules(
+    coco: Lab, schedule: str, iterations: int, milestones: list[int]
+) -> None:
+    """detectron2/configs/common/coco_schedule.py: from 3x on, the steps are as far from the end."""
+    config = coco.config(coco.run(schedule=schedule))
+    assert config.train_cfg.max_iters == iterations
+    assert config.param_scheduler[1]["milestones"] == milestones
+
+
+@pytest.mark.parametrize(
+    ("name", "lr", "clip"),
+    [("atss", 0.01, None), ("mask-rcnn", 0.02, None), ("solov2", 0.01, {"max_norm": 35.0})],
+)
+@pytest.mark.parametrize("role", ["student", "teacher"])
+def test_a_detector_has_its_own_rate(
+    coco: Lab, role: str, name: str, lr: float, clip: dict | None
+) -> None:
+    wrapper = coco.config(coco.run(role=role, detector=name)).optim_wrapper
+    assert wrapper.optimizer.lr == lr
+    assert wrapper.get("clip_grad") == clip
+
+
+@pytest.mark.parametrize(("batch_size", "lr"), [(8, 0.005), (16, 0.01), (64, 0.04)])
+def test_the_rate_of_the_student_is_proportional_to_the_batch(
+    coco: Lab, batch_size: int, lr: float
+) -> None:
+    lab = coco.changed({"recipe": {"batch_size": batch_size}})
+    config = lab.config(lab.run())
+    assert config.optim_wrapper.optimizer.lr == pytest.approx(lr)
+    assert config.linear_rule == batch_size / 16
+    recipe, method = lab.run().description["recipe"], lab.track.content["methods"]["icd"]
+    wrappers = optimisation(recipe, method, 90_000)["optim_wrapper"]
+    assert wrappers["student"]["optimizer"]["lr"] == pytest.approx(lr)
+    assert wrappers["method"]["optimizer"]["lr"] == 1e-4
+
+
+def test_without_a_reference_the_rate_is_as_it_stands(mini: Lab) -> None:
+    lab = mini.changed({"recipe": {"batch_size": 2}})
+    config = lab.config(lab.run())
+    assert config.optim_wrapper.optimizer.lr == lab.track.content["recipe"]["optimizer"]["lr"]
+    assert config.linear_rule == 1
+
+
+def test_a_config_that_draws_sizes_gets_the_tracks_instead(mini: Lab) -> None:
+    shipped = get_config("mmdet::condinst/condinst_r50_fpn_ms-poly-90k_coco_instance.py")
+    assert "RandomChoiceResize" in {s.type for s in shipped.train_pipeline}
+    steps = mini.config(mini.run(detector="condinst")).train_dataloader.dataset.pipeline
+    sizes = [s for s in steps if "Resize" in s["type"]]
+    assert sizes == [{"type": "Resize", "scale": (128, 128), "keep_ratio": True}]
+    annotations = step(steps, "LoadAnnotations")
+    assert annotations["with_mask"]
+    assert annotations["poly2mask"] is False  # as mmdet has it
+
+
+def test_a_backbone_of_another_type_replaces_the_configs(coco: Lab) -> None:
+    run = coco.run(backbone="mobilenetv2", detector="fcos")
+    before = copy.deepcopy(run.description)
+    for _ in range(2):  # the second time as the first
+        model = plain(coco, run).model
+        assert model.backbone == {
+            key: value
+            for key, value in coco.track.content["backbones"]["mobilenetv2"]["backbone"].items()
+            if key != "_delete_"
+        }
+        assert model.neck.in_channels == [24, 32, 96, 1280]
+    assert run.description == before
 
 
 def test_the_papers_optimiser_of_the_method(coco: Lab) -> None:

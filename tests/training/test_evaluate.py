@@ -110,6 +110,25 @@ def test_a_perfect_detector_scores_one(lab: Lab, truth: dict, tmp_path: Path, ki
     assert metrics["AP"] == metrics["AP50"] == metrics["AP75"] == metrics["AR100"] == 1.0
 
 
+def test_the_size_of_a_mask_is_not_that_of_its_box(lab: Lab, truth: dict, tmp_path: Path) -> None:
+    """SOLOv2 gives no boxes but zeros: with these, wrong masks of any size would count as small."""
+    coco = COCO(lab.data / "test.json")
+    found = []
+    for i, annotation in enumerate(truth["annotations"]):
+        image = truth["images"][i % len(truth["images"])]["id"]  # many at the wrong image
+        rle = coco.annToRLE(annotation)
+        guess = {"image_id": image, "category_id": annotation["category_id"], "score": 1 / (i + 2)}
+        guess["segmentation"] = {"size": rle["size"], "counts": rle["counts"].decode()}
+        found.append(guess)
+    annotations = lab.data / "test.json"
+    bare = coco_metrics(annotations, write(tmp_path / "bare.json", found), "segm")
+    zeros = [{**guess, "bbox": [0, 0, 0, 0]} for guess in found]
+    assert coco_metrics(annotations, write(tmp_path / "zeros.json", zeros), "segm") == bare
+    assert 0 < bare["AP"] < 1
+    boxes = [{**guess, "bbox": [0, 0, 64, 64]} for guess in found]
+    assert coco_metrics(annotations, write(tmp_path / "boxes.json", boxes), "segm") == bare
+
+
 def test_sizes_without_objects_have_no_value(lab: Lab, truth: dict, tmp_path: Path) -> None:
     small = [a for a in truth["annotations"] if a["area"] < 32**2]
     assert small

@@ -238,3 +238,15 @@ def test_resumes_only_from_a_training_on_the_same_files(
         other.place_untrained(teacher)
     other.train(run)
     assert not mark.exists()
+
+
+def test_a_scaled_rate_stands_in_the_log_and_in_the_manifest(lab: Lab) -> None:
+    lab = lab.changed({"recipe": {"unit": 1, "batch_size": 2, "reference_batch": 8}})
+    run = lab.run()
+    folder = lab.train(run)
+    (log,) = folder.glob("work/*/*.log")
+    assert "linear rule: learning rate multiplied by 0.25" in log.read_text()
+    config = json.loads((folder / "manifest.json").read_text())["config"]
+    stated = lab.track.content["recipe"]["optimizer"]["lr"]
+    assert config["linear_rule"] == 0.25
+    assert config["optim_wrapper"]["optimizer"]["lr"] == 0.25 * stated
