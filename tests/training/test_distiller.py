@@ -204,6 +204,8 @@ def test_any_detector_with_a_pyramid_can_be_the_student(lab: Lab, detector: str)
     assert log.keys() > METHOD_LOSSES
     assert all(torch.isfinite(value) for value in log.values())
     trained = {name for name, p in model.named_parameters() if p.requires_grad}
+    # The same for all keys, which softmax does not see: rounding alone moves it, or nothing does.
+    trained.remove("method.decoder.layers.0.attention.position.bias")
     assert trained <= set(differing(before, snapshot(model)))
 
 
