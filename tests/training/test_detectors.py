@@ -89,6 +89,8 @@ def test_learns_from_its_labels_and_from_a_teacher(brief: Lab, name: str) -> Non
     assert {"loss_identification", "loss_localisation", "loss_distillation"} < reports[0].keys()
     assert reports[-1]["loss"] < reports[0]["loss"]
     trained = {name for name, p in model.named_parameters() if p.requires_grad}
+    # The same for all keys, which softmax does not see: rounding alone moves it, or nothing does.
+    trained.remove("method.decoder.layers.0.attention.position.bias")
     assert trained <= set(differing(before, snapshot(model)))
     assert not differing(hidden, snapshot(model.teacher.detector))
 
