@@ -39,26 +39,38 @@ def tokenize(levels: Sequence[Tensor], image_sizes: Sequence[Size], padded_size:
         image_sizes: true (height, width) of each image in pixels, without padding.
         padded_size: (height, width) in pixels of the padded batch.
     """
-    positions = [
-        sine_position(*valid_cells(image_sizes, padded_size, level.shape[-2:], level.device), level)
-        for level in levels
+    cells = [
+        valid_cells(image_sizes, padded_size, level.shape[-2:], level.device) for level in levels
     ]
-    valid = valid_tokens(levels, image_sizes, padded_size)
-    return Tokens(flatten_levels(levels), torch.cat(positions, dim=1), valid)
+    pairs = list(zip(cells, levels, strict=True))
+    return Tokens(
+        features=flatten_levels(levels),
+        position=torch.cat([sine_position(*counts, level) for counts, level in pairs], dim=1),
+        valid=torch.cat([inside(*counts, level) for counts, level in pairs], dim=1),
+    )
 
 
 def valid_tokens(
     levels: Sequence[Tensor], image_sizes: Sequence[Size], padded_size: Size
 ) -> Tensor:
     """[N, L] bool, False where a token lies wholly in the padding; arguments as of `tokenize`."""
-    valids = []
-    for level in levels:
-        rows, columns = valid_cells(image_sizes, padded_size, level.shape[-2:], level.device)
-        y = torch.arange(level.shape[-2], device=level.device)
-        x = torch.arange(level.shape[-1], device=level.device)
-        inside = (y < rows[:, None])[:, :, None] & (x < columns[:, None])[:, None, :]
-        valids.append(inside.flatten(1))
-    return torch.cat(valids, dim=1)
+    return torch.cat(
+        [
+            inside(
+                *valid_cells(image_sizes, padded_size, level.shape[-2:], level.device),
+                level,
+            )
+            for level in levels
+        ],
+        dim=1,
+    )
+
+
+def inside(rows: Tensor, columns: Tensor, level: Tensor) -> Tensor:
+    """[N, h * w] bool, True for the first ``rows`` and ``columns`` of a level [N, C, h, w]."""
+    y = torch.arange(level.shape[-2], device=level.device)
+    x = torch.arange(level.shape[-1], device=level.device)
+    return ((y < rows[:, None])[:, :, None] & (x < columns[:, None])[:, None, :]).flatten(1)
 
 
 def valid_cells(
