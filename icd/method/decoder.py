@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from icd.method.tokens import Tokens
 
+VALUE_SPACES = ("trained", "fixed", "identity")
+
 
 @dataclass(frozen=True)
 class LookUp:
@@ -65,6 +67,23 @@ class CrossAttention(nn.Module):
 def value_projection(channels: int) -> nn.Linear:
     """F^v, the projection of features into the space in which they are compared."""
     return init_projection(nn.Linear(channels, channels))
+
+
+def set_value_space(decoder: Decoder, space: str) -> None:
+    """Choose what the teacher's values are, before training.
+
+    Args:
+        decoder: as it was initialised.
+        space: ``trained`` by the auxiliary task as in the paper, ``fixed`` as initialised, or
+            ``identity``, the teacher's features themselves.
+    """
+    if space not in VALUE_SPACES:
+        raise ValueError(f"value_space is {space!r}, not one of {VALUE_SPACES}")
+    for name, module in decoder.named_modules():
+        if name.endswith("value") and space != "trained":
+            if space == "identity":
+                nn.init.eye_(module.weight)
+            module.requires_grad_(False)
 
 
 def init_projection(linear: nn.Linear) -> nn.Linear:

@@ -19,7 +19,13 @@ from mmengine.dist import get_rank
 from torch import Tensor, nn
 
 from icd.method.auxiliary import AUXILIARY_LOSSES, AuxiliaryTask, full_precision
-from icd.method.decoder import Decoder, LookUp, split_heads, value_projection
+from icd.method.decoder import (
+    Decoder,
+    LookUp,
+    set_value_space,
+    split_heads,
+    value_projection,
+)
 from icd.method.distillation import distillation_loss, normalise_values
 from icd.method.priors import Priors
 from icd.method.queries import Draw, FakeSampler, Queries, QueryEncoder, pose, query_count
@@ -49,6 +55,8 @@ class ICD(nn.Module):
             it stays as it was initialised.
         scale_hint, scale_offset: see :class:`QueryEncoder`.
         normalise: layer-normalise the values of each head before comparing them.
+        value_space: of the teacher's values, see :func:`icd.method.decoder.set_value_space`; the
+            student's projection into it is trained in any case.
         where: what weighs the tokens in the distillation loss, a name in
             :data:`icd.method.where.WHERE`. All else stays the same.
         fakes: sum the attention of all queries, not of the annotated instances alone.
@@ -71,6 +79,7 @@ class ICD(nn.Module):
         scale_hint: bool = True,
         scale_offset: float = 5.0,
         normalise: bool = True,
+        value_space: str = "trained",
         where: str = "instance",
         fakes: bool = False,
         seed: int = 0,
@@ -80,6 +89,7 @@ class ICD(nn.Module):
         classes = len(self.sampler.frequency)
         self.encoder = QueryEncoder(classes, channels, scale_offset, scale_hint)
         self.decoder = Decoder(channels, heads, layers)
+        set_value_space(self.decoder, value_space)
         self.auxiliary = AuxiliaryTask(channels, auxiliary)
         if not auxiliary:  # nothing would train them, and idle parameters stall data parallelism
             for untrained in (self.encoder, self.decoder, self.auxiliary):

@@ -9,24 +9,43 @@ from typing import Any
 from icd.errors import InputError
 from icd.suite.run import Run, merge
 from icd.suite.schema import ROOT, load_yaml
-from icd.suite.track import Track
+from icd.suite.track import Track, shipped_names
 
 FOLDER = ROOT / "ablations"
+# Sections of a track, and how a row names one of their entries.
+NAMED = {"detectors": "detector", "backbones": "backbone", "methods": "method"}
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a table: the runs it averages over, one per seed, and the published value."""
+    """One line of a table.
+
+    runs: those it averages over, one per seed; none if the track cannot have the row.
+    published: AP in the paper and its source.
+    baseline: id of the row its gain is measured against.
+    absent: why the track cannot have the row.
+    x: its place in a figure that shows AP against a number.
+    """
 
     id: str
     label: str
     runs: tuple[Run, ...]
     published: dict[str, Any] | None
+    baseline: str = ""
+    absent: str | None = None
+    x: float | None = None
 
 
 @dataclass(frozen=True)
 class Ablation:
-    """A table on a track."""
+    """A table on a track.
+
+    baseline: id of the row that gains are measured against, if a row names no other.
+    kind: whose AP the table shows, bbox (boxes) or segm (masks).
+    reference: id of a row that all others are compared with besides.
+    figure: ``label`` and ``scale`` of the axis against which AP is drawn, at each row's ``x``.
+    findings: what came out on this track, in words.
+    """
 
     name: str
     title: str
@@ -34,7 +53,10 @@ class Ablation:
     notes: str
     baseline: str
     rows: tuple[Row, ...]
-    kind: str = "bbox"  # whose AP the table shows; segm: that of masks
+    kind: str = "bbox"
+    reference: str | None = None
+    figure: dict[str, str] | None = None
+    findings: str = ""
 
     @property
     def runs(self) -> list[Run]:
@@ -61,32 +83,66 @@ def load_ablation(name: str, track: Track) -> Ablation:
 
 
 def read_ablation(file: Path, track: Track) -> Ablation:
-    """Expand an ablation file: every row on every seed of the track."""
+    """Expand an ablation file: every row on the seeds of the track."""
     content = load_yaml(file, "ablation")
     ids = [row["id"] for row in content["rows"]]
     for name in ids:
         if ids.count(name) > 1:
             raise InputError(file, "rows", f"two rows have the id {name!r}", "different ids")
-    if content["baseline"] not in ids:
-        problem = f"{content['baseline']!r} is no row"
-        raise InputError(file, "baseline", problem, f"one of {ids}")
-    rows = tuple(_row(row, content.get("base", {}), track, file) for row in content["rows"])
+    _require_rows(content, ids, file)
     return Ablation(
         name=file.stem,
         title=content["title"],
         question=content["question"],
         notes=content.get("notes", ""),
         baseline=content["baseline"],
-        rows=rows,
+        rows=tuple(_row(row, content, track, file) for row in content["rows"]),
         kind=content.get("kind", "bbox"),
+        reference=content.get("reference"),
+        figure=content.get("figure"),
+        findings=content.get("findings", {}).get(track.name, ""),
     )
 
 
-def _row(row: dict[str, Any], base: dict[str, Any], track: Track, file: Path) -> Row:
-    change = merge(base, row.get("change", {}))
+def _require_rows(content: dict[str, Any], ids: list[str], file: Path) -> None:
+    """Raise InputError unless all that name a row name one that is there."""
+    named = {key: content[key] for key in ("baseline", "reference") if key in content}
+    for place, row in enumerate(content["rows"]):
+        if "baseline" in row:
+            named[f"rows.{place}.baseline"] = row["baseline"]
+    for key, name in named.items():
+        if name not in ids:
+            raise InputError(file, key, f"{name!r} is no row", f"one of {ids}")
+
+
+def _row(row: dict[str, Any], table: dict[str, Any], track: Track, file: Path) -> Row:
+    here = row.get("tracks", {}).get(track.name, {})
+    change = merge(merge(table.get("base", {}), row.get("change", {})), here.get("change", {}))
+    absent = here.get("absent") or _missing(change, track)
+    seeds = [] if absent else track.seeds[: table.get("seeds", len(track.seeds))]
     try:
-        runs = {run.id: run for run in (track.describe(change, seed) for seed in track.seeds)}
+        runs = {run.id: run for run in (track.describe(change, seed) for seed in seeds)}
     except InputError as error:
         problem = f"does not fit {error.where} ({error.key} {error.problem})"
         raise InputError(file, f"rows.{row['id']}", problem, error.expected) from error
-    return Row(row["id"], row["label"], tuple(runs.values()), row.get("published"))
+    return Row(
+        id=row["id"],
+        label=here.get("label", row["label"]),
+        runs=tuple(runs.values()),
+        published=row.get("published"),
+        baseline=row.get("baseline", table["baseline"]),
+        absent=absent,
+        x=row.get("x"),
+    )
+
+
+def _missing(change: dict[str, Any], track: Track) -> str | None:
+    """What the row needs that other tracks have and this one has not.
+
+    A name that no track has is a slip, which describing the run reports.
+    """
+    for section, key in NAMED.items():
+        name = change.get(key)
+        if name and name not in track.content[section] and name in shipped_names(section):
+            return f"the track has no {key} {name}"
+    return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -191,6 +192,13 @@ def load_track(
     for role in content["roles"]:
         track.describe({"role": role}, seed=0)  # raises if it names what the track does not have
     return track
+
+
+@cache
+def shipped_names(section: str) -> frozenset[str]:
+    """Names that stand in a section of any track that comes with the project."""
+    files = (WORKFLOW / "tracks").glob("*.yaml")
+    return frozenset(name for file in files for name in load_yaml(file, "track")[section])
 
 
 def _data_root(file: Path, content: Mapping[str, Any], config: Mapping[str, Any]) -> Path:

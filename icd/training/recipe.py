@@ -37,11 +37,20 @@ def linear_rule(recipe: dict[str, Any]) -> float:
 
 
 def optim_wrapper(optimizer: dict[str, Any]) -> dict:
-    """An OptimWrapper; ``clip`` is the largest gradient norm."""
+    """An OptimWrapper.
+
+    ``clip`` is the largest gradient norm; ``lr_factors`` multiply the rate of the parameters whose
+    name contains their key.
+    """
     optimizer = dict(optimizer)
-    clip = optimizer.pop("clip", None)
+    clip, factors = optimizer.pop("clip", None), optimizer.pop("lr_factors", {})
     config = {"type": "OptimWrapper", "optimizer": optimizer}
-    return config | ({"clip_grad": {"max_norm": clip}} if clip else {})
+    if clip:
+        config["clip_grad"] = {"max_norm": clip}
+    if factors:
+        keys = {name: {"lr_mult": factor} for name, factor in factors.items()}
+        config["paramwise_cfg"] = {"custom_keys": keys}
+    return config
 
 
 def decay(recipe: dict[str, Any], iterations: int) -> list[dict]:
