@@ -3,7 +3,7 @@
 VENV ?= .venv
 # The first of these that runs and is a tested version makes the environment.
 PYTHON ?= python3.11 python3.12 python3.13 python3
-# Further arguments for snakemake (all, plan) or pytest (test): make test ARGS=tests/ops
+# Further arguments for snakemake (all), icd plan (plan) or pytest (test): make test ARGS=tests/ops
 ARGS ?=
 
 BIN := $(abspath $(VENV))/bin
@@ -24,8 +24,8 @@ all: setup  ## run the main job, then print its table (default)
 
 setup: $(STAMP)  ## install the pinned versions into a virtual environment of its own
 
-plan: setup  ## list the jobs that `make` would run
-	@$(BIN)/snakemake --dry-run $(ARGS)
+plan: setup  ## list the runs of all tables, hours and disk; make plan ARGS="main --track coco"
+	@$(BIN)/python -m icd plan $(ARGS)
 
 test: setup  ## run the tests
 	@OMP_NUM_THREADS=1 ICD_PINNED=1 $(BIN)/python -m pytest -n 2 --dist loadscope $(ARGS)

@@ -65,6 +65,17 @@ def render(args: argparse.Namespace) -> None:
     write_figure(ablation, results, args.figures)
 
 
+def plan(args: argparse.Namespace) -> None:
+    """Print what is there to do, without doing it: runs, hours, disk."""
+    from icd.suite.ablation import ablation_names, load_ablation
+    from icd.suite.plan import plan_text
+    from icd.suite.track import load_track
+
+    track = load_track(args.track, data_root=args.data)
+    ablations = [load_ablation(name, track) for name in args.ablations or ablation_names()]
+    print(plan_text(track, ablations))
+
+
 def show(args: argparse.Namespace) -> None:
     """Print an ablation's table."""
     file = Path("results", args.track, args.ablation, "table.md")
@@ -114,6 +125,11 @@ COMMANDS = {
         ("--results", {"type": Path, "required": True, "help": "what collect wrote"}),
         ("--table", {"type": Path, "required": True, "help": "Markdown file to write"}),
         ("--figures", {"type": Path, "nargs": "+", "required": True, "help": "images to write"}),
+    ],
+    plan: [
+        ("ablations", {"nargs": "*", "metavar": "ABLATION", "help": "their names; else all"}),
+        ("--track", {"default": "mini", "help": "name of a track, or path of its YAML file"}),
+        ("--data", {"type": Path, "default": Path("."), "help": "root folder of the data set"}),
     ],
     show: [ABLATION, ("--track", {"default": "mini", "help": "name of a track"})],
 }
