@@ -10,6 +10,7 @@ from icd.errors import InputError
 from icd.suite.run import Run, merge
 from icd.suite.schema import ROOT, load_yaml
 from icd.suite.track import Track
+from icd.suite.zoo import model as zoo_model
 
 FOLDER = ROOT / "ablations"
 
@@ -70,7 +71,8 @@ def read_ablation(file: Path, track: Track) -> Ablation:
     if content["baseline"] not in ids:
         problem = f"{content['baseline']!r} is no row"
         raise InputError(file, "baseline", problem, f"one of {ids}")
-    rows = tuple(_row(row, content.get("base", {}), track, file) for row in content["rows"])
+    kind = content.get("kind", "bbox")
+    rows = tuple(_row(row, content.get("base", {}), track, file, kind) for row in content["rows"])
     return Ablation(
         name=file.stem,
         title=content["title"],
@@ -78,15 +80,26 @@ def read_ablation(file: Path, track: Track) -> Ablation:
         notes=content.get("notes", ""),
         baseline=content["baseline"],
         rows=rows,
-        kind=content.get("kind", "bbox"),
+        kind=kind,
     )
 
 
-def _row(row: dict[str, Any], base: dict[str, Any], track: Track, file: Path) -> Row:
+def _row(row: dict[str, Any], base: dict[str, Any], track: Track, file: Path, kind: str) -> Row:
     change = merge(base, row.get("change", {}))
     try:
         runs = {run.id: run for run in (track.describe(change, seed) for seed in track.seeds)}
     except InputError as error:
         problem = f"does not fit {error.where} ({error.key} {error.problem})"
         raise InputError(file, f"rows.{row['id']}", problem, error.expected) from error
-    return Row(row["id"], row["label"], tuple(runs.values()), row.get("published"))
+    runs = tuple(runs.values())
+    return Row(row["id"], row["label"], runs, row.get("published") or _published(runs[0], kind))
+
+
+def _published(run: Run, kind: str) -> dict[str, Any] | None:
+    """What mmdet states of a detector from its model zoo."""
+    if not run.zoo:
+        return None
+    stated = zoo_model(run.zoo).published
+    name = "mask AP" if kind == "segm" else "AP"
+    source = f"mmdet's model zoo: {run.zoo}"
+    return {"AP": stated[name], "source": source} if name in stated else None
