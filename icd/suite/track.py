@@ -145,9 +145,10 @@ class Track:
         self, detector: Description, student: Description, teacher: Description
     ) -> None:
         """Raise InputError unless both pyramids have as many channels, before anything runs."""
-        common = detector.get("model", {}).get("neck", {}).get("out_channels", FPN_WIDTH)
+        common = detector.get("model", {}).get("neck", {})
         ours, theirs = (
-            backbone.get("neck", {}).get("out_channels", common) for backbone in (student, teacher)
+            merge(common, backbone.get("neck", {})).get("out_channels", FPN_WIDTH)
+            for backbone in (student, teacher)
         )
         if ours != theirs:
             key = f"backbones.{student['name']}.neck.out_channels"
