@@ -31,6 +31,14 @@ def check(args: argparse.Namespace) -> None:
     write_survey(load_track(args.track, data_root=args.data), args.output)
 
 
+def fetch(args: argparse.Namespace) -> None:
+    """Download the weights of a model of mmdet's model zoo and verify them."""
+    from icd.fetch import fetch as download
+    from icd.suite.zoo import model
+
+    download(model(args.model).url, args.sha256, args.output)
+
+
 def train(args: argparse.Namespace) -> None:
     """Train the run described in FOLDER/run.json."""
     use_gpus(args.gpus)
@@ -102,6 +110,11 @@ WORKERS = ("--workers", {"type": int, "default": 0, "help": "data-loading proces
 COMMANDS = {
     data: [TRACK, DATA, WORKERS],
     check: [TRACK, DATA, OUTPUT],
+    fetch: [
+        ("model", {"help": "name of the model"}),
+        ("--sha256", {"required": True, "help": "of the weights: the first digits, or all"}),
+        OUTPUT,
+    ],
     train: [
         RUN,
         DATA,

@@ -10,6 +10,7 @@ from icd.errors import InputError
 from icd.suite.run import Run, merge
 from icd.suite.schema import ROOT, load_yaml
 from icd.suite.track import Track, shipped_names
+from icd.suite.zoo import model as zoo_model
 
 FOLDER = ROOT / "ablations"
 # Sections of a track, and how a row names one of their entries.
@@ -125,11 +126,12 @@ def _row(row: dict[str, Any], table: dict[str, Any], track: Track, file: Path) -
     except InputError as error:
         problem = f"does not fit {error.where} ({error.key} {error.problem})"
         raise InputError(file, f"rows.{row['id']}", problem, error.expected) from error
+    runs = tuple(runs.values())
     return Row(
         id=row["id"],
         label=here.get("label", row["label"]),
-        runs=tuple(runs.values()),
-        published=row.get("published"),
+        runs=runs,
+        published=row.get("published") or _published(runs, table.get("kind", "bbox")),
         baseline=row.get("baseline", table["baseline"]),
         absent=absent,
         x=row.get("x"),
@@ -146,3 +148,13 @@ def _missing(change: dict[str, Any], track: Track) -> str | None:
         if name and name not in track.content[section] and name in shipped_names(section):
             return f"the track has no {key} {name}"
     return None
+
+
+def _published(runs: tuple[Run, ...], kind: str) -> dict[str, Any] | None:
+    """What mmdet states of a detector from its model zoo."""
+    if not (runs and runs[0].zoo):
+        return None
+    stated = zoo_model(runs[0].zoo).published
+    name = "mask AP" if kind == "segm" else "AP"
+    source = f"mmdet's model zoo: {runs[0].zoo}"
+    return {"AP": stated[name], "source": source} if name in stated else None

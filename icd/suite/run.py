@@ -34,7 +34,8 @@ class Run:
 
     ``description`` holds the keys version, track, data, images, detector, backbone, schedule,
     recipe, method, inherit, teacher (the teacher's own description), seed and devices, or, for a
-    teacher that is taken as it is, version, track, data, images, config and checkpoint.
+    teacher that is taken as it is, version, track, data, images, config and checkpoint, and for
+    one from mmdet's model zoo its name there (zoo) and what is known of its sha256.
     """
 
     description: Description
@@ -48,7 +49,7 @@ class Run:
     def slug(self) -> str:
         """What a reader wants to see of a run first, in a form that is fit for a file name."""
         if self.imported:
-            return "imported"
+            return f"zoo-{self.zoo}" if self.zoo else "imported"
         d = self.description
         method = d["method"]["name"] if d["method"] else "plain"
         inherit = "+inherit" if d["inherit"] else ""
@@ -59,6 +60,11 @@ class Run:
     def imported(self) -> bool:
         """True for a checkpoint from elsewhere, which is not trained."""
         return "checkpoint" in self.description
+
+    @property
+    def zoo(self) -> str | None:
+        """Name in mmdet's model zoo of a detector that is taken from there."""
+        return self.description.get("zoo")
 
     @property
     def teacher(self) -> Run | None:

@@ -13,8 +13,10 @@ from icd.data import GENERATOR_VERSION
 from icd.errors import InputError
 from icd.suite.run import VERSION, Description, Run, content_hash, merge
 from icd.suite.schema import WORKFLOW, check, load_yaml
+from icd.suite.zoo import teacher as zoo_teacher
 
 TRAIN, TEST = "train", "test"
+FPN_WIDTH = 256  # channels of a pyramid in mmdet's configs
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,8 @@ class Track:
         chosen = self.content["roles"][role]
         if "checkpoint" in chosen:
             return Run(self._base() | {key: chosen[key] for key in ("config", "checkpoint")})
+        if "zoo" in chosen:
+            return Run(self._base() | self._from_zoo(chosen))
         seed, devices = chosen.get("seed", seed), max(self.machine["gpus"], 1)
         schedule = change.get("schedule", chosen["schedule"])
         detector = self._named("detectors", change.get("detector"))
@@ -95,16 +99,19 @@ class Track:
             problem = f"{recipe['batch_size']} images cannot be shared by {devices} GPUs"
             raise InputError(self.file, "recipe.batch_size", problem, "a multiple of machine.gpus")
         method = self._method(change, detector.pop("methods", {}))
+        backbone = self._named("backbones", change.get("backbone", chosen["backbone"]))
         inherit = change.get("inherit", False)
         teacher = None
         if method or inherit:
             same = {"role": "teacher", "detector": detector["name"]}
             teacher = self.describe(same, seed).description
+        if method and "backbone" in teacher:
+            self._require_same_width(detector, backbone, teacher["backbone"])
         return Run(
             self._base()
             | {
                 "detector": detector,
-                "backbone": self._named("backbones", change.get("backbone", chosen["backbone"])),
+                "backbone": backbone,
                 "schedule": {
                     "name": schedule,
                     "iterations": round(float(schedule.removesuffix("x")) * recipe["unit"]),
@@ -125,6 +132,31 @@ class Track:
             "data": _identity(self.content["data"]),
             "images": self.content["images"],
         }
+
+    def _from_zoo(self, chosen: Mapping[str, str]) -> Description:
+        """What a run states of a teacher from mmdet's model zoo."""
+        try:
+            return zoo_teacher(chosen["zoo"], chosen.get("sha256", ""))
+        except InputError as error:
+            key = "roles.teacher.sha256" if error.key == "sha256" else "roles.teacher.zoo"
+            problem = f"{error.where}: {error.key} {error.problem}"
+            raise InputError(self.file, key, problem, error.expected) from error
+
+    def _require_same_width(
+        self, detector: Description, student: Description, teacher: Description
+    ) -> None:
+        """Raise InputError unless both pyramids have as many channels, before anything runs."""
+        common = detector.get("model", {}).get("neck", {})
+        ours, theirs = (
+            merge(common, backbone.get("neck", {})).get("out_channels", FPN_WIDTH)
+            for backbone in (student, teacher)
+        )
+        if ours != theirs:
+            key = f"backbones.{student['name']}.neck.out_channels"
+            problem = f"is {ours}, that of the teacher's {teacher['name']} {theirs}"
+            both = f"detectors.{detector['name']}.model.neck.out_channels"
+            expected = f"{theirs}, or one width for both in {both} alone"
+            raise InputError(self.file, key, problem, expected)
 
     def _recipe(self, role: str, detectors: dict[str, Any], schedule: str) -> dict[str, Any]:
         """The track's recipe with the changes of the detector, then of the role."""

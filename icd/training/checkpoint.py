@@ -6,9 +6,44 @@ import re
 from pathlib import Path
 
 import torch
+from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from icd.errors import InputError
+
+# What checkpoints of mmengine hold besides plain data: the history of losses and rates, whose
+# values are NumPy's and whose methods are named by getattr. Names before and since NumPy 2.
+BYSTANDERS = (
+    "mmengine.logging.history_buffer.HistoryBuffer",
+    "builtins.getattr",
+    "numpy.ndarray",
+    "numpy.dtype",
+    *(
+        f"numpy.{core}.multiarray.{name}"
+        for core in ("core", "_core")
+        for name in ("_reconstruct", "scalar")
+    ),
+)
+
+
+class Bystander:
+    """Stands for an object of a checkpoint that is of no interest; whatever made it is not run."""
+
+    def __new__(cls, *args: object) -> Bystander:
+        return object.__new__(cls)
+
+    def __init__(self, *args: object) -> None: ...
+
+    def __setstate__(self, state: object) -> None: ...
+
+
+def _stand_in(path: str) -> type[Bystander]:
+    """A class that the unpickler takes for the one at ``path``."""
+    module, name = path.rsplit(".", 1)
+    return type(name, (Bystander,), {"__module__": module})
+
+
+STAND_INS = [_stand_in(path) for path in BYSTANDERS]
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -19,7 +54,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     """
     expected = "a PyTorch checkpoint of tensors and plain data"
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(STAND_INS):
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise InputError(path, "", f"cannot be read ({error.strerror})", expected) from error
     except Exception as error:  # a damaged file can make the unpickler raise anything
@@ -43,6 +79,9 @@ def load_weights(model: nn.Module, path: Path) -> None:
         InputError: names what does not fit, in particular a head for other classes.
     """
     weights, own = read_weights(path), model.state_dict()
+    if not own.keys() & weights.keys():
+        problem = f"none of its {len(weights)} tensors fits, such as {min(weights)}"
+        raise InputError(path, "state_dict", problem, _remedy(weights))
     wrong = {
         name: (tuple(weights[name].shape), tuple(own[name].shape))
         for name in own.keys() & weights.keys()
@@ -65,3 +104,13 @@ def load_weights(model: nn.Module, path: Path) -> None:
                 path, min(names), f"{problem} ({len(names)} tensors)", "weights of this config"
             )
     model.load_state_dict(weights)
+    print_log(f"loaded all {len(own)} tensors of {path}", logger="current")
+
+
+def _remedy(weights: dict[str, Tensor]) -> str:
+    """What to load instead, judged by how the names of the weights begin."""
+    if any(name.startswith("student.") for name in weights):
+        return "the model.pth of that run: this is a checkpoint of its distillation"
+    if all(name.startswith("module.") for name in weights):
+        return "names without the 'module.' of a data-parallel wrapper"
+    return "weights of this config"

@@ -13,6 +13,7 @@ from mmengine.hub import get_config
 from icd.errors import InputError
 from icd.suite.run import Run
 from icd.suite.track import TEST, TRAIN, data_split
+from icd.suite.zoo import configs
 from icd.training.images import pipeline
 from icd.training.recipe import linear_rule, optimisation
 
@@ -33,14 +34,16 @@ class Inputs:
 
 
 def base_config(run: Run) -> Config:
-    """The config that mmdet ships for the run's detector, or the user's own for an imported one.
+    """The config that mmdet ships for the run's detector, or that of an imported one.
 
     Raises:
         InputError: there is no such config.
     """
     name = run.description["config"] if run.imported else run.description["detector"]["config"]
     try:
-        return Config.fromfile(name) if run.imported else get_config(f"mmdet::{name}")
+        if run.imported:
+            return Config.fromfile(configs() / name if run.zoo else name)
+        return get_config(f"mmdet::{name}")
     except FileNotFoundError as error:
         expected = "a config file" if run.imported else "a config that mmdet ships"
         raise InputError(name, "", "does not exist", expected) from error

@@ -92,4 +92,6 @@ def require_same_width(student: nn.Module, teacher: nn.Module) -> None:
         ours, theirs = (getattr(model.neck, key, None) for model in (student, teacher))
         if ours != theirs:
             problem = f"is {ours} for the student, {theirs} for the teacher"
-            raise InputError("model", f"neck.{key}", problem, "the same value for both")
+            place = f"detectors.<name>.model.neck.{key}"
+            expected = f"{theirs} for both: set {place} in the track, and its heads' in_channels"
+            raise InputError("model", f"neck.{key}", problem, expected)

@@ -15,6 +15,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from torch import nn
 
+from icd.fetch import verify
 from icd.files import atomic, sha256, write_json, write_text
 from icd.method import fitnet, icd  # noqa: F401  (registers methods, as those below the rest)
 from icd.suite.run import Run, load_run
@@ -91,10 +92,13 @@ def forget_other_inputs(work: Path, run: Run, inputs: Inputs) -> None:
 
 
 def imported_detector(run: Run, inputs: Inputs) -> nn.Module:
-    """A detector with the user's own weights, which must fit the track's classes."""
+    """A detector with weights from elsewhere, which must fit the track's classes."""
     init_default_scope("mmdet")  # else done by mmengine's Runner
+    checkpoint = Path(run.description["checkpoint"])
+    if run.zoo:  # however the file came there
+        verify(checkpoint, run.description["sha256"])
     detector = MODELS.build(plain_config(run, inputs).model)
-    load_weights(detector, Path(run.description["checkpoint"]))
+    load_weights(detector, checkpoint)
     return detector
 
 

@@ -171,6 +171,25 @@ TRACK_CASES = [
         ("track.yaml: roles.teacher.checkpont: unknown key", "'checkpoint'"),
     ),
     Case(
+        "unknown key in a teacher of the zoo",
+        in_track("roles.teacher", {"zoo": "a", "backbone": "b"}),
+        ("track.yaml: roles.teacher.backbone: unknown key", "['sha256', 'zoo']"),
+    ),
+    Case(
+        "a teacher that the zoo does not have",
+        in_track("roles.teacher", {"zoo": "retinanet_r101_fpn_2x"}),
+        (
+            "track.yaml: roles.teacher.zoo: ",
+            "retinanet_r101_fpn_2x is unknown to the installed mmdet",
+            "'retinanet_r101_fpn_2x_coco'",
+        ),
+    ),
+    Case(
+        "a hash that is too short",
+        in_track("roles.teacher", {"zoo": "a", "sha256": "7ee888e0"}),
+        ("track.yaml: roles.teacher.sha256: is '7ee888e0'", "64 digits"),
+    ),
+    Case(
         "unknown option of the method",
         in_track("methods.icd.options.head", 8),
         ("track.yaml: methods.icd.options.head: unknown key", "'heads'"),
@@ -477,6 +496,15 @@ ABLATION_CASES = [
         "unknown detector in all rows",
         in_ablation("base", {"detector": "yolo"}),
         ("table.yaml: rows.student: does not fit track.yaml", "detectors has no 'yolo'"),
+    ),
+    Case(
+        "a student whose pyramid is not the teacher's",
+        in_track("backbones.resnet18-w8.neck.out_channels", 32),
+        (
+            "table.yaml: rows.icd: does not fit track.yaml",
+            "backbones.resnet18-w8.neck.out_channels is 32, that of the teacher's resnet18-w32 64",
+            "64, or one width for both in detectors.retinanet.model.neck.out_channels alone",
+        ),
     ),
     Case(
         "unknown method in a row",

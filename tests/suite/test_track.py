@@ -159,6 +159,46 @@ def test_a_detector_may_change_recipe_and_options():
     )
 
 
+@pytest.mark.parametrize(
+    ("common", "student", "teacher", "fits"),
+    [
+        (64, None, None, True),
+        (64, 32, 32, True),
+        (64, 64, None, True),
+        (None, 256, None, True),  # mmdet's own width
+        (64, 32, None, False),
+        (64, None, 32, False),
+        (None, 64, None, False),
+        (None, None, 64, False),
+    ],
+)
+def test_pyramids_of_different_width_are_refused_where_features_are_compared(
+    common: int | None, student: int | None, teacher: int | None, fits: bool
+):
+    content = changed(MINI, "detectors.retinanet.model.neck.out_channels", common)
+    for name, width in (("resnet18-w8", student), ("resnet18-w32", teacher)):
+        if width:
+            content = changed(content, f"backbones.{name}.neck.out_channels", width)
+    found = track(content)
+    for change in ({}, {"role": "teacher"}, {"inherit": True}):
+        found.describe(change, seed=0)
+    if fits:
+        found.describe({"method": "icd"}, seed=0)
+        return
+    key = r"track\.yaml: backbones\.resnet18-w8\.neck\.out_channels: is"
+    with pytest.raises(InputError, match=key) as raised:
+        found.describe({"method": "icd"}, seed=0)
+    theirs = teacher or common or 256
+    assert raised.value.problem.endswith(f"teacher's resnet18-w32 {theirs}")
+    assert raised.value.expected.startswith(f"{theirs}, or one width for both in ")
+
+
+def test_the_width_of_an_own_teacher_is_not_guessed():
+    own = changed(MINI, "roles.teacher", {"config": "their.py", "checkpoint": "their.pth"})
+    content = changed(own, "backbones.resnet18-w8.neck.out_channels", 32)
+    assert track(content).describe({"method": "icd"}, seed=0).teacher.imported
+
+
 def test_the_folder_of_synthetic_data_names_its_content(tmp_path):
     def root(content: dict[str, Any]) -> str:
         return str(load_track(str(write(tmp_path / "track.yaml", content))).data_root)

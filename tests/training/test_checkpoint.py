@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import pickle
 import re
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pytest
 import torch
 from lab import Lab, differing, snapshot
 from mmdet.registry import MODELS
+from mmengine.hooks import EMAHook
+from mmengine.logging import MMLogger
+from mmengine.model import BaseModel
+from mmengine.runner import Runner
 from torch import nn
 
 from icd.errors import InputError
@@ -121,9 +125,88 @@ def test_code_is_not_executed(file: Path, tmp_path: Path, how: str) -> None:
 
 
 def test_objects_are_named(file: Path) -> None:
-    """What mmengine adds to the checkpoints of a training in progress."""
-    torch.save(content(message_hub={"loss": np.float64(1.5)}), file)
-    refuse(file, ": holds numpy")
+    torch.save(content(place=PurePosixPath("a")), file)
+    refuse(file, ": holds pathlib.PurePosixPath, which is no plain data")
+
+
+@pytest.mark.parametrize("by_epoch", [True, False])
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_training_in_progress(tmp_path: Path, by_epoch: bool, zipped: bool) -> None:
+    """What mmengine's Runner saves: with the history of its losses, as objects."""
+    file, trained = train_with_mmengine(tmp_path, by_epoch)
+    with pytest.raises(pickle.UnpicklingError, match="GLOBAL"):
+        torch.load(file, weights_only=True)
+    if not zipped:
+        torch.save(torch.load(file, weights_only=False), file, _use_new_zipfile_serialization=False)
+    assert not differing(read_weights(file), trained)
+
+
+def train_with_mmengine(work: Path, by_epoch: bool) -> tuple[Path, dict[str, torch.Tensor]]:
+    """Train two steps with an average of the weights; the checkpoint, and what it averages to."""
+    length = 1 if by_epoch else 2
+    runner = Runner(
+        model=Regression(),
+        work_dir=str(work),
+        train_dataloader={
+            "dataset": [{"inputs": torch.ones(2)}] * 2,
+            "sampler": {"type": "DefaultSampler", "shuffle": False},
+            "batch_size": 1,
+        },
+        train_cfg={"by_epoch": by_epoch, "max_epochs" if by_epoch else "max_iters": length},
+        optim_wrapper={"optimizer": {"type": "AdamW", "lr": 0.1}},
+        param_scheduler={"type": "MultiStepLR", "milestones": [1], "by_epoch": by_epoch},
+        default_hooks={"checkpoint": {"type": "CheckpointHook", "by_epoch": by_epoch}},
+        custom_hooks=[{"type": "EMAHook"}],
+        default_scope="mmengine",
+        experiment_name=f"test-{work.name}",
+    )
+    runner.train()
+    (average,) = (hook for hook in runner.hooks if isinstance(hook, EMAHook))
+    name = f"{'epoch' if by_epoch else 'iter'}_{length}.pth"
+    return work / name, snapshot(average.ema_model.module)
+
+
+class Regression(BaseModel):
+    """Learns that the sum of its output is zero."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(2, 1)
+
+    def forward(self, inputs: torch.Tensor, mode: str = "tensor") -> dict[str, torch.Tensor]:
+        return {"loss": self.layer(inputs[0]).square().sum()}
+
+
+def test_getattr_reaches_no_code(file: Path, tmp_path: Path) -> None:
+    """A file that may name getattr could otherwise reach everything from a harmless class."""
+    marker = tmp_path / "executed"
+    torch.save(content(hidden=Reached(marker)), file)
+    refuse(file, ": is damaged or no checkpoint")
+    assert not marker.exists()
+    torch.load(file, weights_only=False)
+    assert marker.exists()  # it would have been
+
+
+class Reached:
+    """Pickled, it makes a file with nothing but classes that a checkpoint may name."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple:
+        return Calling(np.ones(1), "tofile"), (str(self.marker),)
+
+
+class Calling:
+    """A method of an object, named by getattr when it is read."""
+
+    def __init__(self, thing: object, name: str) -> None:
+        self.thing, self.name = thing, name
+
+    def __call__(self, *arguments: object) -> None: ...
+
+    def __reduce__(self) -> tuple:
+        return getattr, (self.thing, self.name)
 
 
 @pytest.mark.parametrize(
@@ -150,6 +233,34 @@ def test_missing_weights(file: Path) -> None:
     torch.save(state, file)
     with pytest.raises(InputError, match=re.escape(f"{file}: 0.weight: is missing (2 tensors)")):
         load_weights(model(), file)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "remedy"),
+    [
+        ("student.", "the model.pth of that run: this is a checkpoint of its distillation"),
+        ("module.", "names without the 'module.' of a data-parallel wrapper"),
+        ("other.", "weights of this config"),
+    ],
+)
+def test_nothing_that_fits(file: Path, prefix: str, remedy: str) -> None:
+    state = {f"{prefix}{name}": value for name, value in model().state_dict().items()}
+    torch.save({"state_dict": state}, file)
+    with pytest.raises(InputError) as raised:
+        load_weights(model(), file)
+    error = raised.value
+    assert (error.where, error.key) == (str(file), "state_dict")
+    assert error.problem == f"none of its 7 tensors fits, such as {prefix}0.bias"
+    assert error.expected == remedy
+
+
+def test_what_was_loaded_is_logged(
+    file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MMLogger, "_instance_dict", {})  # a new one, which knows the new stdout
+    torch.save(content(), file)
+    load_weights(model(), file)
+    assert f"loaded all 7 tensors of {file}" in capsys.readouterr().out
 
 
 def test_weights_too_many(file: Path) -> None:

@@ -296,6 +296,27 @@ def test_what_is_evaluated_is_what_the_detector_finds(
     assert plain(lab, lab.run()).test_evaluator.metric == kinds
 
 
+@pytest.mark.parametrize(
+    ("name", "mean"),
+    [
+        ("retinanet_r101_fpn_ms-640-800-3x_coco", [123.675, 116.28, 103.53]),
+        ("retinanet_r50-caffe_fpn_1x_coco", [103.53, 116.28, 123.675]),
+    ],
+)
+def test_a_teacher_of_the_zoo_is_mmdets_on_the_tracks_images(
+    coco: Lab, name: str, mean: list[float]
+) -> None:
+    roles = coco.track.content["roles"] | {"teacher": {"zoo": name}}
+    lab = replace(coco, track=replace(coco.track, content=coco.track.content | {"roles": roles}))
+    config = plain(lab, lab.run(role="teacher"))
+    assert leaves(config.model.to_dict()) == leaves(
+        get_config(f"mmdet::retinanet/{name}.py").model.to_dict()
+    )
+    assert config.model.data_preprocessor.mean == mean
+    resize = step(config.test_dataloader.dataset.pipeline, "Resize")
+    assert resize["scale"] == (1333, 800)
+
+
 def test_an_unknown_config_is_named(lab: Lab) -> None:
     lab = lab.changed({"detectors": {"retinanet": {"config": "retinanet/none.py"}}})
     message = "retinanet/none.py: does not exist; expected a config that mmdet ships"

@@ -243,8 +243,11 @@ def test_any_detector_with_a_pyramid_can_be_the_student(lab: Lab, detector: str)
 def test_pyramids_that_differ_are_refused(lab: Lab, key: str, value: int) -> None:
     config = lab.config(lab.run(method="icd")).model.to_dict()
     config["student"]["neck"][key] = value
-    with pytest.raises(InputError, match=re.escape(f"neck.{key}: is")):
+    theirs = config["teacher"]["config"]["neck"][key]
+    with pytest.raises(InputError, match=re.escape(f"neck.{key}: is {value} for")) as raised:
         MODELS.build(config)
+    place = f"detectors.<name>.model.neck.{key}"
+    assert raised.value.expected.startswith(f"{theirs} for both: set {place} in the track")
 
 
 @pytest.fixture

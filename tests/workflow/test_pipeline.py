@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import os
 import re
@@ -64,13 +65,17 @@ def toy_track() -> dict[str, Any]:
     return content
 
 
-def snakemake(folder: Path, *arguments: str) -> str:
-    """What Snakemake prints in a working directory outside of the code."""
+def snakemake(folder: Path, *arguments: str, packages: tuple[Path, ...] = ()) -> str:
+    """What Snakemake prints in a working directory outside of the code.
+
+    ``packages``: where Python looks for packages first.
+    """
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    search = os.pathsep.join(map(str, [*packages, ROOT]))
     command = ["-m", "snakemake", "-s", str(ROOT / "Snakefile"), "--directory", str(folder)]
     result = subprocess.run(
         [sys.executable, *command, *arguments],
-        env=os.environ | {"PATH": path, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        env=os.environ | {"PATH": path, "PYTHONPATH": search, "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -152,6 +157,15 @@ def test_a_watcher_sees_which_run_is_where(project):
         assert re.search(line, project.printed, re.M)
 
 
+def test_a_teacher_is_evaluated_before_anything_is_distilled_from_it(project):
+    order = re.findall(r"^Job \d+: (.+)$", project.printed, re.M)
+    evaluated = order.index(f"Evaluate {project.run('teacher').id}")
+    for row in project.ablation.rows:
+        run = project.run(row.id)
+        if run.teacher:
+            assert evaluated < order.index(f"Train {run.id}")
+
+
 def test_the_csv_holds_twelve_metrics_of_every_row_and_seed(project):
     with (project.folder / "results/toy/main/results.csv").open() as stream:
         lines = list(csv.DictReader(stream))
@@ -207,6 +221,12 @@ DELETIONS = {
         ["teacher", "student_inherit", "icd", "icd_inherit"],
     ),
     "metrics": ("student", "metrics.json", [], ["student"]),
+    "the teacher's metrics": (  # it has to be evaluated before others learn from it
+        "teacher",
+        "metrics.json",
+        ["student_inherit", "icd", "icd_inherit"],
+        ["teacher", "student_inherit", "icd", "icd_inherit"],
+    ),
     "a manifest": ("icd_inherit", "manifest", ["icd_inherit"], ["icd_inherit"]),
 }
 
@@ -222,6 +242,17 @@ def test_a_lost_file_of_a_run_repeats_what_depends_on_it(project, row, name, tra
     }
 
 
+def test_another_evaluation_of_the_teacher_trains_nobody_again(project):
+    metrics = project.file("teacher", "metrics.json")
+    content, time = metrics.read_text(), metrics.stat().st_mtime
+    metrics.write_text(content + "\n")
+    try:
+        assert jobs(project.snakemake("--dry-run")) == END
+    finally:
+        metrics.write_text(content)
+        os.utime(metrics, (time, time))
+
+
 @pytest.mark.parametrize(
     ("name", "count"), [("results.csv", 3), ("table.md", 2), ("figure.png", 2)]
 )
@@ -229,6 +260,47 @@ def test_a_lost_result_is_made_again_from_the_numbers(project, name, count):
     with project.without(project.folder / "results/toy/main" / name):
         planned = jobs(project.snakemake("--dry-run"))
     assert planned == {0: set(), 2: END - {"Collect the numbers of main"}, 3: END}[count]
+
+
+@pytest.fixture
+def with_zoo_teacher(tmp_path) -> tuple[Path, Path]:
+    """A track whose teacher is in the model zoo of an mmdet, and the folder of that mmdet."""
+    shelf = tmp_path / "packages/mmdet/.mim/configs/some"
+    shelf.mkdir(parents=True)
+    (tmp_path / "packages/mmdet/__init__.py").write_text("raise ImportError('is not to be run')")
+    (shelf / "some.py").touch()
+    their = tmp_path / f"some_2026-{hashlib.sha256(b'weights').hexdigest()[:8]}.pth"
+    their.write_bytes(b"weights")
+    entry = {"Name": "some", "Config": "configs/some/some.py", "Weights": their.as_uri()}
+    (shelf / "metafile.yml").write_text(yaml.safe_dump({"Models": [entry]}))
+    content = toy_track()
+    content["roles"]["teacher"] = {"zoo": "some"}
+    (tmp_path / "track.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    return tmp_path / "packages", their
+
+
+def test_the_weights_of_a_zoo_teacher_are_fetched_once(tmp_path, with_zoo_teacher):
+    packages, their = with_zoo_teacher
+    config = ("--config", f"track={tmp_path / 'track.yaml'}")
+    planned = jobs(snakemake(tmp_path, "--dry-run", *config, packages=(packages,)))
+    fetched = f"Fetch {their.name}"
+    (teacher,) = (job.removeprefix("Train ") for job in planned if job.startswith("Train zoo-some"))
+    assert {fetched, f"Evaluate {teacher}"} < planned
+    target = f"weights/{their.name}"
+    printed = snakemake(tmp_path, "--cores", "1", target, *config, packages=(packages,))
+    assert jobs(printed) == {fetched}
+    assert (tmp_path / target).read_bytes() == b"weights"
+    again = jobs(snakemake(tmp_path, "--dry-run", *config, packages=(packages,)))
+    assert again == planned - {fetched}
+
+
+def test_wrong_weights_of_a_zoo_teacher_stop_the_pipeline(tmp_path, with_zoo_teacher):
+    packages, their = with_zoo_teacher
+    their.write_bytes(b"<html>")
+    target, config = f"weights/{their.name}", f"track={tmp_path / 'track.yaml'}"
+    with pytest.raises(AssertionError, match=f"error: {target}: {their.as_uri()} gave a web page"):
+        snakemake(tmp_path, "--cores", "1", target, "--config", config, packages=(packages,))
+    assert list(tmp_path.glob("weights/*")) == []
 
 
 def test_the_plan_of_the_mini_track_is_complete_and_fast(tmp_path):

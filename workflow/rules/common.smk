@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from pathlib import Path
 
 from snakemake.utils import min_version
 
@@ -12,6 +13,7 @@ sys.path.insert(0, workflow.basedir)
 from icd.errors import InputError
 from icd.suite.ablation import FOLDER, ablation_names, load_ablation
 from icd.suite.track import TEST, TRAIN, load_track
+from icd.suite.zoo import WEIGHTS
 
 TRACK_NAME = str(config.get("track", "mini"))
 try:
@@ -23,6 +25,7 @@ except InputError as error:
 
 RUNS = {run.id: run for ablation in ABLATIONS.values() for run in ablation.runs}
 TEACHERS = {run.teacher.id for run in RUNS.values() if run.teacher}
+ZOO = {Path(run.description["checkpoint"]).name: run for run in RUNS.values() if run.zoo}
 RESULTS = str(TRACK.results)
 SURVEY = f"{RESULTS}/data.json"
 
@@ -38,12 +41,16 @@ def teacher_files(wildcards):
     """What a run needs of the teacher it learns from, if there is one."""
     run = RUNS[wildcards.run]
     if run.imported:
-        return [run.description["config"], run.description["checkpoint"]]
+        keys = ["checkpoint"] if run.zoo else ["config", "checkpoint"]  # mmdet has the config
+        return [run.description[key] for key in keys]
     if run.teacher is None:
         return []
-    return [f"{run.teacher.folder}/{name}" for name in ("model.py", "model.pth")]
+    model = [f"{run.teacher.folder}/{name}" for name in ("model.py", "model.pth")]
+    # A teacher is evaluated before anything is distilled from it; that it was is all that counts.
+    return [*model, ancient(f"{run.teacher.folder}/metrics.json")]
 
 
 wildcard_constraints:
     run="|".join(map(re.escape, RUNS)),
     ablation="|".join(map(re.escape, ABLATIONS)),
+    weights="|".join(map(re.escape, ZOO)) or "(?!)",

@@ -3,6 +3,7 @@
 
 localrules:
     describe,
+    fetch,
 
 
 ruleorder: train_teacher > train
@@ -22,6 +23,24 @@ rule describe:
         "Describe {wildcards.run}"
     shell:
         "printf '%s\\n' {params.description:q} > {output:q} 2> {log:q}"
+
+
+rule fetch:
+    """Download the weights of a teacher from mmdet's model zoo."""
+    output:
+        f"{WEIGHTS}/{{weights}}",
+    log:
+        f"{RESULTS}/runs/logs/fetch-{{weights}}.log",
+    conda:
+        "../envs/icd.yaml"
+    params:
+        name=lambda wildcards: ZOO[wildcards.weights].zoo,
+        sha256=lambda wildcards: ZOO[wildcards.weights].description["sha256"],
+    message:
+        "Fetch {wildcards.weights}"
+    shell:
+        "python -m icd fetch {params.name:q} --sha256 {params.sha256} --output {output:q} 2>&1"
+        " | tee {log:q}"
 
 
 rule train:
@@ -72,6 +91,7 @@ rule evaluate:
         f"{RESULTS}/runs/{{run}}/metrics.json",
     log:
         f"{RESULTS}/runs/{{run}}/evaluate.log",
+    priority: 1  # others wait for a teacher's
     conda:
         "../envs/icd.yaml"
     threads: TRACK.machine["threads"]
