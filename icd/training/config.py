@@ -105,6 +105,7 @@ def training_config(run: Run, inputs: Inputs, workers: int, checkpoint_every: in
             "randomness": {"seed": seed},
             "log_processor": {"by_epoch": False, "window_size": 50},
             "channels_last": recipe.get("channels_last", False),
+            "precision": recipe.get("precision", "float32"),
             "resume": True,
         }
     )

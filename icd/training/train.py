@@ -26,6 +26,7 @@ from icd.training.config import Inputs, plain_config, training_config
 from icd.training.distiller import Distiller
 from icd.training.inherit import unwrap
 from icd.training.manifest import environment
+from icd.training.precision import use_bfloat16
 
 
 def train(
@@ -71,6 +72,8 @@ def train_detector(config: Config) -> tuple[nn.Module, dict[str, Any]]:
     model = unwrap(runner.model)
     if config.channels_last:
         model.to(memory_format=torch.channels_last)
+    if config.precision == "bfloat16":
+        use_bfloat16(model)
     runner.train()
     return model.student if isinstance(model, Distiller) else model, account.account()
 
