@@ -115,6 +115,7 @@ def custom_hooks(run: Run) -> list[dict]:
     """Our own hooks, as far as the run needs them."""
     hooks = [
         {"type": "SeedByIteration", "seed": run.description["seed"]},
+        {"type": "StrictResumeHook"},
         {"type": "FiniteLossHook"},
         {"type": "ProgressHook", "run": run.id},
     ]

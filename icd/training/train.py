@@ -19,7 +19,7 @@ from icd.files import atomic, sha256, write_json, write_text
 from icd.method import fitnet, icd  # noqa: F401  (registers methods, as those below the rest)
 from icd.suite.run import Run, load_run
 from icd.suite.track import TRAIN
-from icd.training import optim, progress, sampling  # noqa: F401
+from icd.training import loading, optim, progress, sampling  # noqa: F401
 from icd.training.account import AccountHook
 from icd.training.checkpoint import load_weights
 from icd.training.config import Inputs, plain_config, training_config
