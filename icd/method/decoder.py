@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from icd.method.auxiliary import full_precision
 from icd.method.tokens import Tokens
 
 VALUE_SPACES = ("trained", "fixed", "identity")
@@ -60,7 +61,7 @@ class CrossAttention(nn.Module):
         value = split_heads(self.value(tokens.features), self.heads)
         logits = query @ key.transpose(-1, -2) / math.sqrt(key.shape[-1])
         logits = logits.masked_fill(~tokens.valid[:, None, None, :], -torch.inf)
-        found = (logits.softmax(dim=-1) @ value).transpose(1, 2).flatten(2)
+        found = (full_precision(logits).softmax(dim=-1) @ value).transpose(1, 2).flatten(2)
         return LookUp(self.out(found), logits, value)
 
 
@@ -109,7 +110,7 @@ class DecoderLayer(nn.Module):
     def forward(self, queries: Tensor, tokens: Tokens) -> LookUp:
         """One round of looking up; ``queries`` [N, K, C] do not see each other."""
         found = self.attention(queries, tokens)
-        queries = self.norm1(queries + found.queries)
+        queries = self.norm1(full_precision(queries) + found.queries)
         queries = self.norm2(queries + self.ffn(queries))
         return LookUp(queries, found.logits, found.values)
 

@@ -108,6 +108,7 @@ def training_config(run: Run, inputs: Inputs, workers: int, checkpoint_every: in
             "randomness": {"seed": seed},
             "log_processor": {"by_epoch": False, "window_size": 50},
             "channels_last": recipe.get("channels_last", False),
+            "precision": recipe.get("precision", "float32"),
             "resume": True,
         }
     )
@@ -117,6 +118,7 @@ def custom_hooks(run: Run) -> list[dict]:
     """Our own hooks, as far as the run needs them."""
     hooks = [
         {"type": "SeedByIteration", "seed": run.description["seed"]},
+        {"type": "StrictResumeHook"},
         {"type": "FiniteLossHook"},
         {"type": "ProgressHook", "run": run.id},
     ]

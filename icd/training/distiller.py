@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import torch
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
+from mmengine.logging import print_log
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
@@ -39,6 +40,8 @@ class Distiller(BaseModel):
             self.method = MODELS.build({"channels": built.neck.out_channels, **method})
             detector = MODELS.build(teacher["config"])
         load_weights(detector, teacher["checkpoint"])
+        loaded = f"{len(detector.state_dict())} tensors from {teacher['checkpoint']}"
+        print_log(f"teacher: all {loaded}", logger="current")
         self.renormalise = Renormalise(built.data_preprocessor, detector.data_preprocessor)
         self.teacher = Teacher(detector)
         self.iteration = 0  # kept up to date by IterationHook

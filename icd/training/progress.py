@@ -8,7 +8,7 @@ import time
 import torch
 from mmdet.registry import HOOKS
 from mmengine.hooks import Hook
-from mmengine.runner import Runner
+from mmengine.runner import Runner, find_latest_checkpoint
 
 from icd.training.inherit import unwrap
 
@@ -26,7 +26,11 @@ class IterationHook(Hook):
 
 @HOOKS.register_module()
 class FiniteLossHook(Hook):
-    """Stops a training that has diverged, before its weights are saved."""
+    """Stops a training that has diverged, before its weights are saved.
+
+    A finite loss may have had a gradient that is not; therefore the weights are looked at before
+    each checkpoint, so that the last one is always good.
+    """
 
     def after_train_iter(
         self,
@@ -36,13 +40,24 @@ class FiniteLossHook(Hook):
         outputs: dict | None = None,
     ) -> None:
         """Called by the Runner."""
-        if not torch.isfinite(outputs["loss"]):
-            losses = {k: v.item() for k, v in outputs.items() if "loss" in k}
-            images = [sample.img_id for sample in data_batch["data_samples"]]
-            raise FloatingPointError(
-                f"no finite loss in iteration {runner.iter + 1}: {losses}, images {images}; "
-                f"the last checkpoint in {runner.work_dir} is from before"
-            )
+        self.losses = {k: v.detach() for k, v in outputs.items() if "loss" in k}
+        self.images = [sample.img_id for sample in data_batch["data_samples"]]
+        if not torch.isfinite(self.losses["loss"]):
+            raise self.divergence(runner, "loss in")
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Called by the Runner."""
+        if not all(torch.isfinite(value).all() for value in checkpoint["state_dict"].values()):
+            raise self.divergence(runner, "weights after")
+
+    def divergence(self, runner: Runner, what: str) -> FloatingPointError:
+        """The error with all that is known about it."""
+        losses = {name: value.item() for name, value in self.losses.items()}
+        good = find_latest_checkpoint(runner.work_dir) or "none"
+        return FloatingPointError(
+            f"no finite {what} iteration {runner.iter + 1}: {losses}, images {self.images}; "
+            f"last good checkpoint: {good}"
+        )
 
 
 @HOOKS.register_module()

@@ -20,13 +20,14 @@ from icd.files import atomic, sha256, write_json, write_text
 from icd.method import fitnet, icd  # noqa: F401  (registers methods, as those below the rest)
 from icd.suite.run import Run, load_run
 from icd.suite.track import TRAIN
-from icd.training import optim, progress, sampling  # noqa: F401
+from icd.training import loading, optim, progress, sampling  # noqa: F401
 from icd.training.account import AccountHook
 from icd.training.checkpoint import load_weights
 from icd.training.config import Inputs, plain_config, training_config
 from icd.training.distiller import Distiller
 from icd.training.inherit import unwrap
 from icd.training.manifest import environment
+from icd.training.precision import use_bfloat16
 
 
 def train(
@@ -72,6 +73,8 @@ def train_detector(config: Config) -> tuple[nn.Module, dict[str, Any]]:
     model = unwrap(runner.model)
     if config.channels_last:
         model.to(memory_format=torch.channels_last)
+    if config.precision == "bfloat16":
+        use_bfloat16(model)
     runner.train()
     return model.student if isinstance(model, Distiller) else model, account.account()
 

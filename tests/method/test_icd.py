@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -12,9 +13,11 @@ from reference import valid_rows_and_columns
 from torch import Tensor, nn
 
 import icd.method.icd
+from icd.method import tokens
 from icd.method.icd import ICD
 from icd.method.queries import Draw, pose
 from icd.method.targets import Targets
+from icd.method.where import WHERE
 
 AUXILIARY = ("loss_identification", "loss_localisation")
 
@@ -327,12 +330,36 @@ def test_every_parameter_gets_a_gradient(
 # --- Extreme input ----------------------------------------------------------------------------
 
 
+def in_bfloat16(batch: Batch) -> Batch:
+    """The same batch with features as networks in bfloat16 give them."""
+    return Batch(
+        [level.bfloat16() for level in batch.teacher],
+        [level.bfloat16() for level in batch.student],
+        batch.targets,
+    )
+
+
+def run_in(precision: str, method: ICD, batch: Batch) -> dict[str, Tensor]:
+    with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+        return run(method, batch)
+
+
+def require_finite(losses: dict[str, Tensor], method: ICD, batch: Batch) -> None:
+    """The losses and, computed here, their gradients."""
+    assert all(loss.isfinite() and loss.dtype == torch.float32 for loss in losses.values())
+    sum(losses.values()).backward()
+    for tensor in (*method.parameters(), *batch.student):
+        assert tensor.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("heads", [1, 16])
 @pytest.mark.parametrize("normalise", [True, False])
 @pytest.mark.parametrize(
     "shape",
     [
         {"counts": (0,), "sizes": ((96, 128),)},
+        {"counts": (1,), "sizes": ((96, 128),)},
         {"counts": (0, 0), "sizes": ((96, 128), (40, 50))},
         {"counts": (400, 0), "sizes": ((96, 128), (40, 50))},
         {"levels": ((1, 1),) * 5},
@@ -342,6 +369,7 @@ def test_every_parameter_gets_a_gradient(
     ],
     ids=[
         "no object",
+        "one object",
         "no objects in two",
         "hundreds of objects",
         "levels of 1x1",
@@ -351,15 +379,31 @@ def test_every_parameter_gets_a_gradient(
     ],
 )
 def test_losses_and_gradients_stay_finite(
-    shape: dict[str, object], normalise: bool, heads: int
+    shape: dict[str, object], normalise: bool, heads: int, precision: str
 ) -> None:
-    method = random_method(heads=heads, normalise=normalise)
-    batch = with_gradients(random_batch(**shape))
-    losses = run(method, batch)
-    assert all(loss.isfinite() for loss in losses.values())
-    sum(losses.values()).backward()
-    for tensor in (*method.parameters(), *batch.student):
-        assert tensor.grad.isfinite().all()
+    method, batch = random_method(heads=heads, normalise=normalise), random_batch(**shape)
+    batch = with_gradients(in_bfloat16(batch) if precision == "bfloat16" else batch)
+    require_finite(run_in(precision, method, batch), method, batch)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("where", WHERE)
+def test_levels_without_a_valid_cell_are_finite(
+    where: str, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Our count of valid cells rounds up, so no level has none; nothing relies on that."""
+    count = tokens.valid_cells
+
+    def none_on_small_levels(*args: Any) -> tuple[Tensor, Tensor]:
+        rows, columns = count(*args)
+        return (rows, columns) if args[2][0] > 3 else (0 * rows, 0 * columns)
+
+    monkeypatch.setattr(tokens, "valid_cells", none_on_small_levels)
+    method, batch = random_method(where=where), random_batch()
+    batch = with_gradients(in_bfloat16(batch) if precision == "bfloat16" else batch)
+    require_finite(run_in(precision, method, batch), method, batch)
+    assert not any(level.grad.any() for level in batch.student if level.shape[2] <= 3)
+    assert batch.student[0].grad.any()
 
 
 def test_a_batch_without_objects_costs_identification_alone() -> None:
@@ -381,19 +425,11 @@ def test_bfloat16_autocast_stays_close_to_single_precision(layers: int) -> None:
     method = ICD(PRIORS, channels=32, heads=4, layers=layers, warmup=0)
     batch = random_batch(channels=32)
     expected = run(method, batch)
-    half = Batch(
-        [x.bfloat16() for x in batch.teacher],
-        [x.bfloat16().requires_grad_() for x in batch.student],
-        batch.targets,
-    )
-    with torch.autocast("cpu", torch.bfloat16):
-        losses = run(method, half)
+    half = with_gradients(in_bfloat16(batch))
+    losses = run_in("bfloat16", method, half)
     for name, loss in losses.items():
-        assert loss.dtype == torch.float32
         torch.testing.assert_close(loss, expected[name], rtol=0.02, atol=0)
-    sum(losses.values()).backward()
-    assert all(level.grad.isfinite().all() for level in half.student)
-    assert all(parameter.grad.isfinite().all() for parameter in method.parameters())
+    require_finite(losses, method, half)
 
 
 def test_state_holds_the_parameters_and_nothing_else() -> None:

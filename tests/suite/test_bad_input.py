@@ -225,6 +225,11 @@ TRACK_CASES = [
         ("track.yaml: recipe.batch_size: is 7.5", "a whole number from 1"),
     ),
     Case(
+        "a precision that is not offered",
+        in_track("recipe.precision", "float16"),
+        ("track.yaml: recipe.precision: is 'float16'", "float32 (the default) or bfloat16"),
+    ),
+    Case(
         "1e-3, which is text to YAML",
         in_track("recipe.ramp", "1e-3"),
         ("track.yaml: recipe.ramp: is '1e-3'", "YAML reads 1e-3 as text", "1.0e-3"),

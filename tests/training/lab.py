@@ -125,6 +125,12 @@ class Lab:
             torch.manual_seed(7)
             detector = MODELS.build(config.plain_config(run, self.inputs).model)
             train.export(run, self.inputs, detector, run.folder)
+        self.write_description(run)
+
+    def write_description(self, run: Run) -> None:
+        """Leave the run's description where the pipeline does."""
+        self.folder(run).mkdir(parents=True, exist_ok=True)
+        (self.folder(run) / "run.json").write_text(json.dumps(run.description))
 
     def place(self, run: Run, other: Lab) -> None:
         """Copy the detector of a run from another project."""
@@ -135,8 +141,7 @@ class Lab:
     def train(self, run: Run, workers: int = 0, checkpoint_every: int = 1000) -> Path:
         """Carry out a run as the pipeline does; its folder."""
         folder = self.folder(run)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "run.json").write_text(json.dumps(run.description))
+        self.write_description(run)
         with self.runner():
             train.train(
                 run.folder,
@@ -194,13 +199,17 @@ def snapshot(model: nn.Module) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in model.state_dict().items()}
 
 
-def batch(objects: list[int], sizes: list[tuple[int, int]] | None = None) -> dict[str, Any]:
+def batch(
+    objects: list[int], sizes: list[tuple[int, int]] | None = None, masks: bool = False
+) -> dict[str, Any]:
     """A batch as the data loader gives it: noise with so many objects in each image.
 
     Args:
         objects: number of annotated boxes of each image.
         sizes: (height, width) of each image.
+        masks: whether the objects have masks, too.
     """
     sizes = sizes or [(64, 64), (48, 56), (56, 40)][: len(objects)]
     shapes = [(3, *size) for size in sizes]
-    return demo_mm_inputs(len(objects), shapes, num_items=objects, num_classes=8)
+    options = {"num_items": objects, "num_classes": 8, "with_mask": masks}
+    return demo_mm_inputs(len(objects), shapes, **options)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from icd.errors import InputError
 from icd.training.distiller import Distiller, features_of, targets_of
+from icd.training.precision import use_bfloat16
 
 METHOD_LOSSES = {"loss_identification", "loss_localisation", "loss_distillation"}
 PAST_WARMUP = 1000
@@ -158,16 +159,35 @@ def test_the_student_is_spared_during_warm_up(
     assert moved(distiller.method) == names(distiller.method, "student_values")
 
 
-@pytest.mark.parametrize("objects", [[2, 1], [0, 1], [0, 0]])
+@pytest.mark.parametrize("objects", [[2, 1], [0, 1], [0, 0], [1], [400, 0]])
 @pytest.mark.parametrize("iteration", [0, PAST_WARMUP])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_every_batch_touches_every_parameter(
-    distiller: Distiller, objects: list[int], iteration: int
+    distiller: Distiller, objects: list[int], iteration: int, precision: str
 ) -> None:
+    """And all losses and gradients are finite."""
+    if precision == "bfloat16":
+        use_bfloat16(distiller)
     distiller.iteration = iteration
     loss, log = distiller.parse_losses(losses_of(distiller, batch(objects)))
     loss.backward()
     assert all(torch.isfinite(value) for value in log.values())
     assert {n for n, p in distiller.named_parameters() if p.grad is None} == set()
+    assert all(p.grad.isfinite().all() for p in distiller.parameters())
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_an_image_that_is_almost_all_padding_is_finite(
+    distiller: Distiller, precision: str
+) -> None:
+    if precision == "bfloat16":
+        use_bfloat16(distiller)
+    distiller.iteration = PAST_WARMUP
+    losses = losses_of(distiller, batch([1, 2], [(256, 256), (20, 24)]))
+    loss, log = distiller.parse_losses(losses)
+    loss.backward()
+    assert all(torch.isfinite(value) for value in log.values())
+    assert all(p.grad.isfinite().all() for p in distiller.parameters())
 
 
 def test_draws_depend_on_the_iteration_alone(distiller: Distiller) -> None:

@@ -13,6 +13,7 @@ import torch
 from lab import Lab, differing, weights
 from mmdet.registry import MODELS
 from mmengine.config import Config
+from mmengine.model import BaseModel
 from mmengine.runner import IterBasedTrainLoop
 
 from icd.errors import InputError
@@ -72,11 +73,24 @@ def test_leaves_a_detector_and_its_provenance(lab: Lab, change: dict) -> None:
     assert "icd" not in (folder / "model.py").read_text().replace(str(lab.data), "")
 
 
-@pytest.mark.parametrize("change", [PLAIN, DISTILLED, TWO_STAGE])
+@pytest.mark.parametrize(
+    ("change", "precision"),
+    [
+        (PLAIN, "float32"),
+        (DISTILLED, "float32"),
+        (TWO_STAGE, "float32"),
+        (DISTILLED, "bfloat16"),
+        (TWO_STAGE, "bfloat16"),
+    ],
+)
 def test_the_seed_decides_and_an_interruption_does_not(
-    lab: Lab, tmp_path: Path, change: dict, monkeypatch: pytest.MonkeyPatch
+    lab: Lab, tmp_path: Path, change: dict, precision: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if precision != "float32":
+        lab = lab.changed({"recipe": {"precision": precision}})
     run = lab.run(**change)
+    if run.teacher and not lab.folder(run.teacher).exists():
+        lab.place_untrained(run.teacher)
     whole = weights(lab.train(run, checkpoint_every=1000))
     other = lab.at(tmp_path / "interrupted")
     if run.teacher:
@@ -166,6 +180,35 @@ def test_a_diverging_run_stops(lab: Lab) -> None:
     with pytest.raises(FloatingPointError, match="no finite loss in iteration"):
         lab.train(run)
     assert not (lab.folder(run) / "model.pth").exists()
+
+
+@pytest.mark.parametrize("when", ["loss", "weights after"])
+def test_a_diverged_run_resumes_from_its_last_good_checkpoint(
+    lab: Lab, tmp_path: Path, when: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In iteration 4 of 6 something breaks: the loss, or the weights after a finite one."""
+    run = lab.run()
+    whole = weights(lab.at(tmp_path / "whole").train(run))
+    train_step = BaseModel.train_step
+
+    def broken(model: BaseModel, data: dict, optim_wrapper: Any) -> dict:
+        weight, now = model.backbone.conv1.weight.data, optim_wrapper._inner_count == 3
+        if now and when == "loss":
+            weight[0, 0, 0, 0] = torch.nan
+        log = train_step(model, data, optim_wrapper)
+        if now:
+            weight[0, 0, 0, 0] = torch.nan
+        return log
+
+    with monkeypatch.context() as patch:
+        patch.setattr(BaseModel, "train_step", broken)
+        with pytest.raises(FloatingPointError, match=rf"no finite {when}.*iter_3\.pth"):
+            lab.train(run, checkpoint_every=1)
+    work = lab.folder(run) / "work"
+    assert not (work / "iter_4.pth").exists()
+    state = torch.load(work / "iter_3.pth", weights_only=False)["state_dict"]
+    assert all(value.isfinite().all() for value in state.values())
+    assert not differing(weights(lab.train(run)), whole)
 
 
 def test_a_wrong_teacher_ends_the_run_before_training(lab: Lab, teacher: Run) -> None:

@@ -1,0 +1,90 @@
+"""Training in bfloat16: the networks compute in it, all that is between them in float32.
+
+Backbone, neck, the heads' towers and the distillation method run under autocast and give float32
+back. So everything that mmdet does with their outputs is computed in float32: assignment and
+losses, the decoding of boxes, and RoIAlign, which would otherwise round the corners of its regions
+to eight bits. Weights, gradients and optimisers are float32; no loss is scaled. Batch and group
+norm take bfloat16 and compute in float32. The method does so itself for its softmax, norms and
+losses (:func:`icd.method.auxiliary.full_precision`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from icd.training.distiller import Distiller
+
+TAKE_OUTPUTS = ("loss_by_feat", "loss_and_target")  # a head of mmdet has one of these methods
+
+
+def use_bfloat16(model: nn.Module) -> None:
+    """Let a detector, or a Distiller with its teacher and its method, compute in bfloat16.
+
+    Its weights stay as they are: loaded elsewhere, they compute in float32.
+    """
+    detectors = [model]
+    if isinstance(model, Distiller):
+        autocast(model.method)
+        detectors = [model.student, model.teacher.detector]
+    for detector in detectors:
+        for network in networks(detector):
+            autocast(network)
+        for module in detector.modules():
+            if isinstance(module, nn.Conv2d):
+                module.register_forward_pre_hook(widen)
+
+
+def networks(detector: nn.Module) -> Iterator[nn.Module]:
+    """Backbone, neck and heads of a detector of mmdet."""
+    yield detector.backbone
+    yield detector.neck
+    for module in detector.modules():
+        if any(hasattr(module, name) for name in TAKE_OUTPUTS):
+            yield module
+
+
+def autocast(network: nn.Module) -> None:
+    """Run ``network`` in bfloat16 whenever it is called, and make its outputs float32."""
+    entered: list[torch.autocast] = []
+
+    def enter(module: nn.Module, inputs: tuple) -> None:
+        device = next(module.parameters()).device.type
+        entered.append(torch.autocast(device, torch.bfloat16))
+        entered[-1].__enter__()
+
+    def leave(module: nn.Module, inputs: tuple, outputs: Any) -> Any:
+        entered.pop().__exit__(None, None, None)
+        return float32(outputs)
+
+    network.register_forward_pre_hook(enter)
+    network.register_forward_hook(leave, always_call=True)  # also when the network fails
+
+
+def float32(outputs: Any) -> Any:
+    """Nested tuples, lists and dictionaries with their bfloat16 tensors in float32."""
+    if isinstance(outputs, Tensor):
+        return outputs.float() if outputs.dtype == torch.bfloat16 else outputs
+    if isinstance(outputs, (tuple, list)):
+        return type(outputs)(float32(output) for output in outputs)
+    if isinstance(outputs, dict):
+        return {name: float32(output) for name, output in outputs.items()}
+    return outputs
+
+
+def widen(conv: nn.Conv2d, inputs: tuple[Tensor]) -> tuple[Tensor] | None:
+    """A second column, of zeros, for a map of one; the outputs are the same.
+
+    Convolutions with stride 2 make P7 from P6, which is one cell wide in images of up to 64
+    pixels. For such, the bfloat16 kernel of oneDNN (3.12, ``jit_bf16:avx512_core_bf16``) leaves
+    parts of the weights' gradient as it finds them in memory: NaN after a few iterations.
+    """
+    (x,) = inputs
+    same = conv.kernel_size[1] == 2 * conv.padding[1] + 1
+    if x.device.type == "cpu" and x.shape[-1] == 1 and conv.stride[1] > 1 and same:
+        return (F.pad(x, (0, 1)),)
+    return None
