@@ -11,12 +11,12 @@ SIZES = {
     "large": "above",
 }  # COCO's, by area
 NOTES = {
-    "empty_images": "images without objects: evaluated, not trained on",
-    "crowd": "crowds: neither learned nor counted as missed",
-    "invisible": "annotations without a pixel in their image or without area: left out",
-    "cut": "objects reach beyond their image: boxes are cut",
-    "without_mask": "annotations without a mask: detectors of masks need one for each",
-    "turned": "images have an EXIF orientation: boxes must be those of the upright picture",
+    "empty_images": "images without objects, evaluated but not trained on",
+    "crowd": "crowds, neither learned nor counted as missed",
+    "invisible": "annotations without area or without a pixel in their image, left out",
+    "cut": "objects that reach beyond their image, whose boxes are cut",
+    "without_mask": "annotations without a mask, of which detectors of masks need one for each",
+    "turned": "images with an EXIF orientation, whose boxes must be those of the upright picture",
 }
 
 
@@ -50,13 +50,12 @@ def _share(number: int, total: int) -> str:
 def _notes(counts: Mapping[str, Any]) -> Iterator[str]:
     for key, meaning in NOTES.items():
         if counts[key]:
-            yield f"{counts[key]:,} {meaning}"
-    for key, value in (("area", "that of the mask or box is taken"), ("iscrowd", "0 is taken")):
-        if counts["filled"][key]:
-            yield f"{counts['filled'][key]:,} annotations without {key}: {value}"
-    modes = [kind for kind in counts["formats"] if kind.split()[1].startswith("I")]
-    if modes:
-        yield f"{', '.join(modes)}: of 16 bits, the upper 8 are read"
+            yield f"{meaning}: {counts[key]:,}"
+    for key, value in (("area", "that of the mask or box"), ("iscrowd", "0")):
+        if number := counts["filled"][key]:
+            yield f"annotations without {key}, for which {value} is taken: {number:,}"
+    if deep := [kind for kind in counts["formats"] if kind.split()[1].startswith("I")]:
+        yield f"{', '.join(deep)}: of 16 bits, the upper 8 are read"
     if alpha := [kind for kind in counts["formats"] if kind.split()[1] in ("RGBA", "LA", "PA")]:
         yield f"{', '.join(alpha)}: transparency is dropped"
     for label, number in counts["by_class"].items():

@@ -52,10 +52,11 @@ def test_only_what_is_odd_is_noted() -> None:
     full = {"by_class": {"cat": 4, "zebra": 4}}
     assert "note" not in printed(**full)
     for key in ("crowd", "cut", "invisible", "without_mask", "empty_images", "turned"):
-        assert printed(**full, **{key: 1234}).count("note: 1,234 ") == 1
+        (note,) = [s for s in printed(**full, **{key: 1234}).splitlines() if "note: " in s]
+        assert note.endswith(": 1,234")
     for key in ("area", "iscrowd"):
         filled = {"area": 0, "iscrowd": 0, key: 5}
-        assert f"note: 5 annotations without {key}: " in printed(**full, filled=filled)
+        assert f"note: annotations without {key}, for which " in printed(**full, filled=filled)
     kinds = {"PNG RGB": 2, "TIFF I;16": 3, "PNG RGBA": 1}
     text = printed(**full, formats=kinds)
     assert "note: TIFF I;16: of 16 bits, the upper 8 are read" in text

@@ -241,7 +241,7 @@ def test_check_names_the_detectors_that_the_data_suits(
     printed = capsys.readouterr().out
     expected = "retinanet, fcos, atss, faster-rcnn (not, since they learn masks: condinst, "
     assert f"detectors for this data: {expected}mask-rcnn, solov2)" in printed
-    assert "15 annotations without area" in printed
+    assert "annotations without area, for which that of the mask or box is taken: 15" in printed
     assert "written: results/own/data.json, results/own/samples.png" in printed
 
     content = yaml.safe_load(Path(track).read_text())
