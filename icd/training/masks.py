@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
@@ -21,22 +20,31 @@ WANTED = {
 
 def require_masks(run: Run, inputs: Inputs) -> None:
     """Raise InputError if a run's detector needs masks that its data does not have."""
-    data = run.description["data"]
-    found = {split: inputs.survey["splits"].get(split, {}) for split in (TRAIN, TEST)}
-    if not any(counts.get(key) for counts in found.values() for key in WANTED):
-        return
-    needs = needed_masks(base_config(run))
-    for split, counts in found.items():
-        for key in needs:
-            if counts.get(key):
-                file = inputs.data / data_split(data, split)["annotations"]
-                raise InputError(file, "annotations", _problem(run, counts, key), WANTED[key])
+    error = missing_masks(run, inputs)
+    if error is not None:
+        raise error
 
 
-def _problem(run: Run, counts: dict[str, Any], key: str) -> str:
+def missing_masks(run: Run, inputs: Inputs) -> InputError | None:
+    """What is wrong with a run's data, if its detector needs masks that are not there."""
+    splits = {split: inputs.survey["splits"].get(split, {}) for split in (TRAIN, TEST)}
+    asked = [(TRAIN, "without_mask"), (TEST, "without_mask"), (TRAIN, "run_lengths")]
+    lacking = [(split, key) for split, key in asked if splits[split].get(key)]
+    if not lacking:
+        return None  # without a look at the config, which takes a while
+    needed = needed_masks(base_config(run))
+    for split, key in lacking:
+        if key in needed:
+            file = inputs.data / data_split(run.description["data"], split)["annotations"]
+            problem = _problem(run, splits[split][key], key)
+            return InputError(file, "annotations", problem, WANTED[key])
+    return None
+
+
+def _problem(run: Run, count: int, key: str) -> str:
     name = run.description["config"] if run.imported else run.description["detector"]["name"]
     lack = "have no mask" if key == "without_mask" else "have a run-length code"
-    return f"{counts[key]:,} {lack}, but the detector {name} learns masks"
+    return f"{count:,} {lack}, but the detector {name} learns masks"
 
 
 def needed_masks(config: Config) -> list[str]:
@@ -54,14 +62,12 @@ def compare_detectors(track: Track, survey: dict[str, Any]) -> str:
     Raises:
         InputError: the first one, which is that of every row that names none, is not suited.
     """
-    unsuited = []
+    inputs, unsuited = Inputs(track.data_root, survey), []
     for i, name in enumerate(track.content["detectors"]):
-        run = track.describe({"detector": name}, seed=0)
-        try:
-            require_masks(run, Inputs(Path(track.data_root), survey))
-        except InputError:
-            if i == 0:
-                raise
+        error = missing_masks(track.describe({"detector": name}, seed=0), inputs)
+        if error is not None and i == 0:
+            raise error
+        if error is not None:
             unsuited.append(name)
     suited = [name for name in track.content["detectors"] if name not in unsuited]
     text = f"detectors for this data: {', '.join(suited)}"

@@ -193,11 +193,12 @@ def test_a_data_set_of_which_nothing_can_be_learned_is_named(own: OwnData) -> No
         read(CompletedCocoDataset, own.lab.data / "all.json", filter_cfg=limits)
 
 
-def survey_of(lab: Lab, **counts: int) -> Lab:
-    """A survey that found something else in the test split."""
+def survey_of(lab: Lab, split: str, **counts: int) -> Lab:
+    """A survey that found something else in a split."""
     inputs = json.loads(lab.survey.read_text())
-    inputs["splits"]["train"] |= {"without_mask": 0, "run_lengths": 0}
-    inputs["splits"]["test"] |= {"without_mask": 0, "run_lengths": 0, **counts}
+    for name in ("train", "test"):
+        inputs["splits"][name] |= {"without_mask": 0, "run_lengths": 0}
+    inputs["splits"][split] |= counts
     Path("survey.json").write_text(json.dumps(inputs))
     return replace(lab, survey=Path("survey.json").absolute())
 
@@ -216,15 +217,19 @@ def test_a_detector_of_masks_asks_for_masks(
     own: OwnData, detector: str, without_mask: bool, run_lengths: bool
 ) -> None:
     run = own.lab.run(detector=detector)
-    for key, learns in (("without_mask", without_mask), ("run_lengths", run_lengths)):
-        lab = survey_of(own.lab, **{key: 4})
+    expected = rf"all\.json: annotations: 4 have .* the detector {detector} learns masks; "
+    for split, key, learns in (
+        ("train", "without_mask", without_mask),
+        ("test", "without_mask", without_mask),
+        ("train", "run_lengths", run_lengths),
+        ("test", "run_lengths", True),  # pycocotools reads them
+    ):
+        inputs = survey_of(own.lab, split, **{key: 4}).inputs
         if learns:
-            require_masks(run, lab.inputs)
+            require_masks(run, inputs)
         else:
-            expected = rf"all\.json: annotations: 4 have .* the detector {detector} learns masks; "
             with pytest.raises(InputError, match=expected + "expected polygons"):
-                require_masks(run, lab.inputs)
-    require_masks(run, survey_of(own.lab).inputs)
+                require_masks(run, inputs)
 
 
 def test_training_asks_for_masks(own: OwnData) -> None:
