@@ -24,11 +24,20 @@ def data(args: argparse.Namespace) -> None:
 
 
 def check(args: argparse.Namespace) -> None:
-    """Check the data of a track and write its classes, counts and priors."""
+    """Look over the data of a track: sizes, counts, broken images, a picture of samples."""
+    from icd.data.overview import overview
     from icd.data.survey import write_survey
     from icd.suite.track import load_track
 
-    write_survey(load_track(args.track, data_root=args.data), args.output)
+    track = load_track(args.track, data_root=args.data)
+    output = args.output or track.results / "data.json"
+    survey = write_survey(track, output, args.decode_all)
+    print(overview(survey))
+    if any(split["without_mask"] or split["run_lengths"] for split in survey["splits"].values()):
+        from icd.training.masks import compare_detectors
+
+        print(compare_detectors(track, survey))
+    print(f"written: {output}, {output.with_name('samples.png')}")
 
 
 def fetch(args: argparse.Namespace) -> None:
@@ -109,7 +118,12 @@ WORKERS = ("--workers", {"type": int, "default": 0, "help": "data-loading proces
 
 COMMANDS = {
     data: [TRACK, DATA, WORKERS],
-    check: [TRACK, DATA, OUTPUT],
+    check: [
+        TRACK,
+        ("--data", {"type": Path, "help": "root folder of the data set; else the track's own"}),
+        ("--output", {"type": Path, "help": "file to write; else results/NAME/data.json"}),
+        ("--decode-all", {"action": "store_true", "help": "read every image to its last pixel"}),
+    ],
     fetch: [
         ("model", {"help": "name of the model"}),
         ("--sha256", {"required": True, "help": "of the weights: the first digits, or all"}),

@@ -40,8 +40,9 @@ def test_data_and_check(track_file, tmp_path):
     )
     assert made == expected
 
-    assert main(["check", track_file, "--data", "made", "--output", "out/data.json"]) == 0
-    survey = json.loads(Path("out/data.json").read_text())
+    assert main(["check", track_file, "--data", "made"]) == 0
+    survey = json.loads(Path("results/tiny/data.json").read_text())
+    assert Path("results/tiny/samples.png").stat().st_size
     assert {name: counts["images"] for name, counts in survey["splits"].items()} == SPLITS
     assert sum(survey["priors"]["frequency"]) == pytest.approx(1)
 
@@ -89,7 +90,7 @@ def test_help_lists_every_command():
         assert command.__doc__.split("\n")[0].rstrip(".")[:30] in result.stdout
 
 
-@pytest.mark.parametrize("argv", [[], ["fly"], ["check", "mini"], ["train", "x", "--workers", "a"]])
+@pytest.mark.parametrize("argv", [[], ["fly"], ["check"], ["train", "x", "--workers", "a"]])
 def test_wrong_arguments_exit_with_2(argv, capsys):
     with pytest.raises(SystemExit) as caught:
         main(argv)

@@ -1,4 +1,4 @@
-"""COCO annotation files, checked as they are read."""
+"""COCO annotation files: checked as they are read, and what they may leave out filled in."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import reprlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from pycocotools import mask as masks
 
 from icd.errors import InputError
 
@@ -26,6 +28,20 @@ def is_whole(value: Any) -> bool:
 def is_box(value: Any) -> bool:
     """True for four numbers."""
     return isinstance(value, list) and len(value) == 4 and all(map(is_number, value))
+
+
+def is_segmentation(value: Any) -> bool:
+    """True for polygons, a run-length code, or nothing."""
+    if isinstance(value, dict):
+        size, counts = value.get("size"), value.get("counts")
+        fits = isinstance(size, list) and len(size) == 2 and all(map(is_whole, size))
+        return fits and isinstance(counts, list | str)
+    return value is None or (
+        isinstance(value, list)
+        and all(
+            isinstance(part, list) and {int, float}.issuperset(map(type, part)) for part in value
+        )
+    )
 
 
 Field = tuple[Callable[[Any], bool], str]
@@ -50,12 +66,17 @@ FIELDS: dict[str, dict[str, Field]] = {
         "bbox": (is_box, "[x, y, width, height], four numbers"),
         "area": (is_number, "a number of square pixels"),
         "iscrowd": (lambda value: value in (0, 1), "0 or 1"),
+        "segmentation": (
+            is_segmentation,
+            "polygons [[x, y, x, y, ...], ...] or a run-length code {size, counts}",
+        ),
     },
     "categories": {
         "id": WHOLE,
         "name": (lambda value: isinstance(value, str), "a text"),
     },
 }
+OPTIONAL = ("area", "iscrowd", "segmentation")  # see complete()
 UNIQUE = (("images", "id"), ("annotations", "id"), ("categories", "id"), ("categories", "name"))
 
 
@@ -74,12 +95,15 @@ def read_annotations(file: Path) -> dict[str, Any]:
             _require_fields(entry, fields, file, f"{key}[{i}]")
     _require_different_ids(content, file)
     _require_references(content, file)
+    _require_mask_sizes(content, file)
     return content
 
 
 def _require_fields(entry: Any, fields: dict[str, Field], file: Path, key: str) -> None:
     """The fields of an image, annotation or category are there and of the right kind."""
     for field, (fits, expected) in fields.items():
+        if field in OPTIONAL and isinstance(entry, dict) and field not in entry:
+            continue
         if not isinstance(entry, dict) or field not in entry:
             raise InputError(file, f"{key}.{field}", "is missing", expected)
         if not fits(entry[field]):
@@ -107,3 +131,60 @@ def _require_references(content: dict[str, Any], file: Path) -> None:
             if annotation[field] not in known:
                 key = f"annotations[{i}].{field}"
                 raise InputError(file, key, f"{annotation[field]!r} is unknown", "a listed id")
+
+
+def _require_mask_sizes(content: dict[str, Any], file: Path) -> None:
+    """Run-length codes are as large as their images."""
+    sizes = {image["id"]: [image["height"], image["width"]] for image in content["images"]}
+    for i, annotation in enumerate(content["annotations"]):
+        code, size = annotation.get("segmentation"), sizes[annotation["image_id"]]
+        if isinstance(code, dict) and code["size"] != size:
+            key = f"annotations[{i}].segmentation.size"
+            expected = f"{size}, height and width of its image"
+            raise InputError(file, key, f"is {code['size']}", expected)
+
+
+def complete(content: dict[str, Any]) -> dict[str, int]:
+    """Fill in, in place, what mmdet and pycocotools read and many files leave out.
+
+    ``iscrowd`` becomes 0, ``area`` that of the mask or, without one, of the box.
+
+    Returns:
+        How many annotations had no ``iscrowd`` and no ``area``.
+    """
+    images = {image["id"]: image for image in content["images"]}
+    missing = {"area": 0, "iscrowd": 0}
+    for annotation in content["annotations"]:
+        if "iscrowd" not in annotation:
+            missing["iscrowd"] += 1
+            annotation["iscrowd"] = 0
+        if "area" not in annotation:
+            missing["area"] += 1
+            annotation["area"] = _area(annotation, images[annotation["image_id"]])
+    return missing
+
+
+def _area(annotation: dict[str, Any], image: dict[str, Any]) -> float:
+    """Square pixels of an annotation's mask, else of its box."""
+    code = run_lengths(annotation, image)
+    if code is not None:
+        return float(masks.area(code))
+    _, _, width, height = annotation["bbox"]
+    return width * height if min(width, height) > 0 else 0
+
+
+def run_lengths(annotation: dict[str, Any], image: dict[str, Any]) -> dict[str, Any] | None:
+    """The mask of an annotation as pycocotools' compressed run-length code, if it has one."""
+    size = int(image["height"]), int(image["width"])
+    mask = annotation.get("segmentation")
+    if isinstance(mask, dict):
+        return masks.frPyObjects(mask, *size) if isinstance(mask["counts"], list) else mask
+    parts = polygons(annotation)
+    return masks.merge(masks.frPyObjects(parts, *size)) if parts else None
+
+
+def polygons(annotation: dict[str, Any]) -> list[list[float]]:
+    """The polygons of an annotation, [x, y, x, y, ...] each, that enclose something."""
+    mask = annotation.get("segmentation")
+    parts = mask if isinstance(mask, list) else []
+    return [part for part in parts if len(part) >= 6 and len(part) % 2 == 0]

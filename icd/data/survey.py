@@ -7,15 +7,29 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from icd.data.annotations import read_annotations
+import numpy as np
+
+from icd.data.annotations import complete, read_annotations
+from icd.data.images import survey_images
+from icd.data.samples import write_samples
 from icd.errors import InputError
 from icd.files import sha256, write_json
 from icd.method.priors import compute_priors
 from icd.suite.track import TRAIN, Track
 
 
-def write_survey(track: Track, output: Path) -> None:
+def write_survey(track: Track, output: Path, decode_all: bool = False) -> dict[str, Any]:
     """Check all splits of a track and write classes, hashes, counts and priors as JSON.
+
+    Beside it, ``samples.png`` shows images of the training split.
+
+    Args:
+        track: whose data is checked.
+        output: JSON file to write.
+        decode_all: read the pixels of all images, not of a sample.
+
+    Returns:
+        The content of the JSON file.
 
     Raises:
         InputError: names the annotation file, the key, and what would be right.
@@ -24,6 +38,7 @@ def write_survey(track: Track, output: Path) -> None:
     splits = {
         name: read_annotations(track.annotations(name)) for name in track.content["data"]["splits"]
     }
+    filled = {name: complete(content) for name, content in splits.items()}
     classes = class_names(splits[TRAIN])
     for name, content in splits.items():
         file = track.annotations(name)
@@ -32,20 +47,22 @@ def write_survey(track: Track, output: Path) -> None:
             raise InputError(file, "categories", problem, f"{classes}")
         if not instances(content):
             raise InputError(file, "annotations", "hold no object", "at least one")
-        _require_images(content, file, track.images(name))
-    priors = compute_priors(relative_sizes(splits[TRAIN]), len(classes))
     counts = {
-        name: {"sha256": sha256(track.annotations(name)), **count_instances(content)}
+        name: {
+            "sha256": sha256(track.annotations(name)),
+            **count_instances(content),
+            **count_oddities(content),
+            "filled": filled[name],
+            **image_sizes(content),
+            **survey_images(content, track.annotations(name), track.images(name), decode_all),
+        }
         for name, content in splits.items()
     }
-    write_json(output, {"classes": classes, "splits": counts, "priors": asdict(priors)})
-
-
-def _require_images(content: dict[str, Any], file: Path, folder: Path) -> None:
-    for i, image in enumerate(content["images"]):
-        if not (folder / image["file_name"]).is_file():
-            problem = f"{image['file_name']} is not in {folder}"
-            raise InputError(file, f"images[{i}].file_name", problem, "an image file")
+    priors = compute_priors(relative_sizes(splits[TRAIN]), len(classes))
+    survey = {"classes": classes, "splits": counts, "priors": asdict(priors)}
+    write_samples(splits[TRAIN], track.images(TRAIN), output.with_name("samples.png"))
+    write_json(output, survey)
+    return survey
 
 
 def class_names(content: dict[str, Any]) -> list[str]:
@@ -114,4 +131,48 @@ def count_instances(content: dict[str, Any]) -> dict[str, Any]:
         "ignored": len(content["annotations"]) - len(found),
         "by_size": per_size,
         "by_class": per_class,
+    }
+
+
+def count_oddities(content: dict[str, Any]) -> dict[str, int]:
+    """What deserves a look, each as a number.
+
+    crowd: annotations of a crowd. cut: objects that are partly outside of their image.
+    invisible: annotations without an area in their image, which nothing learns or evaluates.
+    without_mask: annotations that mmdet reads and that have neither polygons nor run lengths.
+    run_lengths: objects whose mask is no polygon. empty_images: images without objects.
+    """
+    extents, found = image_extents(content), instances(content)
+    read = [
+        annotation
+        for annotation in content["annotations"]
+        if not annotation.get("ignore") and is_visible(annotation, *extents[annotation["image_id"]])
+    ]
+    return {
+        "crowd": sum(annotation["iscrowd"] for annotation in content["annotations"]),
+        "cut": sum(is_cut(annotation, *extents[annotation["image_id"]]) for annotation in found),
+        "invisible": sum(
+            not is_visible(annotation, *extents[annotation["image_id"]])
+            for annotation in content["annotations"]
+        ),
+        "without_mask": sum(not annotation.get("segmentation") for annotation in read),
+        "run_lengths": sum(
+            isinstance(annotation.get("segmentation"), dict) for annotation in found
+        ),
+        "empty_images": len(extents.keys() - {annotation["image_id"] for annotation in found}),
+    }
+
+
+def is_cut(annotation: dict[str, Any], image_width: float, image_height: float) -> bool:
+    """True if a pixel or more of an annotation's box is outside of the image."""
+    x, y, width, height = annotation["bbox"]
+    return min(x, y, image_width - x - width, image_height - y - height) <= -1
+
+
+def image_sizes(content: dict[str, Any]) -> dict[str, list[float]]:
+    """Smallest, median and largest width, height and aspect (width / height) of the images."""
+    width, height = np.array(list(image_extents(content).values())).T
+    return {
+        name: [float(value) for value in (values.min(), np.median(values), values.max())]
+        for name, values in (("width", width), ("height", height), ("aspect", width / height))
     }

@@ -37,6 +37,17 @@ def load_yaml(path: Path, schema: str) -> dict[str, Any]:
     Raises:
         InputError: the file is missing, is no YAML, or breaks the schema.
     """
+    content = read_yaml(path, schema)
+    check(content, schema, path)
+    return content
+
+
+def read_yaml(path: Path, schema: str) -> Any:
+    """The content of a YAML file, of plain data but otherwise unchecked.
+
+    Raises:
+        InputError: the file is missing or no YAML; ``schema`` names what it should be.
+    """
     try:
         content = yaml.load(path.read_text(), _Loader)
     except OSError as error:
@@ -47,7 +58,6 @@ def load_yaml(path: Path, schema: str) -> dict[str, Any]:
         reason = " ".join(str(error).split())  # on one line
         raise InputError(path, "", f"is no YAML ({reason})", f"a {schema} file") from error
     _require_plain(content, path)
-    check(content, schema, path)
     return content
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from icd.data import GENERATOR_VERSION
 from icd.errors import InputError
 from icd.suite.run import VERSION, Description, Run, content_hash, merge
-from icd.suite.schema import WORKFLOW, check, load_yaml
+from icd.suite.schema import WORKFLOW, check, load_yaml, read_yaml
 from icd.suite.zoo import teacher as zoo_teacher
 
 TRAIN, TEST = "train", "test"
@@ -217,9 +217,10 @@ def load_track(
     """
     file = Path(name) if name.endswith((".yaml", ".yml")) else WORKFLOW / f"tracks/{name}.yaml"
     if not file.is_file():
-        known = sorted(path.stem for path in (WORKFLOW / "tracks").glob("*.yaml"))
-        raise InputError(name, "", "no such track", f"one of {known} or the path of a YAML file")
-    content = load_yaml(file, "track")
+        expected = f"one of {_shipped()} or the path of a YAML file"
+        raise InputError(name, "", "no such track", expected)
+    content = _extended(read_yaml(file, "track"), file)
+    check(content, "track", file)
     track = Track(file, content, data_root or _data_root(file, content, config or {}))
     for role in content["roles"]:
         track.describe({"role": role}, seed=0)  # raises if it names what the track does not have
@@ -229,8 +230,31 @@ def load_track(
 @cache
 def shipped_names(section: str) -> frozenset[str]:
     """Names that stand in a section of any track that comes with the project."""
-    files = (WORKFLOW / "tracks").glob("*.yaml")
+    files = [WORKFLOW / f"tracks/{name}.yaml" for name in _shipped()]
     return frozenset(name for file in files for name in load_yaml(file, "track")[section])
+
+
+def _shipped() -> list[str]:
+    return sorted(path.stem for path in (WORKFLOW / "tracks").glob("*.yaml"))
+
+
+def _extended(content: Any, file: Path) -> Any:
+    """What a track file says, laid over the shipped track that it ``extends``, if any.
+
+    Name, title and data are always its own; a role that it states replaces the other whole.
+    """
+    if not isinstance(content, dict) or "extends" not in content:
+        return content
+    content = dict(content)
+    name, own = content.pop("extends"), content.get("roles")
+    if name not in _shipped():
+        raise InputError(file, "extends", f"{name!r} is no shipped track", f"one of {_shipped()}")
+    base = load_yaml(WORKFLOW / f"tracks/{name}.yaml", "track")
+    for key in ("name", "title", "data"):
+        del base[key]
+    for role in own if isinstance(own, dict) else ():
+        base["roles"].pop(role, None)
+    return merge(base, content)
 
 
 def _data_root(file: Path, content: Mapping[str, Any], config: Mapping[str, Any]) -> Path:
@@ -242,7 +266,7 @@ def _data_root(file: Path, content: Mapping[str, Any], config: Mapping[str, Any]
         return Path(Template(data["root"]).substitute(config)).expanduser()
     except KeyError as error:
         name = error.args[0]
-        expected = f"--config {name}=FOLDER on the command line"
+        expected = f"--config {name}=FOLDER (of snakemake) or --data FOLDER (of icd)"
         raise InputError(file, "data.root", f"${name} is not set", expected) from error
     except ValueError as error:
         problem, expected = f"is {data['root']!r}", "a name after each $, or $$ for the character"

@@ -20,6 +20,15 @@ from icd.training.recipe import linear_rule, optimisation
 # Methods by name: their registered type, and what the run gives them besides their options.
 METHODS = {"icd": ("ICD", ("priors", "seed")), "fitnet": ("FitNet", ("levels",))}
 
+# What is read of a detector's config; the first three for one that is taken as it is.
+PARTS = (
+    "model",
+    "test_dataloader.dataset.pipeline",
+    "test_evaluator.metric",
+    "train_pipeline",
+    "train_dataloader.dataset",
+)
+
 
 @dataclass(frozen=True)
 class Inputs:
@@ -34,19 +43,32 @@ class Inputs:
 
 
 def base_config(run: Run) -> Config:
-    """The config that mmdet ships for the run's detector, or that of an imported one.
+    """The config of the run's detector: the user's own file, or one that mmdet ships.
 
     Raises:
-        InputError: there is no such config.
+        InputError: there is no such config, or it is not complete.
     """
     name = run.description["config"] if run.imported else run.description["detector"]["config"]
+    own = run.imported or Path(name).is_file()
     try:
-        if run.imported:
-            return Config.fromfile(configs() / name if run.zoo else name)
-        return get_config(f"mmdet::{name}")
+        file = configs() / name if run.zoo else name
+        base = Config.fromfile(file) if own else get_config(f"mmdet::{name}")
     except FileNotFoundError as error:
-        expected = "a config file" if run.imported else "a config that mmdet ships"
+        expected = "a config file" if run.imported else "a config that mmdet ships, or a file"
         raise InputError(name, "", "does not exist", expected) from error
+    for key in PARTS[: 3 if run.imported else None]:
+        _require_part(base, name, key)
+    return base
+
+
+def _require_part(base: Config, name: str, key: str) -> None:
+    """Raise InputError unless there is something under a dotted key of a config."""
+    branch = base
+    for part in key.split("."):
+        branch = branch.get(part) if hasattr(branch, "get") else None
+    if branch is None:
+        expected = "a complete config of a detector on COCO, as mmdet ships them"
+        raise InputError(name, key, "is missing", expected)
 
 
 def plain_config(run: Run, inputs: Inputs) -> Config:
@@ -92,6 +114,7 @@ def training_config(run: Run, inputs: Inputs, workers: int, checkpoint_every: in
                 "sampler": {"type": "PlacedSampler", "shuffle": True, "seed": seed},
                 "dataset": dataset(run, inputs, TRAIN)
                 | {
+                    "type": "CompletedCocoDataset",
                     "pipeline": steps,
                     "filter_cfg": base.train_dataloader.dataset.get("filter_cfg"),
                 },

@@ -1,4 +1,4 @@
-"""COCO metrics of an exported detector, computed with nothing but mmdet and pycocotools."""
+"""COCO metrics of an exported detector, computed by mmdet and pycocotools."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from icd.files import atomic, write_json
 from icd.suite.run import Run, load_run
 from icd.suite.track import data_split
 from icd.training.checkpoint import load_weights
+from icd.training.dataset import CompletedCOCO
 
 # COCOeval.stats in its own order: average precision, then average recall.
 NAMES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
@@ -45,6 +46,7 @@ def evaluate(folder: Path, split: str, output: Path) -> None:
 def use_split(config: Config, run: Run, split: str) -> None:
     """Point a plain config at another split of the data set."""
     files, dataset = data_split(run.description["data"], split), config.test_dataloader.dataset
+    dataset.type = "CompletedCocoDataset"  # for files that leave out what mmdet reads
     dataset.ann_file, dataset.data_prefix.img = files["annotations"], files["images"]
     config.test_evaluator.ann_file = str(Path(dataset.data_root, files["annotations"]))
 
@@ -77,7 +79,7 @@ def coco_metrics(annotations: Path, detections: Path, kind: str) -> dict[str, fl
     Nothing detected scores 0; a metric without any ground truth (COCOeval's -1) is None.
     """
     with contextlib.redirect_stdout(io.StringIO()):
-        truth = COCO(str(annotations))
+        truth = CompletedCOCO(str(annotations))
         found = json.loads(detections.read_text())
         if kind == "segm":  # a mask's size is its own area, as in mmdet, not that of its box
             found = [{key: guess[key] for key in guess if key != "bbox"} for guess in found]

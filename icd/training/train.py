@@ -20,13 +20,14 @@ from icd.files import atomic, sha256, write_json, write_text
 from icd.method import fitnet, icd  # noqa: F401  (registers methods, as those below the rest)
 from icd.suite.run import Run, load_run
 from icd.suite.track import TRAIN
-from icd.training import loading, optim, progress, sampling  # noqa: F401
+from icd.training import dataset, loading, optim, progress, sampling  # noqa: F401
 from icd.training.account import AccountHook
 from icd.training.checkpoint import load_weights
 from icd.training.config import Inputs, plain_config, training_config
 from icd.training.distiller import Distiller
 from icd.training.inherit import unwrap
 from icd.training.manifest import environment
+from icd.training.masks import require_masks
 from icd.training.precision import use_bfloat16
 
 
@@ -48,6 +49,7 @@ def train(
     """
     logging.captureWarnings(True)  # warnings go to the log, progress to the terminal
     run, inputs = load_run(folder), Inputs(data, json.loads(survey.read_text()))
+    require_masks(run, inputs)
     provenance = {"run": run.id, "description": run.description, **environment()}
     if run.imported:
         detector = imported_detector(run, inputs)

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
-from icd.data.survey import count_instances, instances, relative_sizes, write_survey
+from icd.data.survey import count_instances, count_oddities, instances, relative_sizes, write_survey
 from icd.suite.schema import WORKFLOW
 from icd.suite.track import Track
 
@@ -115,6 +116,30 @@ def test_counts_by_class_and_size():
     }
 
 
+def test_oddities_are_counted():
+    clear = {"segmentation": [[1, 1, 6, 1, 6, 6]]}
+    code = {"segmentation": {"size": [50, 100], "counts": [0, 5000]}}
+    objects = [
+        clear,
+        code,
+        code | {"iscrowd": 1},
+        {"segmentation": []},
+        clear | {"bbox": [-1, 1, 5, 5]},
+        clear | {"bbox": [-0.9, 1, 5, 5]},
+        clear | {"bbox": [95, 1, 7, 5]},
+        clear | {"bbox": [100, 1, 5, 5]},
+        {"ignore": 1},
+    ]
+    assert count_oddities(coco(objects)) == {
+        "crowd": 1,
+        "cut": 2,
+        "invisible": 1,
+        "without_mask": 1,
+        "run_lengths": 1,
+        "empty_images": 1,
+    }
+
+
 def test_sizes_are_fractions_of_the_image():
     expected = [(0, 0.1, 0.2), (1, 0.5, 0.5), (0, 0.5, 0.25), (0, 0.5, 0.5), (1, 1.0, 1.0)]
     assert list(relative_sizes(CONTENT)) == expected
@@ -129,16 +154,29 @@ def test_the_survey_holds_classes_counts_and_priors(tmp_path):
     for name in splits:
         (tmp_path / name).mkdir()
         (tmp_path / f"{name}.json").write_text(json.dumps(CONTENT))
-        for image, _, _ in IMAGES:
-            (tmp_path / name / f"{image}.png").touch()
+        for image, width, height in IMAGES:
+            Image.new("L", (width, height)).save(tmp_path / name / f"{image}.png")
     (tmp_path / "test.json").write_text(json.dumps(coco([{}])))
     write_survey(Track(Path("track.yaml"), content, tmp_path), tmp_path / "data.json")
 
     survey = json.loads((tmp_path / "data.json").read_text())
     assert survey["classes"] == ["cat", "dog", "emu"]
     digest = hashlib.sha256((tmp_path / "train.json").read_bytes()).hexdigest()
-    expected = {"sha256": digest, **count_instances(CONTENT)}
-    assert survey["splits"]["train"] == survey["splits"]["extra"] == expected
+    assert survey["splits"]["train"] == survey["splits"]["extra"]
+    assert survey["splits"]["train"] == {
+        "sha256": digest,
+        **count_instances(CONTENT),
+        **count_oddities(CONTENT),
+        "filled": {"area": 0, "iscrowd": 0},
+        "width": [40, 70, 100],
+        "height": [40, 45, 50],
+        "aspect": [1, 1.5, 2],
+        "formats": {"PNG L": 2},
+        "turned": 0,
+        "decoded": 2,
+    }
+    with Image.open(tmp_path / "samples.png") as samples:
+        assert samples.format == "PNG"
     assert survey["splits"]["test"]["sha256"] != digest
     assert survey["splits"]["test"]["objects"] == 1
     sizes = {"cat": [(0.1, 0.2), (0.5, 0.25), (0.5, 0.5)], "dog": [(0.5, 0.5), (1.0, 1.0)]}

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import yaml
+from PIL import ExifTags, Image
 from track_files import MINI, OWN_DATA, changed, write
 
 from icd import __main__ as cli
@@ -61,7 +62,8 @@ class Project:
             (self.folder / "my data" / f"{name} images").mkdir(parents=True)
             (self.folder / "my data" / f"{name}.json").write_text(text)
             for image in COCO["images"]:
-                (self.folder / "my data" / f"{name} images" / image["file_name"]).touch()
+                picture = Image.new("RGB", (image["width"], image["height"]))
+                picture.save(self.folder / "my data" / f"{name} images" / image["file_name"])
         write(self.folder / "ablations" / "table.yaml", self.ablation)
         if isinstance(self.track, str):
             (self.folder / "track.yaml").write_text(self.track)
@@ -127,20 +129,36 @@ def in_ablation(key: str, value: Any) -> Break:
     return edit
 
 
-def remove(path: str) -> Break:
-    """A file or folder that is not there."""
+def spoil(path: str, how: Callable[[Path], object]) -> Break:
+    """A file or folder to which something happens after all are written."""
 
     def edit(project: Project) -> None:
         written = Project.write
 
-        def write_and_remove() -> None:
+        def write_and_spoil() -> None:
             written(project)
-            target = project.folder / path
-            shutil.rmtree(target) if target.is_dir() else target.unlink()
+            how(project.folder / path)
 
-        project.write = write_and_remove
+        project.write = write_and_spoil
 
     return edit
+
+
+def remove(path: str) -> Break:
+    """A file or folder that is not there."""
+    return spoil(path, lambda target: shutil.rmtree(target) if target.is_dir() else target.unlink())
+
+
+def image(how: Callable[[Path], object]) -> Break:
+    """Another file in place of the first training image, 100 x 50 pixels."""
+    return spoil("my data/train images/four.png", how)
+
+
+def exif(path: Path) -> None:
+    """An image whose orientation says that it lies on its side."""
+    tags = Image.Exif()
+    tags[ExifTags.Base.Orientation] = 6
+    Image.new("RGB", (100, 50)).save(path, exif=tags)
 
 
 TRACK_CASES = [
@@ -433,14 +451,64 @@ DATA_CASES = [
         ("train.json: annotations[1].bbox: is [0, 0, 9, '9']", "four numbers"),
     ),
     Case(
-        "no area",
-        in_coco("annotations.0.area", None),
-        ("train.json: annotations[0].area: is missing", "a number of square pixels"),
+        "an area of text",
+        in_coco("annotations.0.area", "81"),
+        ("train.json: annotations[0].area: is '81'", "a number of square pixels"),
     ),
     Case(
-        "no iscrowd",
-        in_coco("annotations.0.iscrowd", None),
-        ("train.json: annotations[0].iscrowd: is missing", "0 or 1"),
+        "a crowd of two",
+        in_coco("annotations.0.iscrowd", 2),
+        ("train.json: annotations[0].iscrowd: is 2", "0 or 1"),
+    ),
+    Case(
+        "one polygon in place of a list of them",
+        in_coco("annotations.0.segmentation", [0, 0, 9, 0, 9, 9]),
+        ("train.json: annotations[0].segmentation: is [0, 0, 9", "[[x, y, x, y, ...], ...]"),
+    ),
+    Case(
+        "a run-length code without its size",
+        in_coco("annotations.0.segmentation", {"counts": [1, 2]}),
+        ("train.json: annotations[0].segmentation: is {'counts'", "{size, counts}"),
+    ),
+    Case(
+        "a run-length code of width and height",
+        in_coco("annotations.0.segmentation", {"size": [100, 50], "counts": [5000]}),
+        ("annotations[0].segmentation.size: is [100, 50]", "[50, 100], height and width"),
+    ),
+    Case(
+        "an empty image file",
+        image(lambda path: path.write_bytes(b"")),
+        ("train.json: images[0].file_name: four.png cannot be read", "an image file"),
+    ),
+    Case(
+        "a text as image file",
+        image(lambda path: path.write_text("<html>not found</html>")),
+        ("four.png cannot be read (no known image format)", "an image file"),
+    ),
+    Case(
+        "a truncated image",
+        image(lambda path: path.write_bytes(path.read_bytes()[:-40])),
+        ("images[0].file_name: four.png cannot be decoded (", "a complete image"),
+    ),
+    Case(
+        "an image of floating-point numbers",
+        image(lambda path: Image.new("F", (100, 50)).save(path, "TIFF")),
+        ("four.png cannot be decoded (OpenCV does not read", "an image of 8 or 16 bits"),
+    ),
+    Case(
+        "an image of another size",
+        image(lambda path: Image.new("RGB", (50, 25)).save(path)),
+        ("four.png is 50 x 25 pixels", "100 x 50, as this entry's width and height say"),
+    ),
+    Case(
+        "an image that is turned when it is read",
+        image(exif),
+        ("four.png is 50 x 100 pixels when turned upright (EXIF orientation 6)", "100 x 50"),
+    ),
+    Case(
+        "12 bits in an image of 16",
+        image(lambda path: Image.new("I;16", (100, 50), 4095).save(path)),
+        ("four.png has 16 bits", "no more than 15 of 255", "values up to 65535"),
     ),
     Case(
         "no objects",
@@ -582,7 +650,9 @@ def test_bad_input_ends_with_one_clear_line(project, capsys, command, case):
 def test_the_same_input_unbroken_passes(project, capsys):
     project.write()
     assert cli.main(CHECK) == 0
-    assert capsys.readouterr() == ("", "")
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    assert "train: 2 images, 2 objects in 2 classes" in printed.out
     survey = json.loads(Path("out/data.json").read_text())
     assert survey["classes"] == ["cat", "dog"]
     assert survey["splits"]["test"]["objects"] == 2

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
+import yaml
 from track_files import MINI, OWN_DATA, changed, leaves, track, write
 
 from icd.errors import InputError
-from icd.suite.schema import WORKFLOW
+from icd.suite.schema import ROOT, WORKFLOW
 from icd.suite.track import Track, load_track
 
 TRACKS = sorted(path.stem for path in (WORKFLOW / "tracks").glob("*.yaml"))
@@ -246,3 +248,52 @@ def test_files_of_the_user_are_asked_for_and_made_ones_are_not(tmp_path):
             found.require_files()
         found.images(name).mkdir()
     found.require_files()
+
+
+OWN = {"extends": "mini", "name": "own", "title": "My own", "data": OWN_DATA}
+
+
+def test_a_track_may_take_what_it_does_not_say_from_a_shipped_one(tmp_path):
+    change = {"recipe": {"optimizer": {"lr": 0.5}}, "images": {"scale": [64, 64]}, "seeds": [7]}
+    found = load_track(str(write(tmp_path / "own.yaml", OWN | change)))
+    whole = changed(MINI, "data", OWN_DATA) | {"name": "own", "title": "My own", "seeds": [7]}
+    whole = changed(changed(whole, "recipe.optimizer.lr", 0.5), "images.scale", [64, 64])
+    assert found.content == whole
+    assert found.describe({"method": "icd"}, 0).id == track(whole).describe({"method": "icd"}, 0).id
+
+
+def test_a_role_is_replaced_whole(tmp_path):
+    """A teacher to take has no schedule, and the other teacher's seed and recipe are its own."""
+    roles = {"teacher": {"config": "a.py", "checkpoint": "a.pth"}}
+    found = load_track(str(write(tmp_path / "own.yaml", OWN | {"roles": roles}))).content["roles"]
+    assert found == {**roles, "student": MINI["roles"]["student"]}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"extends": "maxi"}, r"extends: 'maxi' is no shipped track; expected one of \['coco', "),
+        ({"extends": ["mini"]}, r"extends: \['mini'\] is no shipped track"),
+        ({"name": None}, r"name: is missing"),
+        ({"title": None}, r"title: is missing"),
+        ({"data": None}, r"data: is missing; expected either synthetic"),
+        ({"recipe": {"colour": 1}}, r"recipe\.colour: unknown key"),
+        ({"recipe": 5}, r"recipe: is 5"),
+        ({"roles": ["student"]}, r"roles: is \['student'\]"),
+        ({"roles": {"student": {"schedule": "1x"}}}, r"roles\.student\.backbone: is missing"),
+    ],
+)
+def test_what_does_not_fit_the_extended_track_is_named(tmp_path, change, message):
+    content = {key: value for key, value in (OWN | change).items() if value is not None}
+    file = write(tmp_path / "own.yaml", content)
+    with pytest.raises(InputError, match=rf"own\.yaml: {message}"):
+        load_track(str(file))
+
+
+def test_the_example_of_the_readme_is_a_track(tmp_path):
+    (example,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    found = load_track(str(write(tmp_path / "birds.yaml", yaml.safe_load(example))))
+    assert str(found.annotations("train")) == "/data/birds/train.json"
+    run = found.describe({"method": "icd"}, found.seeds[0])
+    assert run.description["backbone"]["name"] == "resnet18"
+    assert run.description["schedule"]["iterations"] == 5000

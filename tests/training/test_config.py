@@ -324,6 +324,48 @@ def test_an_unknown_config_is_named(lab: Lab) -> None:
         plain(lab, lab.run())
 
 
+def test_a_config_may_be_a_file_of_the_users(coco: Lab, tmp_path: Path) -> None:
+    own = tmp_path / "own.py"
+    own.write_text(f"_base_ = {RETINANET!r}\nmodel = dict(bbox_head=dict(stacked_convs=3))\n")
+    lab = coco.changed(
+        {
+            "detectors": {"retinanet": {"config": str(own)}},
+            "backbones": {"own": {"backbone": {}}},
+        }
+    )
+    run = lab.run(backbone="own")
+    theirs = leaves(get_config(RETINANET).model.to_dict())
+    ours = leaves(plain(lab, run).model.to_dict())
+    changed = {path: value for path, value in ours.items() if theirs.get(path) != value}
+    assert changed == {".bbox_head.stacked_convs": 3, "._scope_": "mmdet"}
+    ours, theirs = (
+        [step | {"_scope_": "mmdet"} for step in found.train_dataloader.dataset.pipeline]
+        for found in (lab.config(run), coco.config(coco.run()))
+    )
+    assert ours == theirs
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("model", None),
+        ("test_dataloader", {"dataset": None}),
+        ("test_evaluator", None),
+        ("train_pipeline", None),
+        ("train_dataloader", 3),
+    ],
+)
+def test_an_incomplete_config_is_named(coco: Lab, tmp_path: Path, key: str, value: Any) -> None:
+    config = get_config(RETINANET)
+    config[key] = value
+    config.dump(tmp_path / "own.py")
+    lab = coco.changed({"detectors": {"retinanet": {"config": str(tmp_path / "own.py")}}})
+    with pytest.raises(
+        InputError, match=rf"own\.py: {key}\S* is missing; expected a complete config"
+    ):
+        plain(lab, lab.run())
+
+
 def test_every_method_of_the_schema_is_known() -> None:
     schema = yaml.safe_load((WORKFLOW / "schemas/track.schema.yaml").read_text())
     assert METHODS.keys() == schema["properties"]["methods"]["properties"].keys()

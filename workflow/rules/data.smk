@@ -26,11 +26,12 @@ if TRACK.synthetic:
 
 
 rule check:
-    """Check the annotations; count classes and sizes; compute the priors of fake instances."""
+    """Check annotations and images, count what is there, compute priors, draw samples."""
     input:
         ANNOTATIONS,
     output:
-        SURVEY,
+        survey=SURVEY,
+        samples=f"{RESULTS}/samples.png",
     log:
         f"{RESULTS}/runs/logs/check.log",
     conda:
@@ -41,5 +42,5 @@ rule check:
     message:
         f"Check the data of {TRACK.name}"
     shell:
-        "python -m icd check {params.track:q} --data {params.root:q} --output {output:q} 2>&1"
+        "python -m icd check {params.track:q} --data {params.root:q} --output {output.survey:q} 2>&1"
         " | tee {log:q}"

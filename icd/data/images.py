@@ -1,0 +1,180 @@
+"""The image files of a split: all headers, and the pixels of some, as training will read them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+from PIL import ExifTags, Image
+
+from icd.errors import InputError
+
+READERS = 8  # threads: files may lie behind a network
+DECODED = 200  # images of a split whose pixels are read, if not all are
+NAMED = 5  # images that a message names
+ROTATE = ("JPEG", "MPO", "PNG")  # formats that OpenCV turns as their EXIF orientation says
+DARK = 15  # of 255: the largest value when an image in 16 bits uses 12 of them
+
+
+@dataclass(frozen=True)
+class Header:
+    """What an image file says of itself; width and height as training sees them."""
+
+    format: str
+    mode: str
+    width: int
+    height: int
+    orientation: int
+
+    @property
+    def sixteen_bits(self) -> bool:
+        return self.mode.startswith("I")
+
+
+class Problem(NamedTuple):
+    """Why the image at a place of the annotation file cannot be used, and what would be right."""
+
+    index: int
+    text: str
+    expected: str
+
+
+def survey_images(
+    content: dict[str, Any], file: Path, folder: Path, decode_all: bool = False
+) -> dict[str, Any]:
+    """Read the headers of all images of a split and the pixels of some, or of all.
+
+    Args:
+        content: of the annotation file ``file``.
+        folder: of the images.
+        decode_all: read the pixels of every image, not of a sample.
+
+    Returns:
+        ``formats`` (number of images by format and mode), ``turned`` (number of images with an
+        EXIF orientation), ``decoded`` (number of images whose pixels were read).
+
+    Raises:
+        InputError: names images that are missing, broken, unreadable for training, or of another
+            size than the annotation file says.
+    """
+    images = content["images"]
+    paths = [folder / image["file_name"] for image in images]
+    with ThreadPoolExecutor(READERS) as pool:
+        headers = list(pool.map(read_header, paths))
+        _refuse(_unlike_annotations(images, headers, folder), file)
+        chosen = range(len(images)) if decode_all else _sample(headers)
+        brightest = list(pool.map(read_brightest, [paths[i] for i in chosen]))
+    _refuse(_undecodable(images, chosen, brightest), file)
+    _refuse(_too_dark(images, headers, chosen, brightest), file)
+    return {
+        "formats": dict(Counter(f"{header.format} {header.mode}" for header in headers)),
+        "turned": sum(header.orientation != 1 for header in headers),
+        "decoded": len(chosen),
+    }
+
+
+def read_image(path: Path) -> np.ndarray | None:
+    """Pixels [height, width, BGR] of 8 bits as mmdet reads them; None if it cannot."""
+    return cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
+
+
+def read_header(path: Path) -> Header | str:
+    """The header of an image file, or why it cannot be read."""
+    try:
+        with Image.open(path) as image:
+            # Not Pillow's own method of each format: that of PNG reads all pixels.
+            exif = Image.Image.getexif(image) if image.format in ROTATE else {}
+            orientation = exif.get(ExifTags.Base.Orientation, 1)
+            size = image.size[::-1] if orientation in (5, 6, 7, 8) else image.size
+            return Header(image.format, image.mode, *size, orientation)
+    except Exception as error:  # a damaged file can make Pillow raise anything
+        return _reason(error)
+
+
+def read_brightest(path: Path) -> int | str:
+    """The largest value of an image as training reads it, or why its pixels cannot be read."""
+    try:
+        with Image.open(path) as image:
+            image.load()  # OpenCV is content with part of some files
+        pixels = read_image(path)
+    except Exception as error:
+        return _reason(error)
+    return "OpenCV does not read this format" if pixels is None else int(pixels.max())
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, Image.UnidentifiedImageError):
+        return "no known image format"
+    return " ".join(str(getattr(error, "strerror", None) or error or type(error).__name__).split())
+
+
+def _sample(headers: Sequence[Header]) -> list[int]:
+    """Places of images: spread evenly, and the first of every format and mode."""
+    spread = np.linspace(0, len(headers) - 1, min(len(headers), DECODED)).astype(int).tolist()
+    first = {(headers[i].format, headers[i].mode): i for i in reversed(range(len(headers)))}
+    return sorted({*spread, *first.values()})
+
+
+def _unlike_annotations(
+    images: list[dict[str, Any]], headers: Sequence[Header | str], folder: Path
+) -> Iterable[Problem]:
+    """Images that are not there, or not as the annotation file says."""
+    for i, (image, header) in enumerate(zip(images, headers, strict=True)):
+        name = image["file_name"]
+        if isinstance(header, str):
+            there = (folder / name).is_file()
+            problem = f"cannot be read ({header})" if there else f"is not in {folder}"
+            yield Problem(i, f"{name} {problem}", "an image file")
+        elif (header.width, header.height) != (image["width"], image["height"]):
+            text = f"{name} is {header.width} x {header.height} pixels"
+            if header.orientation != 1:
+                text += (
+                    f" when turned upright (EXIF orientation {header.orientation}), as it is read"
+                )
+            expected = f"{image['width']} x {image['height']}, as this entry's width and height say"
+            yield Problem(i, text, expected)
+
+
+def _undecodable(
+    images: list[dict[str, Any]], chosen: Sequence[int], brightest: Sequence[int | str]
+) -> Iterable[Problem]:
+    """Images whose pixels cannot be read."""
+    for i, value in zip(chosen, brightest, strict=True):
+        if isinstance(value, str):
+            text = f"{images[i]['file_name']} cannot be decoded ({value})"
+            yield Problem(i, text, "a complete image file: an image of 8 or 16 bits")
+
+
+def _too_dark(
+    images: list[dict[str, Any]],
+    headers: Sequence[Header],
+    chosen: Sequence[int],
+    brightest: Sequence[int | str],
+) -> Iterable[Problem]:
+    """Images of 16 bits, if all of them are next to black in the upper 8, which are kept."""
+    values = {
+        i: value for i, value in zip(chosen, brightest, strict=True) if headers[i].sixteen_bits
+    }
+    if values and max(values.values()) <= DARK:
+        for i, value in values.items():
+            text = f"{images[i]['file_name']} has 16 bits, and in the upper 8, which are read, "
+            text += f"no more than {value} of 255"
+            yield Problem(i, text, "values up to 65535, or an image of 8 bits")
+
+
+def _refuse(problems: Iterable[Problem], file: Path) -> None:
+    """Raise InputError with the first problem in full and the names of more."""
+    found = list(problems)
+    if found:
+        first, *more = found
+        text = first.text
+        if more:
+            named = "; ".join(problem.text for problem in more[: NAMED - 1])
+            text += f" (and {len(more)} more: {named}{'; ...' * (len(more) >= NAMED)})"
+        raise InputError(file, f"images[{first.index}].file_name", text, first.expected)

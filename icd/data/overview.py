@@ -1,0 +1,63 @@
+"""What a survey found, for a reader."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+SIZES = {
+    "small": "below 32 x 32 pixels",
+    "medium": "to 96 x 96",
+    "large": "above",
+}  # COCO's, by area
+NOTES = {
+    "empty_images": "images without objects, evaluated but not trained on",
+    "crowd": "crowds, neither learned nor counted as missed",
+    "invisible": "annotations without area or without a pixel in their image, left out",
+    "cut": "objects that reach beyond their image, whose boxes are cut",
+    "without_mask": "annotations without a mask, of which detectors of masks need one for each",
+    "turned": "images with an EXIF orientation, whose boxes must be those of the upright picture",
+}
+
+
+def overview(survey: Mapping[str, Any]) -> str:
+    """The sizes, counts and oddities of all splits as text."""
+    return "\n".join(line for name in survey["splits"] for line in _split(name, survey))
+
+
+def _split(name: str, survey: Mapping[str, Any]) -> Iterator[str]:
+    counts = survey["splits"][name]
+    images, objects = counts["images"], counts["objects"]
+    yield f"{name}: {images:,} images, {objects:,} objects in {len(survey['classes'])} classes"
+    formats = (f"{kind} {number:,}" for kind, number in counts["formats"].items())
+    yield f"  files    {', '.join(formats)}; pixels of {counts['decoded']:,} read"
+    for key in ("width", "height", "aspect"):
+        least, middle, most = counts[key]
+        yield f"  {key:8} {least:.4g} to {most:.4g}, median {middle:.4g}"
+    for size, meaning in SIZES.items():
+        yield f"  {size:8} {_share(counts['by_size'][size], objects)}  {meaning}"
+    yield "  classes"
+    width = max(map(len, survey["classes"]))
+    for label, number in counts["by_class"].items():
+        yield f"    {label:{width}} {_share(number, objects)}"
+    yield from (f"  note: {note}" for note in _notes(counts))
+
+
+def _share(number: int, total: int) -> str:
+    return f"{number:9,} {number / total:6.1%}"
+
+
+def _notes(counts: Mapping[str, Any]) -> Iterator[str]:
+    for key, meaning in NOTES.items():
+        if counts[key]:
+            yield f"{meaning}: {counts[key]:,}"
+    for key, value in (("area", "that of the mask or box"), ("iscrowd", "0")):
+        if number := counts["filled"][key]:
+            yield f"annotations without {key}, for which {value} is taken: {number:,}"
+    if deep := [kind for kind in counts["formats"] if kind.split()[1].startswith("I")]:
+        yield f"{', '.join(deep)}: of 16 bits, the upper 8 are read"
+    if alpha := [kind for kind in counts["formats"] if kind.split()[1] in ("RGBA", "LA", "PA")]:
+        yield f"{', '.join(alpha)}: transparency is dropped"
+    for label, number in counts["by_class"].items():
+        if not number:
+            yield f"class {label} has no object"

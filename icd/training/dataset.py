@@ -1,0 +1,39 @@
+"""COCO-format data as it comes: what a file leaves out is filled in while it is read."""
+
+from __future__ import annotations
+
+from mmdet.datasets import CocoDataset
+from mmdet.datasets.api_wrappers import COCO
+from mmdet.registry import DATASETS
+
+from icd.data.annotations import complete
+from icd.errors import InputError
+
+
+class CompletedCOCO(COCO):
+    """pycocotools' COCO for files without ``area`` or ``iscrowd``."""
+
+    def createIndex(self) -> None:  # noqa: N802  (the name is pycocotools')
+        """Called when the file has been read."""
+        complete(self.dataset)
+        super().createIndex()
+
+
+@DATASETS.register_module()
+class CompletedCocoDataset(CocoDataset):
+    """mmdet's CocoDataset for files without ``area`` or ``iscrowd``; equal to it for others."""
+
+    COCOAPI = CompletedCOCO
+
+    def filter_data(self) -> list[dict]:
+        """The images to train on.
+
+        Raises:
+            InputError: none is left, on which training would wait forever.
+        """
+        kept = super().filter_data()
+        if not kept:
+            smallest = (self.filter_cfg or {}).get("min_size", 0)
+            expected = f"images with objects, {smallest} pixels or more wide and high"
+            raise InputError(self.ann_file, "images", "none is left to train on", expected)
+        return kept

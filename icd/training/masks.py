@@ -1,0 +1,74 @@
+"""Detectors of masks, and data without masks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmengine.config import Config
+
+from icd.errors import InputError
+from icd.suite.run import Run
+from icd.suite.track import TEST, TRAIN, Track, data_split
+from icd.training.config import Inputs, base_config, metrics
+
+# Keys of a survey's counts, and what a detector that cannot do with these annotations wants.
+WANTED = {
+    "without_mask": "polygons or a run-length code in segmentation",
+    "run_lengths": "polygons in segmentation, as this detector's config reads no run lengths",
+}
+
+
+def require_masks(run: Run, inputs: Inputs) -> None:
+    """Raise InputError if a run's detector needs masks that its data does not have."""
+    error = missing_masks(run, inputs)
+    if error is not None:
+        raise error
+
+
+def missing_masks(run: Run, inputs: Inputs) -> InputError | None:
+    """What is wrong with a run's data, if its detector needs masks that are not there."""
+    splits = {split: inputs.survey["splits"].get(split, {}) for split in (TRAIN, TEST)}
+    asked = [(TRAIN, "without_mask"), (TEST, "without_mask"), (TRAIN, "run_lengths")]
+    lacking = [(split, key) for split, key in asked if splits[split].get(key)]
+    if not lacking:
+        return None  # without a look at the config, which takes a while
+    needed = needed_masks(base_config(run))
+    for split, key in lacking:
+        if key in needed:
+            file = inputs.data / data_split(run.description["data"], split)["annotations"]
+            problem = _problem(run, splits[split][key], key)
+            return InputError(file, "annotations", problem, WANTED[key])
+    return None
+
+
+def _problem(run: Run, count: int, key: str) -> str:
+    name = run.description["config"] if run.imported else run.description["detector"]["name"]
+    lack = "have no mask" if key == "without_mask" else "have a run-length code"
+    return f"{count:,} {lack}, but the detector {name} learns masks"
+
+
+def needed_masks(config: Config) -> list[str]:
+    """The keys of ``WANTED`` that have to be zero for an mmdet config."""
+    steps = [step for step in config.get("train_pipeline", []) if step.get("with_mask")]
+    if not steps and "segm" not in metrics(config):
+        return []
+    only_polygons = not all(step.get("poly2mask", True) for step in steps)
+    return ["without_mask", "run_lengths"] if only_polygons else ["without_mask"]
+
+
+def compare_detectors(track: Track, survey: dict[str, Any]) -> str:
+    """Which detectors of a track its data suits, as text.
+
+    Raises:
+        InputError: the first one, which is that of every row that names none, is not suited.
+    """
+    inputs, unsuited = Inputs(track.data_root, survey), []
+    for i, name in enumerate(track.content["detectors"]):
+        error = missing_masks(track.describe({"detector": name}, seed=0), inputs)
+        if error is not None and i == 0:
+            raise error
+        if error is not None:
+            unsuited.append(name)
+    suited = [name for name in track.content["detectors"] if name not in unsuited]
+    text = f"detectors for this data: {', '.join(suited)}"
+    return f"{text} (not, since they learn masks: {', '.join(unsuited)})" if unsuited else text
