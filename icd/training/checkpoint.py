@@ -1,14 +1,16 @@
-"""Reading weights: safely, completely, and with a clear word when they do not fit."""
+"""Weights: read safely and completely, written whole."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from icd.errors import InputError
+from icd.files import atomic
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -65,3 +67,10 @@ def load_weights(model: nn.Module, path: Path) -> None:
                 path, min(names), f"{problem} ({len(names)} tensors)", "weights of this config"
             )
     model.load_state_dict(weights)
+
+
+def write_weights(path: Path, model: nn.Module, **meta: Any) -> None:
+    """Write the weights of ``model`` and plain data about them as mmengine's checkpoints are."""
+    weights = {name: value.cpu() for name, value in model.state_dict().items()}
+    with atomic(path) as temporary:
+        torch.save({"meta": meta, "state_dict": weights}, temporary)
