@@ -132,7 +132,9 @@ class Lab:
         for name in ("model.py", "model.pth"):
             shutil.copy(other.folder(run) / name, self.folder(run) / name)
 
-    def train(self, run: Run, workers: int = 0, checkpoint_every: int = 1000) -> Path:
+    def train(
+        self, run: Run, workers: int = 0, checkpoint_every: int = 1000, snapshots: int = 0
+    ) -> Path:
         """Carry out a run as the pipeline does; its folder."""
         folder = self.folder(run)
         folder.mkdir(parents=True, exist_ok=True)
@@ -145,6 +147,7 @@ class Lab:
                 folder / "manifest.json",
                 workers,
                 checkpoint_every,
+                snapshots,
             )
         return folder
 

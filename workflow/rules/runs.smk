@@ -54,7 +54,8 @@ rule train:
     shell:
         "python -m icd train {params.folder:q} --data {params.root:q} --survey {input.survey:q}"
         " --manifest {output.manifest:q} --gpus {params.gpus} --workers {params.workers}"
-        " --checkpoint-every {params.every} --snapshots {params.snapshots} >> {log:q} 2> >(tee -a {log:q} >&2)"
+        " --checkpoint-every {params.every} --snapshots {params.snapshots}"
+        " >> {log:q} 2> >(tee -a {log:q} >&2)"
 
 
 use rule train as train_teacher with:

@@ -24,6 +24,7 @@ from icd.suite.track import TEST, Track
 
 SCORE = 0.3  # detections below it are not shown
 OVERLAP = 0.5  # IoU from which a detection is right
+NOTE = "With scores in percent. Dashed or labelled below: wrong class, wrong place or found twice."
 
 
 def write(
@@ -38,7 +39,7 @@ def write(
         for row in ablation.choose(COMPARED)
     }
     with mpl.rc_context(STYLE):
-        size = (1.5 * (1 + len(columns)), 1.5 * len(chosen) + 0.25)
+        size = (1.5 * (1 + len(columns)), 1.5 * len(chosen) + 0.4)
         figure = Figure(figsize=size, layout="constrained")
         figure.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0.01, hspace=0.01)
         panels = figure.subplots(len(chosen), 1 + len(columns), squeeze=False)
@@ -46,6 +47,7 @@ def write(
             draw_line(line, picture, columns, names)
         for axes, title in zip(panels[0], ["Ground truth", *columns], strict=True):
             axes.set_title(title, fontsize=8, pad=3)
+        figure.supxlabel(NOTE, fontsize=7)
         save(figure, outputs)
 
 
@@ -74,7 +76,8 @@ def draw_line(
         label_box(line[0], corners(thing["bbox"]), names[thing["category_id"]])
     for axes, found in zip(line[1:], columns.values(), strict=True):
         mine = [guess for guess in found if guess["image_id"] == picture.id]
-        for guess, is_right in zip(mine, right(mine, picture.objects), strict=True):
+        marked = zip(mine, right(mine, picture.objects), strict=True)
+        for guess, is_right in sorted(marked, key=lambda pair: pair[1]):  # right ones on top
             box, name = corners(guess["bbox"]), names[guess["category_id"]]
             draw_box(axes, box, SOLID if is_right else DASHED)
             label_box(axes, box, f"{name} {100 * guess['score']:.0f}", above=is_right)

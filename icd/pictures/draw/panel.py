@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
-from matplotlib.patheffects import withStroke
 from numpy import ndarray
 
 SOLID, DASHED = "-", (0, (2, 1.5))
@@ -20,7 +19,7 @@ PAPER = 0.62  # how much of an image's contrast is taken away below a map
 
 def show(axes: Axes, image: ndarray) -> None:
     """An image [H, W, 3] without ticks."""
-    axes.imshow(image, interpolation="nearest")
+    axes.imshow(image, interpolation="none")
     axes.set_xticks([])
     axes.set_yticks([])
     for spine in axes.spines.values():
@@ -61,5 +60,5 @@ def label_box(axes: Axes, corners: Sequence[float], text: str, above: bool = Tru
         fontsize=5,
         color="white",
         va="bottom" if above else "top",
-        path_effects=[withStroke(linewidth=1.5, foreground="black")],
+        bbox={"facecolor": "black", "linewidth": 0, "pad": 0.6},
     )
