@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from track_files import track
+from tracks import track
 
 from icd.pictures.images import pictures, read_truth, varied
 

@@ -7,7 +7,7 @@ import sys
 from dataclasses import replace
 
 import pytest
-from track_files import MINI, changed, track
+from tracks import track
 
 from icd.errors import InputError
 from icd.pictures import needs
@@ -15,7 +15,6 @@ from icd.pictures.kinds import DRAWINGS, NUMBERS, drawing, measuring
 from icd.suite.ablation import Ablation, load_ablation
 from icd.suite.schema import ROOT
 from icd.suite.snapshots import snapshot_iterations
-from icd.suite.track import Track
 
 TRACK = track()
 MAIN = load_ablation("main", TRACK)
@@ -29,10 +28,6 @@ def without(row: str) -> Ablation:
     return replace(MAIN, rows=tuple(one for one in MAIN.rows if one.id != row))
 
 
-def with_snapshots(count: int) -> Track:
-    return track(changed(MINI, "machine.snapshots", count))
-
-
 def test_errors_are_those_of_all_seeds():
     rows = ("student", "icd", "icd_inherit", "teacher")
     expected = [run(row, seed).folder / "metrics.json" for row in rows for seed in (0, 1)]
@@ -40,26 +35,26 @@ def test_errors_are_those_of_all_seeds():
 
 
 def test_curves_take_as_many_snapshots_as_the_track_keeps():
-    found = needs.measured("steps", MAIN, with_snapshots(3))
+    found = needs.measured("steps", MAIN, track(3))
     assert found == [
         run(row).folder / "steps" / f"{iteration}.json"
         for row in ("student", "icd")
         for iteration in (200, 400, 600)
     ]
-    assert [file.name for file in needs.sources("curves", with_snapshots(3))] == [
+    assert [file.name for file in needs.sources("curves", track(3))] == [
         "losses.csv",
         "steps.csv",
     ]
-    assert [file.name for file in needs.sources("curves", with_snapshots(0))] == ["losses.csv"]
+    assert [file.name for file in needs.sources("curves", track(0))] == ["losses.csv"]
 
 
 def test_only_runs_whose_curve_is_drawn_leave_snapshots():
-    with_three = with_snapshots(3)
+    with_three = track(3)
     leaving = [one for one in MAIN.runs if needs.snapshots(one, MAIN, with_three)]
     assert {one.id for one in leaving} == {run("student").id, run("icd").id}
     assert needs.snapshots(run("icd"), MAIN, with_three) == 3
     assert needs.snapshots(run("icd"), without("icd"), with_three) == 0
-    assert needs.snapshots(run("icd"), MAIN, with_snapshots(0)) == 0
+    assert needs.snapshots(run("icd"), MAIN, track(0)) == 0
 
 
 def test_attention_needs_the_method_and_the_teacher():

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import yaml
 
+from icd.pictures.kinds import DRAWINGS
 from icd.suite.ablation import Ablation, load_ablation
 from icd.suite.run import Run
 from icd.suite.schema import ROOT, WORKFLOW
@@ -229,6 +230,14 @@ def test_a_lost_result_is_made_again_from_the_numbers(project, name, count):
     with project.without(project.folder / "results/toy/main" / name):
         planned = jobs(project.snakemake("--dry-run"))
     assert planned == {0: set(), 2: END - {"Collect the numbers of main"}, 3: END}[count]
+
+
+def test_pictures_need_no_further_training(project):
+    """And none is planned for what they take from the runs: the track keeps no snapshots."""
+    numbers = {f"Measure the {kind} of the pictures" for kind in ("losses", "errors")}
+    expected = numbers | {f"Draw the picture of {kind}" for kind in DRAWINGS}
+    expected |= {"Complete the pictures"}
+    assert jobs(project.snakemake("--dry-run", "pictures")) == expected
 
 
 def test_the_plan_of_the_mini_track_is_complete_and_fast(tmp_path):

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from hotcoco import COCO
-from track_files import track
+from tracks import track
 
 from icd.pictures.measure.errors import tide, write
 from icd.suite.ablation import load_ablation

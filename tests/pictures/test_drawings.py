@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from track_files import track
+from tracks import track
 
 from icd.pictures.draw import curves, detections, errors
 from icd.pictures.draw.detections import right

@@ -6,7 +6,7 @@ import json
 
 import pandas as pd
 import pytest
-from track_files import MINI, changed, track
+from tracks import track
 
 from icd.errors import InputError
 from icd.pictures.measure.steps import write
@@ -15,7 +15,7 @@ from icd.suite.ablation import load_ablation
 
 def test_gathers_the_snapshots_in_order(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    mini = track(changed(MINI, "machine.snapshots", 2))
+    mini = track(snapshots=2)
     ablation = load_ablation("main", mini)
     with pytest.raises(InputError, match=r"steps/300\.json: does not exist"):
         write(ablation, mini, tmp_path / "steps.csv")

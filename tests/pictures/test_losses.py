@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from track_files import track
+from tracks import track
 
 from icd.errors import InputError
 from icd.pictures.measure.losses import logged, write
