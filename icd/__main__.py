@@ -9,6 +9,7 @@ from pathlib import Path
 
 from icd.devices import use_gpus
 from icd.errors import InputError
+from icd.pictures.kinds import DRAWINGS, NUMBERS, drawing, measuring
 
 # Imports stand inside the commands: ``icd show`` must not wait for torch.
 
@@ -53,7 +54,15 @@ def train(args: argparse.Namespace) -> None:
     use_gpus(args.gpus)
     from icd.training.train import train as train_run
 
-    train_run(args.run, args.data, args.survey, args.manifest, args.workers, args.checkpoint_every)
+    train_run(
+        args.run,
+        args.data,
+        args.survey,
+        args.manifest,
+        args.workers,
+        args.checkpoint_every,
+        args.snapshots,
+    )
 
 
 def evaluate(args: argparse.Namespace) -> None:
@@ -61,7 +70,7 @@ def evaluate(args: argparse.Namespace) -> None:
     use_gpus(args.gpus)
     from icd.training.evaluate import evaluate as evaluate_run
 
-    evaluate_run(args.run, args.split, args.output)
+    evaluate_run(args.run, args.split, args.output, args.weights)
 
 
 def collect(args: argparse.Namespace) -> None:
@@ -101,11 +110,26 @@ def show(args: argparse.Namespace) -> None:
     print(file.read_text(), end="")
 
 
-def _ablation(args: argparse.Namespace):
-    from icd.suite.ablation import load_ablation
+def measure(args: argparse.Namespace) -> None:
+    """Gather the raw numbers that a picture is drawn from in one CSV."""
+    measuring(args.kind)(_ablation(args), _track(args), args.output)
+
+
+def picture(args: argparse.Namespace) -> None:
+    """Draw a picture of an ablation's runs."""
+    drawing(args.kind)(_ablation(args), _track(args), args.sources, args.figures)
+
+
+def _track(args: argparse.Namespace):
     from icd.suite.track import load_track
 
-    return load_ablation(args.ablation, load_track(args.track, data_root=args.data))
+    return load_track(args.track, data_root=args.data)
+
+
+def _ablation(args: argparse.Namespace):
+    from icd.suite.ablation import load_ablation
+
+    return load_ablation(args.ablation, _track(args))
 
 
 TRACK = ("track", {"help": "name of a track, or path of its YAML file"})
@@ -114,6 +138,7 @@ RUN = ("run", {"type": Path, "metavar": "FOLDER", "help": "folder of a run"})
 DATA = ("--data", {"type": Path, "required": True, "help": "root folder of the data set"})
 OUTPUT = ("--output", {"type": Path, "required": True, "help": "file to write"})
 GPUS = ("--gpus", {"type": int, "default": 0, "help": "GPUs to use; 0 means the CPU"})
+FIGURES = ("--figures", {"type": Path, "nargs": "+", "required": True, "help": "images to write"})
 WORKERS = ("--workers", {"type": int, "default": 0, "help": "data-loading processes"})
 
 COMMANDS = {
@@ -137,12 +162,14 @@ COMMANDS = {
         GPUS,
         WORKERS,
         ("--checkpoint-every", {"type": int, "default": 1000, "help": "in iterations"}),
+        ("--snapshots", {"type": int, "default": 0, "help": "detectors to keep on the way"}),
     ],
     evaluate: [
         RUN,
         OUTPUT,
         GPUS,
         ("--split", {"default": "test", "help": "of the run's data set"}),
+        ("--weights", {"type": Path, "help": "a snapshot of its training instead"}),
     ],
     collect: [ABLATION, TRACK, DATA, OUTPUT],
     render: [
@@ -151,7 +178,25 @@ COMMANDS = {
         DATA,
         ("--results", {"type": Path, "required": True, "help": "what collect wrote"}),
         ("--table", {"type": Path, "required": True, "help": "Markdown file to write"}),
-        ("--figures", {"type": Path, "nargs": "+", "required": True, "help": "images to write"}),
+        FIGURES,
+    ],
+    measure: [
+        ("kind", {"choices": NUMBERS, "help": ", ".join(NUMBERS)}),
+        ABLATION,
+        TRACK,
+        DATA,
+        OUTPUT,
+    ],
+    picture: [
+        ("kind", {"choices": DRAWINGS, "help": ", ".join(DRAWINGS)}),
+        ABLATION,
+        TRACK,
+        DATA,
+        (
+            "--sources",
+            {"type": Path, "nargs": "*", "default": [], "help": "files of measure, check"},
+        ),
+        FIGURES,
     ],
     plan: [
         ("ablations", {"nargs": "*", "metavar": "ABLATION", "help": "their names; else all"}),

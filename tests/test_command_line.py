@@ -68,6 +68,19 @@ def test_collect_render_and_show(track_file, capsys):
     assert all(row.label in shown for row in ablation.rows)
 
 
+def test_measure_and_picture(track_file):
+    assert main(["data", track_file, "--data", "made"]) == 0
+    for run in load_ablation("main", load_track(track_file)).runs:
+        (run.folder / "test").mkdir(parents=True)
+        (run.folder / "test/bbox.json").write_text("[]")
+    common = ["errors", "main", track_file, "--data", "made"]
+    assert main(["measure", *common, "--output", "out/errors.csv"]) == 0
+    assert "Miss" in Path("out/errors.csv").read_text()
+    figures = ["out/errors.svg", "out/errors.png"]
+    assert main(["picture", *common, "--sources", "out/errors.csv", "--figures", *figures]) == 0
+    assert all(Path(figure).stat().st_size for figure in figures)
+
+
 def test_show_says_how_to_make_a_table_that_is_not_there(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["show", "main"]) == 2

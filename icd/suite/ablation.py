@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,19 @@ class Ablation:
                 for needed in filter(None, (run.teacher, run)):
                     found.setdefault(needed.id, needed)
         return list(found.values())
+
+    def choose(self, ids: Iterable[str]) -> list[Row]:
+        """The rows of these ids, in their order.
+
+        Raises:
+            InputError: there is no such row.
+        """
+        rows = {row.id: row for row in self.rows}
+        for name in ids:
+            if name not in rows:
+                file = FOLDER / f"{self.name}.yaml"
+                raise InputError(file, "rows", f"has no row {name!r}", f"one beside {sorted(rows)}")
+        return [rows[name] for name in ids]
 
 
 def ablation_names() -> list[str]:

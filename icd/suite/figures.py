@@ -30,11 +30,15 @@ def write_figure(ablation: Ablation, results: pd.DataFrame, outputs: Sequence[Pa
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(6.4, 0.5 * len(ablation.rows) + 1.3), layout="constrained")
         draw_bars(figure.subplots(), ablation, per_seed(results, "AP", ablation.kind))
-        for output in outputs:
-            with atomic(output) as temporary:
-                # Without the date, so that equal numbers give equal bytes.
-                metadata = {"Date": None} if output.suffix == ".svg" else None
-                figure.savefig(temporary, dpi=200, metadata=metadata)
+        save(figure, outputs)
+
+
+def save(figure: Figure, outputs: Sequence[Path]) -> None:
+    """Write a figure in the format of each file's suffix; equal figures give equal bytes."""
+    for output in outputs:
+        with atomic(output) as temporary:
+            metadata = {"Date": None} if output.suffix == ".svg" else None
+            figure.savefig(temporary, dpi=200, metadata=metadata)
 
 
 def draw_bars(axes: Axes, ablation: Ablation, values: dict[str, list[float]]) -> None:

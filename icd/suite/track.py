@@ -15,7 +15,7 @@ from icd.suite.run import VERSION, Description, Run, content_hash, merge
 from icd.suite.schema import WORKFLOW, check, load_yaml, read_yaml
 from icd.suite.zoo import teacher as zoo_teacher
 
-TRAIN, TEST = "train", "test"
+TRAIN, TUNE, TEST = "train", "tune", "test"
 FPN_WIDTH = 256  # channels of a pyramid in mmdet's configs
 
 
@@ -37,14 +37,19 @@ class Track:
 
     @property
     def machine(self) -> dict[str, int]:
-        """What one run uses of a machine: threads, gpus, workers, checkpoint_every."""
-        default = {"threads": 1, "gpus": 0, "workers": 0, "checkpoint_every": 1000}
+        """What one run uses of a machine: threads, gpus, workers, checkpoint_every, snapshots."""
+        default = {"threads": 1, "gpus": 0, "workers": 0, "checkpoint_every": 1000, "snapshots": 0}
         return default | self.content.get("machine", {})
 
     @property
     def synthetic(self) -> bool:
         """True if the pipeline makes the data itself."""
         return "synthetic" in self.content["data"]
+
+    @property
+    def tuning_split(self) -> str:
+        """The split to look at during training: a track may do without one of its own."""
+        return TUNE if TUNE in self.content["data"]["splits"] else TEST
 
     @property
     def results(self) -> Path:

@@ -1,15 +1,17 @@
-"""Reading weights: safely, completely, and with a clear word when they do not fit."""
+"""Weights: read safely and completely, written whole."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from icd.errors import InputError
+from icd.files import atomic
 
 # What checkpoints of mmengine hold besides plain data: the history of losses and rates, whose
 # values are NumPy's and whose methods are named by getattr. Names before and since NumPy 2.
@@ -114,3 +116,10 @@ def _remedy(weights: dict[str, Tensor]) -> str:
     if all(name.startswith("module.") for name in weights):
         return "names without the 'module.' of a data-parallel wrapper"
     return "weights of this config"
+
+
+def write_weights(path: Path, model: nn.Module, **meta: Any) -> None:
+    """Write the weights of ``model`` and plain data about them as mmengine's checkpoints are."""
+    weights = {name: value.cpu() for name, value in model.state_dict().items()}
+    with atomic(path) as temporary:
+        torch.save({"meta": meta, "state_dict": weights}, temporary)

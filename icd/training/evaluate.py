@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import logging
+import tempfile
 import time
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from icd.training.dataset import CompletedCOCO
 NAMES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 
 
-def evaluate(folder: Path, split: str, output: Path) -> None:
+def evaluate(folder: Path, split: str, output: Path, weights: Path | None = None) -> None:
     """Run the detector of a run's folder over a split; write all twelve metrics as raw JSON.
 
     Args:
@@ -32,13 +33,16 @@ def evaluate(folder: Path, split: str, output: Path) -> None:
             test split. The detections go to ``<split>/<kind>.json`` in it.
         split: of the run's data set.
         output: JSON with the split, ``metrics`` ({kind: {name: value}}) and seconds.
+        weights: another state of the detector, whose detections are not kept.
     """
     logging.captureWarnings(True)  # they go to the log
     start, config = time.monotonic(), Config.fromfile(folder / "model.py")
     use_split(config, load_run(folder), split)
-    detections = detect(config, folder / "model.pth", folder / split)
     annotations = Path(config.test_evaluator.ann_file)
-    metrics = {kind: coco_metrics(annotations, file, kind) for kind, file in detections.items()}
+    place = tempfile.TemporaryDirectory() if weights else contextlib.nullcontext(folder / split)
+    with place as work:
+        detections = detect(config, weights or folder / "model.pth", Path(work))
+        metrics = {kind: coco_metrics(annotations, file, kind) for kind, file in detections.items()}
     seconds = time.monotonic() - start
     write_json(output, {"split": split, "metrics": metrics, "seconds": seconds})
 

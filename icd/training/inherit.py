@@ -47,9 +47,7 @@ class InheritHook(Hook):
         """Inherit unless training resumes; an inheritance of nothing is an error."""
         if runner.iter > 0:
             return
-        model = unwrap(runner.model)
-        student = model.student if isinstance(model, Distiller) else model
-        taken, left = inherit(student, read_weights(Path(self.checkpoint)))
+        taken, left = inherit(bare_detector(runner.model), read_weights(Path(self.checkpoint)))
         if not taken:
             raise InputError(
                 self.checkpoint,
@@ -66,3 +64,9 @@ class InheritHook(Hook):
 def unwrap(model: nn.Module) -> nn.Module:
     """The model inside a data-parallel wrapper."""
     return getattr(model, "module", model)
+
+
+def bare_detector(model: nn.Module) -> nn.Module:
+    """The detector that is trained, without the method that teaches it."""
+    model = unwrap(model)
+    return model.student if isinstance(model, Distiller) else model

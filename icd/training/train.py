@@ -11,33 +11,40 @@ from typing import Any
 import torch
 from mmdet.registry import MODELS
 from mmengine.config import Config
+from mmengine.hooks import Hook
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from torch import nn
 
 from icd.fetch import verify
-from icd.files import atomic, sha256, write_json, write_text
+from icd.files import sha256, write_json, write_text
 from icd.method import fitnet, icd  # noqa: F401  (registers methods, as those below the rest)
 from icd.suite.run import Run, load_run
 from icd.suite.track import TRAIN
 from icd.training import dataset, loading, optim, progress, sampling  # noqa: F401
 from icd.training.account import AccountHook
-from icd.training.checkpoint import load_weights
+from icd.training.checkpoint import load_weights, write_weights
 from icd.training.config import Inputs, plain_config, training_config
-from icd.training.distiller import Distiller
-from icd.training.inherit import unwrap
+from icd.training.inherit import bare_detector, unwrap
 from icd.training.manifest import environment
 from icd.training.masks import require_masks
 from icd.training.precision import use_bfloat16
+from icd.training.snapshots import SnapshotHook
 
 
 def train(
-    folder: Path, data: Path, survey: Path, manifest: Path, workers: int, checkpoint_every: int
+    folder: Path,
+    data: Path,
+    survey: Path,
+    manifest: Path,
+    workers: int,
+    checkpoint_every: int,
+    snapshots: int = 0,
 ) -> None:
     """Carry out the run described in ``folder/run.json``.
 
     Writes ``model.py`` and ``model.pth`` (a plain mmdet config and checkpoint) into ``folder``,
-    and the manifest last.
+    ``method.pth`` (the weights of the method alone) if there is one, and the manifest last.
 
     Args:
         folder: of the run; those of other runs lie beside it.
@@ -46,6 +53,7 @@ def train(
         manifest: where to write the run's provenance.
         workers: data-loading processes.
         checkpoint_every: iterations between checkpoints.
+        snapshots: number of points at which the bare detector is kept.
     """
     logging.captureWarnings(True)  # warnings go to the log, progress to the terminal
     run, inputs = load_run(folder), Inputs(data, json.loads(survey.read_text()))
@@ -56,20 +64,24 @@ def train(
     else:
         config = training_config(run, inputs, workers, checkpoint_every)
         forget_other_inputs(Path(config.work_dir), run, inputs)
-        detector, account = train_detector(config)
+        model, account = train_model(config, SnapshotHook(run, snapshots))
+        detector = bare_detector(model)
+        if run.description["method"]:
+            write_weights(folder / "method.pth", model.method, run=run.id)
         provenance |= {"config": to_plain(config.to_dict()), **account}
     export(run, inputs, detector, folder)
     write_json(manifest, provenance)
 
 
-def train_detector(config: Config) -> tuple[nn.Module, dict[str, Any]]:
+def train_model(config: Config, *hooks: Hook) -> tuple[nn.Module, dict[str, Any]]:
     """Train with mmengine's Runner, from the last checkpoint if there is one.
 
     Returns:
-        The bare detector, and what its training has cost (see :class:`AccountHook`).
+        The trained model, and what its training has cost (see :class:`AccountHook`).
     """
     runner, account = Runner.from_cfg(config), AccountHook()
-    runner.register_hook(account)
+    for hook in (account, *hooks):
+        runner.register_hook(hook)
     if config.linear_rule != 1:
         runner.logger.info(f"linear rule: learning rate multiplied by {config.linear_rule:g}")
     model = unwrap(runner.model)
@@ -78,7 +90,7 @@ def train_detector(config: Config) -> tuple[nn.Module, dict[str, Any]]:
     if config.precision == "bfloat16":
         use_bfloat16(model)
     runner.train()
-    return model.student if isinstance(model, Distiller) else model, account.account()
+    return model, account.account()
 
 
 def forget_other_inputs(work: Path, run: Run, inputs: Inputs) -> None:
@@ -109,12 +121,8 @@ def imported_detector(run: Run, inputs: Inputs) -> nn.Module:
 
 def export(run: Run, inputs: Inputs, detector: nn.Module, folder: Path) -> None:
     """Write the detector as mmdet's own checkpoint and config; neither needs this package."""
-    checkpoint = {
-        "meta": {"dataset_meta": {"classes": inputs.survey["classes"]}, "run": run.id},
-        "state_dict": {name: value.cpu() for name, value in detector.state_dict().items()},
-    }
-    with atomic(folder / "model.pth") as temporary:
-        torch.save(checkpoint, temporary)
+    classes = {"classes": inputs.survey["classes"]}
+    write_weights(folder / "model.pth", detector, dataset_meta=classes, run=run.id)
     write_text(folder / "model.py", plain_config(run, inputs).pretty_text)
 
 

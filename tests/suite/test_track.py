@@ -234,6 +234,7 @@ def test_a_track_needs_no_machine_section():
         "gpus": 0,
         "workers": 0,
         "checkpoint_every": 1000,
+        "snapshots": 0,
     }
 
 

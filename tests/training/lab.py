@@ -138,7 +138,9 @@ class Lab:
         for name in ("model.py", "model.pth"):
             shutil.copy(other.folder(run) / name, self.folder(run) / name)
 
-    def train(self, run: Run, workers: int = 0, checkpoint_every: int = 1000) -> Path:
+    def train(
+        self, run: Run, workers: int = 0, checkpoint_every: int = 1000, snapshots: int = 0
+    ) -> Path:
         """Carry out a run as the pipeline does; its folder."""
         folder = self.folder(run)
         self.write_description(run)
@@ -150,6 +152,7 @@ class Lab:
                 folder / "manifest.json",
                 workers,
                 checkpoint_every,
+                snapshots,
             )
         return folder
 

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 import yaml
 
+from icd.pictures.kinds import DRAWINGS
 from icd.suite.ablation import Ablation, load_ablation
 from icd.suite.run import Run
 from icd.suite.schema import ROOT, WORKFLOW
@@ -301,6 +302,14 @@ def test_wrong_weights_of_a_zoo_teacher_stop_the_pipeline(tmp_path, with_zoo_tea
     with pytest.raises(AssertionError, match=f"error: {target}: {their.as_uri()} gave a web page"):
         snakemake(tmp_path, "--cores", "1", target, "--config", config, packages=(packages,))
     assert list(tmp_path.glob("weights/*")) == []
+
+
+def test_pictures_need_no_further_training(project):
+    """And none is planned for what they take from the runs: the track keeps no snapshots."""
+    numbers = {f"Measure the {kind} of the pictures" for kind in ("losses", "errors")}
+    expected = numbers | {f"Draw the picture of {kind}" for kind in DRAWINGS}
+    expected |= {"Complete the pictures"}
+    assert jobs(project.snakemake("--dry-run", "pictures")) == expected
 
 
 def test_the_plan_of_the_mini_track_is_complete_and_fast(tmp_path):

@@ -11,7 +11,10 @@ min_version("9.0")
 sys.path.insert(0, workflow.basedir)
 
 from icd.errors import InputError
+from icd.pictures import needs
+from icd.pictures.kinds import DRAWINGS, NUMBERS
 from icd.suite.ablation import FOLDER, ablation_names, load_ablation
+from icd.suite.snapshots import snapshot_file
 from icd.suite.track import TEST, TRAIN, load_track
 from icd.suite.zoo import WEIGHTS
 
@@ -24,6 +27,7 @@ except InputError as error:
     sys.exit(f"error: {error}")
 
 RUNS = {run.id: run for ablation in ABLATIONS.values() for run in ablation.runs}
+DISTILLED = {run.id for run in RUNS.values() if run.description.get("method")}
 TEACHERS = {run.teacher.id for run in RUNS.values() if run.teacher}
 ZOO = {Path(run.description["checkpoint"]).name: run for run in RUNS.values() if run.zoo}
 RESULTS = str(TRACK.results)

@@ -6,7 +6,7 @@ localrules:
     fetch,
 
 
-ruleorder: train_teacher > train
+ruleorder: train_distilled > train_teacher > train
 
 
 rule describe:
@@ -67,18 +67,30 @@ rule train:
         gpus=TRACK.machine["gpus"],
         workers=TRACK.machine["workers"],
         every=TRACK.machine["checkpoint_every"],
+        snapshots=lambda wildcards: needs.snapshots(RUNS[wildcards.run], ABLATIONS["main"], TRACK),
     message:
         "Train {wildcards.run}"
     shell:
         "python -m icd train {params.folder:q} --data {params.root:q} --survey {input.survey:q}"
         " --manifest {output.manifest:q} --gpus {params.gpus} --workers {params.workers}"
-        " --checkpoint-every {params.every} >> {log:q} 2> >(tee -a {log:q} >&2)"
+        " --checkpoint-every {params.every} --snapshots {params.snapshots}"
+        " >> {log:q} 2> >(tee -a {log:q} >&2)"
 
 
 use rule train as train_teacher with:
     wildcard_constraints:
         run="|".join(map(re.escape, TEACHERS)),
     priority: 1  # others wait for it
+
+
+use rule train as train_distilled with:
+    output:
+        config=f"{RESULTS}/runs/{{run}}/model.py",
+        checkpoint=f"{RESULTS}/runs/{{run}}/model.pth",
+        method=f"{RESULTS}/runs/{{run}}/method.pth",
+        manifest=f"{RESULTS}/manifests/{{run}}.json",
+    wildcard_constraints:
+        run="|".join(map(re.escape, DISTILLED)),
 
 
 rule evaluate:

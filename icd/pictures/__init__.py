@@ -1,0 +1,1 @@
+"""Pictures of what the runs of an ablation do: attention, detections, training curves, errors."""

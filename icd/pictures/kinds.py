@@ -1,0 +1,27 @@
+"""The pictures by name, and the rows of an ablation that they show.
+
+Nothing heavy is imported here, since the Snakefile and the command line do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+
+# Ids of rows. Of a row's seeds, all pictures but that of the errors show the first.
+ATTENTION = ("icd",)
+CURVES = ("student", "icd")
+COMPARED = ("student", "icd", "icd_inherit", "teacher")
+
+NUMBERS = ("losses", "steps", "errors")
+DRAWINGS = ("attention", "detections", "curves", "errors")
+
+
+def measuring(kind: str) -> Callable:
+    """``write(ablation, track, output)`` of one of ``NUMBERS``: writes them as CSV."""
+    return import_module(f"icd.pictures.measure.{kind}").write
+
+
+def drawing(kind: str) -> Callable:
+    """``write(ablation, track, sources, outputs)`` of one of ``DRAWINGS``."""
+    return import_module(f"icd.pictures.draw.{kind}").write

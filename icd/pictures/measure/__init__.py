@@ -1,0 +1,1 @@
+"""Raw numbers that pictures are drawn from; each module writes one CSV."""

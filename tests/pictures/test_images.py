@@ -1,0 +1,47 @@
+"""The images that pictures show."""
+
+from __future__ import annotations
+
+import json
+
+from tracks import track
+
+from icd.pictures.images import pictures, read_truth, varied
+
+
+def things(*areas: float) -> list[dict]:
+    return [{"area": area} for area in areas]
+
+
+def test_varied_images_have_a_few_objects_of_different_sizes():
+    assert varied(things(100, 400))
+    assert varied(things(100, 400, 200, 150))
+    assert not varied(things(100, 399))
+    assert not varied(things(400))
+    assert not varied(things())
+    assert not varied(things(1, 2, 3, 4, 5))
+
+
+def test_the_first_that_fit_come_first(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    objects = {3: [9, 90], 1: [9], 8: [5, 50, 5], 2: [7, 70], 0: [], 5: [50, 5], 6: [5, 50]}
+    found = [(image, area) for image, areas in objects.items() for area in areas]
+    annotations = [
+        {"id": i, "image_id": image, "category_id": 1, "area": area, "iscrowd": 0}
+        for i, (image, area) in enumerate(found, 1)
+    ]
+    annotations.append({**annotations[0], "id": 99, "iscrowd": 1})
+    images = [{"id": image, "file_name": f"{image}.png"} for image in objects]
+    content = {"images": images, "annotations": annotations, "categories": [{"id": 1}]}
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/test.json").write_text(json.dumps(content))
+    shown = pictures(track(), read_truth(track()))
+    assert [picture.id for picture in shown] == [2, 3, 5, 6]
+    assert str(shown[0].file) == "data/test/2.png"
+    assert [thing["area"] for thing in shown[1].objects] == [9, 90], "without the crowd"
+
+    content["images"] = [image for image in images if image["id"] in (0, 1, 8)]
+    (tmp_path / "data/test.json").write_text(json.dumps(content))
+    shown = pictures(track(), read_truth(track()))
+    assert [picture.id for picture in shown] == [8, 1], "too few; never one without objects"
+    assert capsys.readouterr().out == ""
