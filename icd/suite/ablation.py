@@ -16,17 +16,30 @@ FOLDER = ROOT / "ablations"
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a table: the runs it averages over, one per seed, and the published value."""
+    """One line of a table: the runs it averages over, one per seed, and the published value.
+
+    absent: why the track cannot have this row, which then has no runs.
+    baseline: id of the row its gain is measured against, if not the table's.
+    x: its place on the figure's axis.
+    """
 
     id: str
     label: str
     runs: tuple[Run, ...]
     published: dict[str, Any] | None
+    absent: str | None = None
+    baseline: str | None = None
+    x: float | None = None
 
 
 @dataclass(frozen=True)
 class Ablation:
-    """A table on a track."""
+    """A table on a track.
+
+    reference: id of a second row that all are compared with, e.g. the complete method.
+    findings: what came out, in words.
+    figure: ``{"x": option, "label": text}`` for AP against an option; else bars and gains.
+    """
 
     name: str
     title: str
@@ -35,6 +48,17 @@ class Ablation:
     baseline: str
     rows: tuple[Row, ...]
     kind: str = "bbox"  # whose AP the table shows; segm: that of masks
+    reference: str | None = None
+    findings: str = ""
+    figure: dict[str, Any] | None = None
+
+    def row(self, name: str) -> Row:
+        """The row of this id."""
+        return next(row for row in self.rows if row.id == name)
+
+    def baseline_of(self, row: Row) -> Row:
+        """The row that the gain of ``row`` is measured against."""
+        return self.row(row.baseline or self.baseline)
 
     @property
     def runs(self) -> list[Run]:

@@ -26,6 +26,16 @@ from icd.training.evaluate import NAMES
 
 END = {"Collect the numbers of main", "Render main", "Complete the main table"}
 
+RESULTS = [
+    "results.csv",
+    "bootstrap.csv",
+    "table.md",
+    "table.csv",
+    "table.tex",
+    "figure.svg",
+    "figure.png",
+]
+
 
 def toy_track() -> dict[str, Any]:
     """The mini track with few and small images, slim models and two or three iterations."""
@@ -140,7 +150,7 @@ def test_one_command_makes_the_table(project):
     for row in project.ablation.rows:
         for name in ("run.json", "model.py", "model.pth", "metrics.json", "manifest"):
             assert project.file(row.id, name).stat().st_size
-    for name in ("results.csv", "table.md", "figure.svg", "figure.png"):
+    for name in RESULTS:
         assert (project.folder / "results/toy/main" / name).stat().st_size
 
 
@@ -223,7 +233,14 @@ def test_a_lost_file_of_a_run_repeats_what_depends_on_it(project, row, name, tra
 
 
 @pytest.mark.parametrize(
-    ("name", "count"), [("results.csv", 3), ("table.md", 2), ("figure.png", 2)]
+    ("name", "count"),
+    [
+        ("results.csv", 3),
+        ("bootstrap.csv", 3),
+        ("table.md", 2),
+        ("table.tex", 2),
+        ("figure.png", 2),
+    ],
 )
 def test_a_lost_result_is_made_again_from_the_numbers(project, name, count):
     with project.without(project.folder / "results/toy/main" / name):
