@@ -66,12 +66,16 @@ def intervals(summary: Summary) -> list[str]:
         "images; undecided if it contains 0."
     ]
     parts = (
-        (lambda e: e.images and e.seeds == 1, "over the images alone, since there is one seed"),
-        (lambda e: not e.images and e.seeds > 1, "over the seeds alone, for want of a bootstrap"),
-        (lambda e: e.interval is None, "none, for want of a second seed and of a bootstrap"),
+        (lambda line, e: e.images and e.seeds == 1, "over the images alone, from one seed"),
+        (
+            lambda line, e: not e.images and e.seeds > 1,
+            "over the seeds alone, for want of a bootstrap",
+        ),
+        (lambda line, e: not e.interval, "none, for want of a second seed and of a bootstrap"),
+        (lambda line, e: e.seeds < line.done, "over the seeds in common alone"),
     )
     for applies, text in parts:
-        labels = unique(line.row for line, estimate in shown if applies(estimate))
+        labels = unique(line.row for line, estimate in shown if applies(line, estimate))
         if labels:
             found.append(f"Interval of {labels}: {text}.")
     return found

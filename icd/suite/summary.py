@@ -66,6 +66,10 @@ class Summary:
     missing: list[tuple[str, Row, Run | None, str]]
     order: Agreement | None
 
+    def line(self, name: str) -> Line:
+        """The line of the row with this id."""
+        return next(line for line in self.lines if line.row.id == name)
+
     @property
     def intervals(self) -> list[tuple[Line, Estimate]]:
         """Every gain or difference that is shown, with its line."""

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from icd.files import atomic, write_text
-from icd.suite.ablation import Ablation, Row
+from icd.suite.ablation import Ablation
 from icd.suite.notes import paragraphs
 from icd.suite.results import DONE, Results
 from icd.suite.statistics import Estimate
@@ -91,28 +91,33 @@ def cells(summary: Summary) -> tuple[list[str], list[list[str]]]:
     if ablation.reference:
         header.append(f"difference to {ablation.row(ablation.reference).label} [95 %]")
     header += ["published AP", "published gain"]
-    return header, [_cells(line, ablation) for line in summary.lines]
+    return header, [_cells(line, summary) for line in summary.lines]
 
 
-def _cells(line: Line, ablation: Ablation) -> list[str]:
-    planned = len(line.row.runs)
+def _cells(line: Line, summary: Summary) -> list[str]:
+    planned, reference = len(line.row.runs), summary.ablation.reference
     found = [
         line.row.label,
         *(spread(values) if line.state == DONE else line.state for values in line.metrics.values()),
         str(planned) if line.done == planned else f"{line.done} of {planned}",
-        _compared(line, line.baseline, line.gain),
+        _compared(line, summary.line(line.baseline.id), line.gain),
     ]
-    if ablation.reference:
-        found.append(_compared(line, ablation.row(ablation.reference), line.difference))
+    if reference:
+        found.append(_compared(line, summary.line(reference), line.difference))
     return [*found, *_published(line)]
 
 
-def _compared(line: Line, other: Row, value: Estimate | None) -> str:
-    if line.row.id == other.id:
+def _compared(line: Line, other: Line, value: Estimate | None) -> str:
+    """A difference, or why there is none."""
+    if line is other:
         return ""
     if line.state != DONE:
         return line.state
-    return "-" if value is None else signed(value)
+    if other.state != DONE:
+        return f"{other.row.label} {other.state}"
+    if value is None:
+        return "no common seed" if line.metrics["AP"] and other.metrics["AP"] else "-"
+    return signed(value)
 
 
 def spread(values: list[float]) -> str:

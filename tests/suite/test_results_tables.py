@@ -285,6 +285,20 @@ def test_nothing_is_filled_in(broken):
     assert {cells["Zoo & 50 %"][name] for name in (*METRICS, GAIN)} == {"absent"}
 
 
+def test_a_gain_without_its_baseline_says_so(ablation, content):
+    for run in row(ablation, "student").runs[1:]:
+        del content[run.id]
+    first = collected(ablation, content)
+    icd = shown(ablation, first)["ICD"]
+    assert (icd["seeds"], icd[GAIN] != "-") == ("3", True)
+    text = markdown(summarise(ablation, first))
+    assert "Interval of Teacher, Student + inheriting, ICD: over the seeds in common alone." in text
+    (row(ablation, "icd").runs[0].folder / "metrics.json").unlink()
+    assert shown(ablation, collected(ablation, {}))["ICD"][GAIN] == "no common seed"
+    (row(ablation, "student").runs[0].folder / "metrics.json").unlink()
+    assert shown(ablation, collected(ablation, {}))["ICD"][GAIN] == "Student not run"
+
+
 def test_what_is_missing_is_named_with_its_reason(broken):
     text = markdown(summarise(*broken))
     assert (
@@ -296,7 +310,7 @@ def test_what_is_missing_is_named_with_its_reason(broken):
         "ICD, seed 1 (its teacher failed); ICD, seed 2." in text
     )
     assert "Absent: Zoo & 50 % (needs COCO)." in text
-    assert "Interval of Student + inheriting: over the images alone, since there is one" in text
+    assert "Interval of Student + inheriting: over the images alone, from one seed." in text
 
 
 def test_missing_runs_have_a_line_without_a_value(broken):
