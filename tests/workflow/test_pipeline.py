@@ -74,7 +74,7 @@ def toy_track() -> dict[str, Any]:
     return content
 
 
-def snakemake(folder: Path, *arguments: str) -> str:
+def snakemake(folder: Path, *arguments: str, fails: bool = False) -> str:
     """What Snakemake prints in a working directory outside of the code."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     command = ["-m", "snakemake", "-s", str(ROOT / "Snakefile"), "--directory", str(folder)]
@@ -86,7 +86,7 @@ def snakemake(folder: Path, *arguments: str) -> str:
         text=True,
         timeout=900,
     )
-    assert result.returncode == 0, result.stdout
+    assert (result.returncode != 0) == fails, result.stdout
     return result.stdout
 
 
@@ -105,8 +105,9 @@ class Project:
         self.ablation: Ablation = load_ablation("main", load_track(str(self.track_file)))
         self.printed = self.snakemake("--cores", "2")
 
-    def snakemake(self, *arguments: str) -> str:
-        return snakemake(self.folder, *arguments, "--config", f"track={self.track_file}")
+    def snakemake(self, *arguments: str, fails: bool = False) -> str:
+        config = ("--config", f"track={self.track_file}")
+        return snakemake(self.folder, *arguments, *config, fails=fails)
 
     def run(self, row: str) -> Run:
         """The only run of a row."""
@@ -246,6 +247,17 @@ def test_a_lost_result_is_made_again_from_the_numbers(project, name, count):
     with project.without(project.folder / "results/toy/main" / name):
         planned = jobs(project.snakemake("--dry-run"))
     assert planned == {0: set(), 2: END - {"Collect the numbers of main"}, 3: END}[count]
+
+
+def test_a_failed_run_stands_in_the_table(project):
+    """Comes last of those with the project, which it breaks."""
+    project.file("student", "metrics.json").unlink()
+    project.file("student", "model.py").write_text("broken(")
+    printed = project.snakemake("--cores", "2", fails=True)
+    assert "main/table.md shows what was run; failed runs: 1" in printed
+    table = (project.folder / "results/toy/main/table.md").read_text()
+    assert "Failed: Student, seed 0 (" in table
+    assert f"\n| {'ICD':<20} |" in table
 
 
 def test_the_plan_of_the_mini_track_is_complete_and_fast(tmp_path):
