@@ -6,10 +6,16 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from icd.devices import use_gpus
 from icd.errors import InputError
+from icd.failures import recorded
 from icd.pictures.kinds import DRAWINGS, NUMBERS, drawing, measuring
+
+if TYPE_CHECKING:
+    from icd.suite.ablation import Ablation
+    from icd.suite.track import Track
 
 # Imports stand inside the commands: ``icd show`` must not wait for torch.
 
@@ -51,44 +57,61 @@ def fetch(args: argparse.Namespace) -> None:
 
 def train(args: argparse.Namespace) -> None:
     """Train the run described in FOLDER/run.json."""
-    use_gpus(args.gpus)
-    from icd.training.train import train as train_run
+    with recorded(args.run):
+        use_gpus(args.gpus)
+        from icd.training.train import train as train_run
 
-    train_run(
-        args.run,
-        args.data,
-        args.survey,
-        args.manifest,
-        args.workers,
-        args.checkpoint_every,
-        args.snapshots,
-    )
+        train_run(
+            args.run,
+            args.data,
+            args.survey,
+            args.manifest,
+            args.workers,
+            args.checkpoint_every,
+            args.snapshots,
+        )
 
 
 def evaluate(args: argparse.Namespace) -> None:
     """Compute the COCO metrics of a run's detector."""
-    use_gpus(args.gpus)
-    from icd.training.evaluate import evaluate as evaluate_run
+    with recorded(args.run):
+        use_gpus(args.gpus)
+        from icd.training.evaluate import evaluate as evaluate_run
 
-    evaluate_run(args.run, args.split, args.output, args.weights)
+        evaluate_run(args.run, args.split, args.output, args.weights)
 
 
 def collect(args: argparse.Namespace) -> None:
-    """Gather the raw numbers of an ablation's runs in one CSV."""
+    """Gather the raw numbers of an ablation's runs in two CSV files."""
     from icd.suite.results import write_results
 
-    write_results(_ablation(args), args.output)
+    write_results(_ablation(args.ablation, args), args.folder)
 
 
 def render(args: argparse.Namespace) -> None:
-    """Render an ablation's table and figure from its raw numbers."""
-    from icd.suite.figures import write_figure
+    """Render an ablation's tables and figures from its raw numbers."""
+    from icd.suite.figures import write_figures
     from icd.suite.results import read_results
-    from icd.suite.tables import write_table
+    from icd.suite.tables import write_tables
 
-    ablation, results = _ablation(args), read_results(args.results)
-    write_table(ablation, results, args.table)
-    write_figure(ablation, results, args.figures)
+    ablation, results = _ablation(args.ablation, args), read_results(args.folder)
+    write_tables(ablation, results, args.folder)
+    write_figures(ablation, results, [args.folder / f"figure.{kind}" for kind in ("svg", "png")])
+
+
+def tables(args: argparse.Namespace) -> None:
+    """Collect and render, as far as they got, the ablations in which a run has failed."""
+    from icd.suite.ablation import ablation_names
+    from icd.suite.results import DONE, FAILED, states
+    from icd.suite.track import load_track
+
+    for args.ablation in ablation_names():
+        found = states(_ablation(args.ablation, args))
+        if found[DONE] and found[FAILED]:
+            args.folder = load_track(args.track, data_root=args.data).results / args.ablation
+            collect(args)
+            render(args)
+            print(f"{args.folder}/table.md shows what was run; failed runs: {found[FAILED]}")
 
 
 def plan(args: argparse.Namespace) -> None:
@@ -112,24 +135,25 @@ def show(args: argparse.Namespace) -> None:
 
 def measure(args: argparse.Namespace) -> None:
     """Gather the raw numbers that a picture is drawn from in one CSV."""
-    measuring(args.kind)(_ablation(args), _track(args), args.output)
+    measuring(args.kind)(_ablation(args.ablation, args), _track(args), args.output)
 
 
 def picture(args: argparse.Namespace) -> None:
     """Draw a picture of an ablation's runs."""
-    drawing(args.kind)(_ablation(args), _track(args), args.sources, args.figures)
+    ablation = _ablation(args.ablation, args)
+    drawing(args.kind)(ablation, _track(args), args.sources, args.figures)
 
 
-def _track(args: argparse.Namespace):
+def _track(args: argparse.Namespace) -> Track:
     from icd.suite.track import load_track
 
     return load_track(args.track, data_root=args.data)
 
 
-def _ablation(args: argparse.Namespace):
+def _ablation(name: str, args: argparse.Namespace) -> Ablation:
     from icd.suite.ablation import load_ablation
 
-    return load_ablation(args.ablation, _track(args))
+    return load_ablation(name, _track(args))
 
 
 TRACK = ("track", {"help": "name of a track, or path of its YAML file"})
@@ -137,6 +161,7 @@ ABLATION = ("ablation", {"help": "name of an ablation"})
 RUN = ("run", {"type": Path, "metavar": "FOLDER", "help": "folder of a run"})
 DATA = ("--data", {"type": Path, "required": True, "help": "root folder of the data set"})
 OUTPUT = ("--output", {"type": Path, "required": True, "help": "file to write"})
+FOLDER = ("--folder", {"type": Path, "required": True, "help": "of the ablation's results"})
 GPUS = ("--gpus", {"type": int, "default": 0, "help": "GPUs to use; 0 means the CPU"})
 FIGURES = ("--figures", {"type": Path, "nargs": "+", "required": True, "help": "images to write"})
 WORKERS = ("--workers", {"type": int, "default": 0, "help": "data-loading processes"})
@@ -171,15 +196,9 @@ COMMANDS = {
         ("--split", {"default": "test", "help": "of the run's data set"}),
         ("--weights", {"type": Path, "help": "a snapshot of its training instead"}),
     ],
-    collect: [ABLATION, TRACK, DATA, OUTPUT],
-    render: [
-        ABLATION,
-        TRACK,
-        DATA,
-        ("--results", {"type": Path, "required": True, "help": "what collect wrote"}),
-        ("--table", {"type": Path, "required": True, "help": "Markdown file to write"}),
-        FIGURES,
-    ],
+    collect: [ABLATION, TRACK, DATA, FOLDER],
+    render: [ABLATION, TRACK, DATA, FOLDER],
+    tables: [TRACK, DATA],
     measure: [
         ("kind", {"choices": NUMBERS, "help": ", ".join(NUMBERS)}),
         ABLATION,

@@ -55,11 +55,12 @@ def test_collect_render_and_show(track_file, capsys):
         (run.folder / "metrics.json").write_text(json.dumps(metrics))
     folder = "results/tiny/main"
     common = ["main", track_file, "--data", "made"]
-    assert main(["collect", *common, "--output", f"{folder}/results.csv"]) == 0
-    figures = [f"{folder}/figure.svg", f"{folder}/figure.png"]
-    files = ["--results", f"{folder}/results.csv", "--table", f"{folder}/table.md"]
-    assert main(["render", *common, *files, "--figures", *figures]) == 0
-    assert all(Path(figure).stat().st_size for figure in figures)
+    for command in ("collect", "render"):
+        assert main([command, *common, "--folder", folder]) == 0
+    kinds = {"results": ["csv"], "bootstrap": ["csv"], "table": ["csv", "md", "tex"]}
+    kinds["figure"] = ["png", "svg"]
+    made = sorted(f"{name}.{kind}" for name, each in kinds.items() for kind in each)
+    assert sorted(path.name for path in Path(folder).iterdir()) == made
 
     capsys.readouterr()
     assert main(["show", "main", "--track", "tiny"]) == 0
@@ -79,6 +80,32 @@ def test_measure_and_picture(track_file):
     figures = ["out/errors.svg", "out/errors.png"]
     assert main(["picture", *common, "--sources", "out/errors.csv", "--figures", *figures]) == 0
     assert all(Path(figure).stat().st_size for figure in figures)
+
+
+def test_a_failed_run_says_so_and_tables_show_the_rest(track_file, capsys):
+    ablation = load_ablation("main", load_track(track_file))
+    teacher, student, *_ = ablation.runs
+    for run in (teacher, student):
+        run.folder.mkdir(parents=True)
+    with pytest.raises(FileNotFoundError):
+        main(["evaluate", str(teacher.folder), "--output", "metrics.json"])
+    assert json.loads((teacher.folder / "failed.json").read_text())["error"].startswith("FileNot")
+    tables = ["tables", track_file, "--data", "made"]
+    assert main(tables) == 0
+    assert not Path("results/tiny/main").exists(), "nothing was finished"
+
+    metrics = {"metrics": {"bbox": {"AP": 0.25}}}
+    (student.folder / "metrics.json").write_text(json.dumps(metrics))
+    assert main(tables) == 0
+    assert "failed runs: 1\n" in capsys.readouterr().out
+    shown = Path("results/tiny/main/table.md").read_text()
+    assert "25.0" in shown
+    assert "Failed: Teacher, seed 0 (FileNotFoundError" in shown
+
+    (teacher.folder / "failed.json").unlink()
+    Path("results/tiny/main/table.md").unlink()
+    assert main(tables) == 0
+    assert not Path("results/tiny/main/table.md").exists(), "nothing has failed"
 
 
 def test_show_says_how_to_make_a_table_that_is_not_there(tmp_path, monkeypatch, capsys):
@@ -115,5 +142,5 @@ def test_an_error_of_the_code_is_no_bad_input(monkeypatch, tmp_path):
     """Only what a user can act on is shortened to one line."""
     monkeypatch.chdir(tmp_path)
     with pytest.raises(FileNotFoundError):
-        main(["collect", "main", "mini", "--data", "x", "--output", "y.csv"])
-    assert not Path("y.csv").exists()
+        main(["render", "main", "mini", "--data", "x", "--folder", "y"])
+    assert not Path("y").exists()

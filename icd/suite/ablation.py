@@ -24,7 +24,7 @@ class Row:
 
     runs: those it averages over, one per seed; none if the track cannot have the row.
     published: AP in the paper and its source.
-    baseline: id of the row its gain is measured against.
+    baseline: id of the row its gain is measured against, if not the table's.
     absent: why the track cannot have the row.
     x: its place in a figure that shows AP against a number.
     """
@@ -33,7 +33,7 @@ class Row:
     label: str
     runs: tuple[Run, ...]
     published: dict[str, Any] | None
-    baseline: str = ""
+    baseline: str | None = None
     absent: str | None = None
     x: float | None = None
 
@@ -59,6 +59,14 @@ class Ablation:
     reference: str | None = None
     figure: dict[str, str] | None = None
     findings: str = ""
+
+    def row(self, name: str) -> Row:
+        """The row of this id."""
+        return next(row for row in self.rows if row.id == name)
+
+    def baseline_of(self, row: Row) -> Row:
+        """The row that the gain of ``row`` is measured against."""
+        return self.row(row.baseline or self.baseline)
 
     @property
     def runs(self) -> list[Run]:
@@ -146,7 +154,7 @@ def _row(row: dict[str, Any], table: dict[str, Any], track: Track, file: Path) -
         label=here.get("label", row["label"]),
         runs=runs,
         published=row.get("published") or _published(runs, table.get("kind", "bbox")),
-        baseline=row.get("baseline", table["baseline"]),
+        baseline=row.get("baseline"),
         absent=absent,
         x=row.get("x"),
     )

@@ -1,43 +1,147 @@
-"""Raw numbers of an ablation in one tidy table: one line per row, seed and metric."""
+"""Raw numbers of an ablation in tidy tables: one line per row, seed and metric."""
 
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from icd.failures import failure
 from icd.files import atomic
-from icd.suite.ablation import Ablation
+from icd.suite.ablation import Ablation, Row
+from icd.suite.run import Run
 
 KINDS = {"bbox": "", "segm": "Mask "}  # what stands before AP
+DONE, NOT_RUN, FAILED, ABSENT = "done", "not run", "failed", "absent"
+LINES, BOOTSTRAP = "results.csv", "bootstrap.csv"
+KEYS = ["row", "run", "seed", "kind"]  # of a line of replicates; the others are their numbers
 
 
-def write_results(ablation: Ablation, output: Path) -> None:
-    """Read the metrics of all runs of an ablation and write them unrounded as CSV."""
-    lines = []
-    for row in ablation.rows:
-        for run in row.runs:
-            metrics = json.loads((run.folder / "metrics.json").read_text())["metrics"]
-            lines += [
-                {"row": row.id, "run": run.id, **run.summary, "kind": kind, "metric": name}
-                | {"value": value}
-                for kind, values in metrics.items()
-                for name, value in values.items()
-            ]
-    with atomic(output) as temporary:
-        # As objects: a run without a seed must not turn the seeds of the others into floats.
-        pd.DataFrame(lines, dtype=object).to_csv(temporary, index=False)
+def write_results(ablation: Ablation, folder: Path) -> None:
+    """Gather what the runs of an ablation have left behind.
+
+    Writes ``results.csv`` (metrics unrounded; a run without them has one line with a status and
+    without a value) and ``bootstrap.csv`` (a line of AP under resampled images per run and kind).
+    """
+    lines = _frame([line for row in ablation.rows for line in _lines(row, ablation.kind)])
+    last = ["status", "kind", "metric", "value"]
+    lines = lines[[*lines.columns.drop(last), *last]]
+    replicates = _frame([line for row in ablation.rows for line in _replicates(row)])
+    for name, frame in ((LINES, lines), (BOOTSTRAP, replicates)):
+        with atomic(folder / name) as temporary:
+            frame.to_csv(temporary, index=False)
 
 
-def read_results(file: Path) -> pd.DataFrame:
-    """The table that :func:`write_results` wrote."""
-    return pd.read_csv(file)
+def _frame(lines: list[dict[str, Any]]) -> pd.DataFrame:
+    # As objects: a run without a seed must not turn the seeds of the others into floats.
+    return pd.DataFrame(lines, columns=None if lines else KEYS, dtype=object)
 
 
-def per_seed(results: pd.DataFrame, metric: str, kind: str = "bbox") -> dict[str, list[float]]:
-    """Values of a metric in percent by row, one per seed, in the order of the file."""
-    chosen = results[(results.metric == metric) & (results.kind == kind)]
-    return {
-        str(row): (100 * group.value).tolist() for row, group in chosen.groupby("row", sort=False)
-    }
+def _lines(row: Row, kind: str) -> Iterator[dict[str, Any]]:
+    """The lines of a row in ``results.csv``."""
+    missing = {"kind": kind, "metric": "AP", "value": None}
+    if row.absent is not None:
+        yield {"row": row.id, "run": None, "status": f"{ABSENT}: {row.absent}", **missing}
+    for run in row.runs:
+        state = status(run)
+        known = {"row": row.id, "run": run.id, **run.summary, "status": state}
+        if state != DONE:
+            yield known | missing
+            continue
+        for kind_found, values in _metrics(run)["metrics"].items():
+            for name, value in values.items():
+                yield known | {"kind": kind_found, "metric": name, "value": value}
+
+
+def _replicates(row: Row) -> Iterator[dict[str, Any]]:
+    """The lines of a row in ``bootstrap.csv``; none of a run evaluated without a bootstrap."""
+    for run in row.runs:
+        if status(run) != DONE:
+            continue
+        for kind, values in _metrics(run).get("bootstrap", {}).items():
+            known = {"row": row.id, "run": run.id, "seed": run.description.get("seed")}
+            # A millionth is far below what 200 replicates can tell.
+            rounded = (None if value is None else round(value, 6) for value in values)
+            yield known | {"kind": kind} | dict(enumerate(rounded))
+
+
+def _metrics(run: Run) -> dict[str, Any]:
+    return json.loads((run.folder / "metrics.json").read_text())
+
+
+def status(run: Run) -> str:
+    """``done``, ``not run`` or ``failed``, the last two with the reason if it is known."""
+    error = failure(run.folder)
+    if error is not None:
+        return f"{FAILED}: {error}"
+    if (run.folder / "metrics.json").exists():
+        return DONE
+    if run.teacher and failure(run.teacher.folder) is not None:
+        return f"{NOT_RUN}: its teacher failed"
+    return NOT_RUN
+
+
+def split_status(text: str) -> tuple[str, str]:
+    """State and reason, which may be empty."""
+    state, _, reason = text.partition(": ")
+    return state, reason
+
+
+@dataclass(frozen=True)
+class Results:
+    """The raw numbers of an ablation: the frames of ``results.csv`` and ``bootstrap.csv``."""
+
+    lines: pd.DataFrame
+    bootstrap: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=KEYS))
+
+    def values(self, row: Row, metric: str, kind: str) -> dict[int | None, float]:
+        """A metric in percent by seed, of the runs that have it."""
+        found = ((_seed(run), self._values.get((run.id, kind, metric))) for run in row.runs)
+        return {seed: 100 * value for seed, value in found if value is not None}
+
+    def replicates(self, row: Row, kind: str) -> dict[int | None, NDArray[np.float64]]:
+        """AP in percent under resamplings of the images by seed, each (B,)."""
+        found = ((_seed(run), self._replicates.get((run.id, kind))) for run in row.runs)
+        return {seed: 100 * values for seed, values in found if values is not None}
+
+    def status(self, run: Run) -> str:
+        """What became of a run; one that the file does not know was not run."""
+        return self._status.get(run.id, NOT_RUN)
+
+    @cached_property
+    def _values(self) -> dict[tuple[str, str, str], float]:
+        known = self.lines.dropna(subset="value")
+        keys = zip(known.run, known.kind, known.metric, strict=True)
+        return dict(zip(keys, known.value.astype(float), strict=True))
+
+    @cached_property
+    def _status(self) -> dict[str, str]:
+        return dict(zip(self.lines.run, self.lines.status, strict=True))
+
+    @cached_property
+    def _replicates(self) -> dict[tuple[str, str], NDArray[np.float64]]:
+        values = self.bootstrap.drop(columns=KEYS).to_numpy(float)
+        keys = zip(self.bootstrap.run, self.bootstrap.kind, strict=True)
+        return dict(zip(keys, values, strict=True))
+
+
+def _seed(run: Run) -> int | None:
+    return run.description.get("seed")
+
+
+def read_results(folder: Path) -> Results:
+    """What :func:`write_results` wrote into a folder."""
+    return Results(pd.read_csv(folder / LINES), pd.read_csv(folder / BOOTSTRAP))
+
+
+def states(ablation: Ablation) -> Counter[str]:
+    """How many of an ablation's runs are done, failed or not run."""
+    return Counter(split_status(status(run))[0] for run in ablation.runs)

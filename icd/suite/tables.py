@@ -1,108 +1,154 @@
-"""Tables for readers, rendered from the raw numbers."""
+"""Tables for readers and for programs, rendered from the raw numbers."""
 
 from __future__ import annotations
 
-from math import isnan
+import re
 from pathlib import Path
 from statistics import mean, stdev
+from typing import Any
 
 import pandas as pd
 
-from icd.files import write_text
-from icd.suite.ablation import Ablation, Row
-from icd.suite.results import KINDS, per_seed
-
-METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
-
-
-def write_table(ablation: Ablation, results: pd.DataFrame, output: Path) -> None:
-    """Write an ablation's table as Markdown."""
-    write_text(output, render(ablation, results))
+from icd.files import atomic, write_text
+from icd.suite.ablation import Ablation
+from icd.suite.notes import paragraphs
+from icd.suite.results import DONE, Results
+from icd.suite.statistics import Estimate
+from icd.suite.summary import METRICS, Line, Summary, summarise
 
 
-def render(ablation: Ablation, results: pd.DataFrame) -> str:
-    """Title, question, table and notes of an ablation as Markdown."""
-    values = {metric: per_seed(results, metric, ablation.kind) for metric in METRICS}
-    baseline = next(row for row in ablation.rows if row.id == ablation.baseline)
-    header = [
-        "",
-        *METRICS,
-        "seeds",
-        f"gain over {baseline.label}",
-        "published AP",
-        "published gain",
-    ]
-    body = [
+def write_tables(ablation: Ablation, results: Results, folder: Path) -> None:
+    """Write ``table.md``, ``table.csv`` and ``table.tex`` of an ablation into a folder."""
+    summary = summarise(ablation, results)
+    write_text(folder / "table.md", markdown(summary))
+    write_text(folder / "table.tex", latex(summary))
+    with atomic(folder / "table.csv") as temporary:
+        numbers(summary).to_csv(temporary, index=False)
+
+
+def markdown(summary: Summary) -> str:
+    """Title, question, table and notes."""
+    ablation = summary.ablation
+    table = aligned(*cells(summary))
+    parts = [f"# {ablation.title}", ablation.question, table, *paragraphs(summary)]
+    return "\n\n".join(parts) + "\n"
+
+
+def latex(summary: Summary) -> str:
+    r"""The same as a LaTeX table; the document needs ``\usepackage{booktabs}``."""
+    header, body = cells(summary)
+    ablation = summary.ablation
+    lines = [" & ".join(map(escape, row)) + r" \\" for row in (header, *body)]
+    return "\n".join(
         [
-            row.label,
-            *(spread(values[metric].get(row.id, [])) for metric in METRICS),
-            str(len(row.runs)),
-            gain(
-                values["AP"].get(row.id, []),
-                values["AP"].get(baseline.id, []),
-                row is baseline,
-            ),
-            *published(row, baseline),
+            r"\begin{table}",
+            r"\centering\footnotesize\setlength{\tabcolsep}{3pt}",
+            rf"\caption{{{escape(ablation.title)}. {escape(ablation.question)}}}",
+            rf"\label{{tab:{ablation.name}}}",
+            rf"\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}",
+            r"\toprule",
+            lines[0],
+            r"\midrule",
+            *lines[1:],
+            r"\bottomrule",
+            r"\end{tabular}",
+            *(rf"\par\smallskip {escape(text)}" for text in paragraphs(summary)),
+            r"\end{table}",
+            "",
         ]
-        for row in ablation.rows
+    )
+
+
+def numbers(summary: Summary) -> pd.DataFrame:
+    """The table unformatted and unrounded, in percent; what there is not is empty."""
+    return pd.DataFrame([_numbers(line) for line in summary.lines], dtype=object)
+
+
+def _numbers(line: Line) -> dict[str, Any]:
+    found: dict[str, Any] = {"row": line.row.id, "label": line.row.label, "state": line.state}
+    found |= {"seeds": line.done, "planned_seeds": len(line.row.runs)}
+    for metric, values in line.metrics.items():
+        found[metric] = mean(values) if values else None
+        found[f"{metric}_sd"] = stdev(values) if len(values) > 1 else None
+    for name, value in (("gain", line.gain), ("difference", line.difference)):
+        low, high = (value and value.interval) or (None, None)
+        found |= {name: value and value.mean, f"{name}_low": low, f"{name}_high": high}
+        found |= {f"{name}_seeds": value and value.seeds, f"{name}_images": value and value.images}
+    source = line.row.published["source"] if line.row.published else None
+    return found | {
+        "published_AP": line.published,
+        "published_gain": line.published_gain,
+        "published_source": source,
+    }
+
+
+def cells(summary: Summary) -> tuple[list[str], list[list[str]]]:
+    """Header and body as text."""
+    ablation = summary.ablation
+    baselines = {line.baseline.label for line in summary.lines}
+    over = f"over {baselines.pop()}" if len(baselines) == 1 else "over its baseline"
+    header = ["", *METRICS, "seeds", f"gain {over} [95 %]"]
+    if ablation.reference:
+        header.append(f"difference to {ablation.row(ablation.reference).label} [95 %]")
+    header += ["published AP", "published gain"]
+    return header, [_cells(line, summary) for line in summary.lines]
+
+
+def _cells(line: Line, summary: Summary) -> list[str]:
+    planned, reference = len(line.row.runs), summary.ablation.reference
+    found = [
+        line.row.label,
+        *(spread(values) if line.state == DONE else line.state for values in line.metrics.values()),
+        str(planned) if line.done == planned else f"{line.done} of {planned}",
+        _compared(line, summary.line(line.baseline.id), line.gain),
     ]
-    teachers = {run.teacher.id for row in ablation.rows for run in row.runs if run.teacher}
-    parts = [
-        f"# {ablation.title}",
-        ablation.question,
-        markdown(header, body),
-        f"{KINDS[ablation.kind]}AP in percent on the test split, "
-        "mean ± standard deviation over the seeds"
-        + (" (each with its own teacher)." if len(teachers) > 1 else "."),
-        ablation.notes,
-        sources(ablation),
-    ]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    if reference:
+        found.append(_compared(line, summary.line(reference), line.difference))
+    return [*found, *_published(line)]
+
+
+def _compared(line: Line, other: Line, value: Estimate | None) -> str:
+    """A difference, or why there is none."""
+    if line is other:
+        return ""
+    if line.state != DONE:
+        return line.state
+    if other.state != DONE:
+        return f"{other.row.label} {other.state}"
+    if value is None:
+        return "no common seed" if line.metrics["AP"] and other.metrics["AP"] else "-"
+    return signed(value)
 
 
 def spread(values: list[float]) -> str:
     """Mean and sample standard deviation, e.g. ``26.7 ± 0.9``; a lone value has no spread."""
-    measured = known(values)
-    if not measured:
+    if not values:
         return "-"
-    return f"{mean(measured):.1f}" + (f" ± {stdev(measured):.1f}" if len(measured) > 1 else "")
+    return f"{mean(values):.1f}" + (f" ± {stdev(values):.1f}" if len(values) > 1 else "")
 
 
-def gain(values: list[float], baseline: list[float], is_baseline: bool) -> str:
-    """Difference of the means, signed; empty for the baseline itself."""
-    measured, reference = known(values), known(baseline)
-    if is_baseline:
-        return ""
-    return f"{mean(measured) - mean(reference):+.1f}" if measured and reference else "-"
+def signed(value: Estimate) -> str:
+    """A difference with its interval, e.g. ``+0.3 [-0.2, +0.8] undecided``."""
+    text = f"{value.mean:+.1f}"
+    if value.interval is None:
+        return text
+    low, high = value.interval
+    return f"{text} [{low:+.1f}, {high:+.1f}]" + " undecided" * value.undecided
 
 
-def known(values: list[float]) -> list[float]:
-    """The values that are there; a metric without any ground truth is NaN."""
-    return [value for value in values if not isnan(value)]
-
-
-def published(row: Row, baseline: Row) -> tuple[str, str]:
+def _published(line: Line) -> tuple[str, str]:
     """The paper's AP of a row and its gain over the paper's baseline, where it gives them."""
-    if row.published is None:
-        return "-", "-"
-    value = row.published["AP"]
-    if row is baseline or baseline.published is None:
-        return f"{value:.1f}", ""
-    return f"{value:.1f}", f"{value - baseline.published['AP']:+.1f}"
+    if line.published is None:
+        return "-", "" if line.is_baseline else "-"
+    own = f"{line.published:.1f}"
+    if line.is_baseline:
+        return own, ""
+    return own, "-" if line.published_gain is None else f"{line.published_gain:+.1f}"
 
 
-def sources(ablation: Ablation) -> str:
-    """Where the published values come from, rows of the same source together."""
-    labels: dict[str, list[str]] = {}
-    for row in ablation.rows:
-        if row.published:
-            labels.setdefault(row.published["source"], []).append(row.label)
-    named = [f"{', '.join(rows)} ({source})" for source, rows in labels.items()]
-    return f"Published: {'; '.join(named)}." if named else ""
-
-
-def markdown(header: list[str], body: list[list[str]]) -> str:
+def aligned(header: list[str], body: list[list[str]]) -> str:
     """A Markdown table whose source is aligned as well."""
+    header, *body = ([cell.replace("|", r"\|") for cell in row] for row in (header, *body))
     widths = [max(map(len, column)) for column in zip(header, *body, strict=True)]
 
     def line(cells: list[str]) -> str:
@@ -114,3 +160,21 @@ def markdown(header: list[str], body: list[list[str]]) -> str:
 
     rule = "|:" + "-" * widths[0] + "-|" + "|".join("-" * (w + 1) + ":" for w in widths[1:]) + "|"
     return "\n".join([line(header), rule, *map(line, body)])
+
+
+SPECIAL = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "±": r"$\pm$",
+    "<": r"$<$",
+    ">": r"$>$",
+    "|": r"$|$",
+} | {character: f"\\{character}" for character in "&%$#_{}"}
+
+
+def escape(text: str) -> str:
+    """Text as LaTeX prints it; the hyphen before a number is a minus."""
+    text = re.sub(r"(?<![\w)\]])-(?=\d)", "\N{MINUS SIGN}", text)
+    special = SPECIAL | {"\N{MINUS SIGN}": "$-$"}
+    return "".join(special.get(character, character) for character in text)

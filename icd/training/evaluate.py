@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import logging
+import math
 import tempfile
 import time
 from pathlib import Path
@@ -18,6 +19,7 @@ from pycocotools.cocoeval import COCOeval
 from icd.files import atomic, write_json
 from icd.suite.run import Run, load_run
 from icd.suite.track import data_split
+from icd.training.bootstrap import bootstrap_ap, multiplicities
 from icd.training.checkpoint import load_weights
 from icd.training.dataset import CompletedCOCO
 
@@ -32,7 +34,8 @@ def evaluate(folder: Path, split: str, output: Path, weights: Path | None = None
         folder: with ``model.py`` and ``model.pth``, a plain mmdet detector whose config names the
             test split. The detections go to ``<split>/<kind>.json`` in it.
         split: of the run's data set.
-        output: JSON with the split, ``metrics`` ({kind: {name: value}}) and seconds.
+        output: JSON with the split, ``metrics`` ({kind: {name: value}}), ``bootstrap`` ({kind: AP
+            under resamplings of the images}, see :mod:`icd.training.bootstrap`) and seconds.
         weights: another state of the detector, whose detections are not kept.
     """
     logging.captureWarnings(True)  # they go to the log
@@ -42,9 +45,13 @@ def evaluate(folder: Path, split: str, output: Path, weights: Path | None = None
     place = tempfile.TemporaryDirectory() if weights else contextlib.nullcontext(folder / split)
     with place as work:
         detections = detect(config, weights or folder / "model.pth", Path(work))
-        metrics = {kind: coco_metrics(annotations, file, kind) for kind, file in detections.items()}
-    seconds = time.monotonic() - start
-    write_json(output, {"split": split, "metrics": metrics, "seconds": seconds})
+        evaluated = {kind: match(annotations, file, kind) for kind, file in detections.items()}
+    result = {
+        "split": split,
+        "metrics": {kind: summary(evaluator) for kind, evaluator in evaluated.items()},
+        "bootstrap": {kind: replicates(evaluator) for kind, evaluator in evaluated.items()},
+    }
+    write_json(output, result | {"seconds": time.monotonic() - start})
 
 
 def use_split(config: Config, run: Run, split: str) -> None:
@@ -82,6 +89,11 @@ def coco_metrics(annotations: Path, detections: Path, kind: str) -> dict[str, fl
 
     Nothing detected scores 0; a metric without any ground truth (COCOeval's -1) is None.
     """
+    return summary(match(annotations, detections, kind))
+
+
+def match(annotations: Path, detections: Path, kind: str) -> COCOeval:
+    """Detections matched to the ground truth, image by image."""
     with contextlib.redirect_stdout(io.StringIO()):
         truth = CompletedCOCO(str(annotations))
         found = json.loads(detections.read_text())
@@ -90,7 +102,19 @@ def coco_metrics(annotations: Path, detections: Path, kind: str) -> dict[str, fl
         evaluator = COCOeval(truth, truth.loadRes(found) if found else COCO(), kind)
         evaluator.params.imgIds = sorted(truth.getImgIds())
         evaluator.evaluate()
+    return evaluator
+
+
+def summary(evaluator: COCOeval) -> dict[str, float | None]:
+    """The twelve metrics of matched detections."""
+    with contextlib.redirect_stdout(io.StringIO()):
         evaluator.accumulate()
         evaluator.summarize()
     values = {name: float(value) for name, value in zip(NAMES, evaluator.stats, strict=True)}
     return {name: None if value == -1 else value for name, value in values.items()}
+
+
+def replicates(evaluator: COCOeval) -> list[float | None]:
+    """AP under resamplings of the test images; None where no ground truth was drawn."""
+    values = bootstrap_ap(evaluator, multiplicities(len(evaluator.params.imgIds)))
+    return [None if math.isnan(value) else value for value in values.tolist()]

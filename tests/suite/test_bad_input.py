@@ -610,7 +610,7 @@ ABLATION_CASES = [
     ),
 ]
 CHECK = ["check", "track.yaml", "--data", "my data", "--output", "out/data.json"]
-COLLECT = ["collect", "table", "track.yaml", "--data", "my data", "--output", "out/results.csv"]
+COLLECT = ["collect", "table", "track.yaml", "--data", "my data", "--folder", "out"]
 
 
 @pytest.fixture

@@ -1,9 +1,10 @@
-"""From metrics to raw numbers, table and figure."""
+"""From metrics to raw numbers, tables and figures."""
 
 from __future__ import annotations
 
 import csv
 import json
+import re
 import statistics
 from dataclasses import replace
 from pathlib import Path
@@ -11,12 +12,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 from track_files import MINI, changed, track, write
 
-from icd.suite.ablation import Ablation, read_ablation
-from icd.suite.figures import write_figure
-from icd.suite.results import per_seed, read_results, write_results
-from icd.suite.tables import METRICS, gain, markdown, render, sources, spread
+from icd.suite.ablation import Ablation, Row, read_ablation
+from icd.suite.figures import write_figures
+from icd.suite.notes import sources
+from icd.suite.results import Results, read_results, states, write_results
+from icd.suite.statistics import Estimate
+from icd.suite.summary import METRICS, summarise
+from icd.suite.tables import aligned, escape, latex, markdown, numbers, signed, spread, write_tables
 
 ROWS = {
     "teacher": ("Teacher", {"role": "teacher"}, 40.4),
@@ -36,71 +41,102 @@ CONTENT = {
     ],
 }
 SEEDS = [0, 1, 2]
+LEVELS = {"teacher": 0.5, "student": 0.1, "inherit": 0.15, "icd": 0.3}
+GAIN = "gain over Student [95 %]"
 
 
 @pytest.fixture
-def ablation(tmp_path) -> Ablation:
+def ablation(tmp_path, monkeypatch) -> Ablation:
+    monkeypatch.chdir(tmp_path)
     return read_ablation(
         write(tmp_path / "table.yaml", CONTENT), track(changed(MINI, "seeds", SEEDS))
     )
 
 
 @pytest.fixture
-def numbers(ablation) -> dict[str, dict[str, float | None]]:
+def content(ablation) -> dict[str, dict]:
     """Metrics of every run, with all their digits; large objects are missing."""
-    random = np.random.default_rng(0)
-    return {
-        run.id: {name: float(random.random()) for name in (*METRICS, "AR1")} | {"APl": None}
-        for run in ablation.runs
-    }
+    random, found = np.random.default_rng(0), {}
+    images = random.normal(0, 0.02, 50)
+    for row in ablation.rows:
+        for run in row.runs:
+            metrics = {name: float(random.random()) for name in (*METRICS, "AR1")}
+            metrics |= {"APl": None, "AP": LEVELS[row.id] + float(random.normal(0, 0.01))}
+            bootstrap = metrics["AP"] + images + random.normal(0, 0.005, 50)
+            found[run.id] = {
+                "metrics": {"bbox": metrics},
+                "bootstrap": {"bbox": bootstrap.tolist()},
+                "seconds": 1.0,
+            }
+    return found
+
+
+def place(ablation: Ablation, content: dict[str, dict]) -> None:
+    """Leave these metrics where the pipeline does."""
+    for run in ablation.runs:
+        run.folder.mkdir(parents=True, exist_ok=True)
+        if run.id in content:
+            (run.folder / "metrics.json").write_text(json.dumps(content[run.id]))
+
+
+def collected(ablation: Ablation, content: dict[str, dict]) -> Results:
+    """What is read back from the CSV files."""
+    place(ablation, content)
+    write_results(ablation, Path("out"))
+    return read_results(Path("out"))
 
 
 @pytest.fixture
-def results(ablation, numbers, tmp_path, monkeypatch) -> pd.DataFrame:
-    """What is read back from the CSV of those metrics."""
-    monkeypatch.chdir(tmp_path)
-    for run in ablation.runs:
-        run.folder.mkdir(parents=True)
-        metrics = {"metrics": {"bbox": numbers[run.id]}, "seconds": 1.0}
-        (run.folder / "metrics.json").write_text(json.dumps(metrics))
-    write_results(ablation, tmp_path / "results.csv")
-    return read_results(tmp_path / "results.csv")
+def results(ablation, content) -> Results:
+    return collected(ablation, content)
 
 
-def cells(text: str) -> list[list[str]]:
-    """The cells of a Markdown table without its rule."""
-    lines = [line for line in text.splitlines() if line.startswith("|")]
-    return [
-        [cell.strip() for cell in line.strip("|").split("|")] for line in lines if "--" not in line
-    ]
+def shown(ablation: Ablation, results: Results) -> dict[str, dict[str, str]]:
+    """Cells of the Markdown table by label and column."""
+    text = markdown(summarise(ablation, results))
+    lines = [line for line in text.splitlines() if line.startswith("|") and "--" not in line]
+    header, *body = ([cell.strip() for cell in line.strip("|").split("|")] for line in lines)
+    return {row[0]: dict(zip(header, row, strict=True)) for row in body}
 
 
-def test_the_csv_holds_every_number_unrounded(ablation, numbers, results, tmp_path):
-    with (tmp_path / "results.csv").open() as stream:
+def row(ablation: Ablation, name: str) -> Row:
+    return ablation.row(name)
+
+
+def test_the_csv_holds_every_number_unrounded(ablation, content, results):
+    with Path("out/results.csv").open() as stream:
         lines = list(csv.DictReader(stream))
-    assert len(lines) == len(ROWS) * len(SEEDS) * len(numbers[ablation.runs[0].id])
-    for line, value in zip(lines, results.value, strict=True):
-        expected = numbers[line["run"]][line["metric"]]
-        if expected is None:
-            assert line["value"] == ""
-            assert np.isnan(value)
-        else:
-            assert float(line["value"]) == expected
-            assert value == pytest.approx(expected, rel=1e-15)
+    assert len(lines) == len(ROWS) * len(SEEDS) * (len(METRICS) + 1)
+    for line in lines:
+        expected = content[line["run"]]["metrics"]["bbox"][line["metric"]]
+        assert line["value"] == ("" if expected is None else repr(expected))
+        assert line["status"] == "done"
 
 
 def test_a_line_of_the_csv_describes_its_run(ablation, results):
-    assert list(results.columns[:2]) == ["row", "run"]
-    assert list(results.columns[-3:]) == ["kind", "metric", "value"]
-    icd = results[results.row == "icd"]
+    lines = results.lines
+    assert list(lines.columns[:2]) == ["row", "run"]
+    assert list(lines.columns[-4:]) == ["status", "kind", "metric", "value"]
+    icd = lines[lines.row == "icd"]
     assert icd.seed.unique().tolist() == SEEDS
     assert set(icd.method) == {"icd"}
     runs = {run.id: run for run in ablation.runs}
     for line in icd.itertuples():
         assert line.teacher == runs[line.run].teacher.id
-    identity = ["row", "seed", "kind", "metric"]
-    assert not results.duplicated(identity).any()
-    assert results.row.unique().tolist() == list(ROWS)
+    assert not lines.duplicated(["row", "seed", "kind", "metric"]).any()
+    assert lines.row.unique().tolist() == list(ROWS)
+
+
+def test_replicates_are_a_line_per_run(ablation, content, results):
+    with Path("out/bootstrap.csv").open() as stream:
+        lines = list(csv.DictReader(stream))
+    assert [(line["row"], line["seed"]) for line in lines] == [
+        (name, str(seed)) for name in ROWS for seed in SEEDS
+    ]
+    for line in lines:
+        expected = content[line["run"]]["bootstrap"]["bbox"]
+        found = [float(line[str(i)]) for i in range(len(expected))]
+        assert found == pytest.approx(expected, abs=1e-6)
 
 
 def test_a_teacher_from_elsewhere_leaves_the_seeds_whole_numbers(tmp_path, monkeypatch):
@@ -109,36 +145,43 @@ def test_a_teacher_from_elsewhere_leaves_the_seeds_whole_numbers(tmp_path, monke
     found = read_ablation(
         write(tmp_path / "table.yaml", CONTENT), track(changed(MINI, "roles.teacher", files))
     )
-    for run in found.runs:
-        run.folder.mkdir(parents=True)
-        (run.folder / "metrics.json").write_text('{"metrics": {"bbox": {"AP": 1.0}}}')
-    write_results(found, Path("results.csv"))
-    seeds = pd.read_csv("results.csv", dtype=str, keep_default_na=False).seed
+    results = collected(found, {run.id: {"metrics": {"bbox": {"AP": 1.0}}} for run in found.runs})
+    seeds = pd.read_csv("out/results.csv", dtype=str, keep_default_na=False).seed
     assert sorted(set(seeds)) == ["", *map(str, MINI["seeds"])]
-    assert render(found, read_results(Path("results.csv"))).count("100.0") == len(ROWS)
+    cells = shown(found, results)
+    assert [line["AP"] for line in cells.values()] == ["100.0"] + ["100.0 ± 0.0"] * 3
+    assert cells["Teacher"][GAIN].startswith("+0.0 [+0.0, +0.0]"), "it stands beside every seed"
+    assert "taken as it is" in markdown(summarise(found, results))
 
 
-def test_values_per_seed_are_percent_in_the_order_of_the_table(ablation, numbers, results):
-    found = per_seed(results, "AP50")
-    assert list(found) == list(ROWS)
-    for row in ablation.rows:
-        assert found[row.id] == pytest.approx([100 * numbers[run.id]["AP50"] for run in row.runs])
-    assert per_seed(results, "AP50", kind="segm") == {}
+def test_values_are_percent_by_seed(ablation, content, results):
+    for line in ablation.rows:
+        expected = {
+            run.description["seed"]: 100 * content[run.id]["metrics"]["bbox"]["AP50"]
+            for run in line.runs
+        }
+        assert results.values(line, "AP50", "bbox") == pytest.approx(expected)
+        assert results.values(line, "AP50", "segm") == {}
+        assert results.values(line, "APl", "bbox") == {}
 
 
-def test_a_table_of_masks_leaves_out_what_has_none(ablation, results, tmp_path):
-    masks = results[results.row != "teacher"].assign(kind="segm")
-    both = pd.concat([results, masks.assign(value=masks.value / 2)])
+def test_a_table_of_masks_leaves_out_what_has_none(ablation, content):
+    for line in ablation.rows[1:]:
+        for run in line.runs:
+            metrics = content[run.id]["metrics"]
+            metrics["segm"] = {"AP": metrics["bbox"]["AP"] / 2}
+    results = collected(ablation, content)
     table = replace(ablation, kind="segm")
-    expected = 50 * results[(results.row == "icd") & (results.metric == "AP")].value.mean()
-    lines = {row[0]: row for row in cells(render(table, both))}
-    assert lines["ICD"][1].startswith(f"{expected:.1f} ±")
-    assert lines["Teacher"][1:7] == ["-"] * 6
-    assert lines["Teacher"][8] == "-"
-    assert "Mask AP in percent" in render(table, both)
-    assert "Mask" not in render(ablation, both)
-    write_figure(table, both, [tmp_path / "figure.svg"])
-    assert "Mask AP" in (tmp_path / "figure.svg").read_text()
+    expected = statistics.mean(
+        50 * content[run.id]["metrics"]["bbox"]["AP"] for run in row(ablation, "icd").runs
+    )
+    cells = shown(table, results)
+    assert cells["ICD"]["AP"].startswith(f"{expected:.1f} ±")
+    assert {cells["Teacher"][name] for name in (*METRICS, GAIN)} == {"-"}
+    assert "Mask AP in percent" in markdown(summarise(table, results))
+    assert "Mask" not in markdown(summarise(ablation, results))
+    write_figures(table, results, [Path("figure.svg")])
+    assert "Mask AP" in Path("figure.svg").read_text()
 
 
 def test_the_kind_is_read_from_the_file(tmp_path):
@@ -147,48 +190,232 @@ def test_the_kind_is_read_from_the_file(tmp_path):
 
 
 def test_the_table_shows_means_spreads_and_gains(ablation, results):
-    frame = results[results.kind == "bbox"]
-    grouped = 100 * frame.pivot_table(
-        index="row", columns="metric", values="value", aggfunc="mean", dropna=False
-    )
-    spreads = 100 * frame.pivot_table(
-        index="row", columns="metric", values="value", aggfunc="std", dropna=False
-    )
-    header, *body = cells(render(ablation, results))
-    assert header[1:8] == [*METRICS, "seeds"]
-    assert header[8:] == ["gain over Student", "published AP", "published gain"]
-    assert [line[0] for line in body] == [label for label, _, _ in ROWS.values()]
-    for (row, (_, _, paper)), line in zip(ROWS.items(), body, strict=True):
-        shown = dict(zip(header, line, strict=True))
+    frame = results.lines[results.lines.kind == "bbox"]
+    table = frame.pivot_table(index=["row", "seed"], columns="metric", values="value")
+    means, spreads = (100 * getattr(table.groupby("row"), name)() for name in ("mean", "std"))
+    cells = shown(ablation, results)
+    assert list(cells) == [label for label, _, _ in ROWS.values()]
+    for name, (label, _, paper) in ROWS.items():
+        line = cells[label]
         for metric in METRICS[:-1]:
-            assert shown[metric] == f"{grouped[metric][row]:.1f} ± {spreads[metric][row]:.1f}"
-        assert shown["APl"] == "-", "no large object, so no number"
-        assert shown["seeds"] == "3"
-        difference = grouped["AP"][row] - grouped["AP"]["student"]
-        assert shown["gain over Student"] == ("" if row == "student" else f"{difference:+.1f}")
-        assert shown["published AP"] == (f"{paper}" if paper else "-")
-    gains = dict(zip(ROWS, (line[-1] for line in body), strict=True))
-    assert gains == {"teacher": "+3.0", "student": "", "inherit": "-", "icd": "+2.5"}
+            assert line[metric] == f"{means[metric][name]:.1f} ± {spreads[metric][name]:.1f}"
+        assert line["APl"] == "-", "no large object, so no number"
+        assert line["seeds"] == "3"
+        assert line["published AP"] == (f"{paper}" if paper else "-")
+    gains = [line["published gain"] for line in cells.values()]
+    assert gains == ["+3.0", "", "-", "+2.5"]
+    assert cells["Student"][GAIN] == ""
+
+
+def test_a_gain_is_paired_and_has_both_errors(ablation, content, results):
+    pairs = list(zip(row(ablation, "icd").runs, row(ablation, "student").runs, strict=True))
+    values, images = [], []
+    for run, other in pairs:
+        a, b = content[run.id], content[other.id]
+        values.append(100 * (a["metrics"]["bbox"]["AP"] - b["metrics"]["bbox"]["AP"]))
+        images.append(100 * np.subtract(a["bootstrap"]["bbox"], b["bootstrap"]["bbox"]))
+    parts = [np.var(values, ddof=1) / 3, np.mean(images, axis=0).var(ddof=1)]
+    freedom = sum(parts) ** 2 / (parts[0] ** 2 / 2 + parts[1] ** 2 / 49)
+    half = stats.t.ppf(0.975, freedom) * np.sqrt(sum(parts))
+    mean = np.mean(values)
+    expected = f"{mean:+.1f} [{mean - half:+.1f}, {mean + half:+.1f}]"
+    assert shown(ablation, results)["ICD"][GAIN] == expected
+    line = numbers(summarise(ablation, results)).set_index("row").loc["icd"]
+    found = [line.gain, line.gain_low, line.gain_high]
+    assert found == pytest.approx([mean, mean - half, mean + half], abs=1e-3)
+
+
+def test_a_reference_has_a_column_of_its_own(ablation, results):
+    cells = shown(replace(ablation, reference="icd"), results)
+    name = "difference to ICD [95 %]"
+    assert cells["ICD"][name] == ""
+    assert cells["Student"][name].startswith("-")
+    there, back = (cells[label][column] for label, column in (("Student", name), ("ICD", GAIN)))
+    assert there.split()[0].lstrip("-") == back.split()[0].lstrip("+")
+
+
+def test_a_row_may_have_a_baseline_of_its_own(ablation, results):
+    rows = tuple(replace(r, baseline="inherit") if r.id == "icd" else r for r in ablation.rows)
+    summary = summarise(replace(ablation, rows=rows), results)
+    line = summary.lines[-1]
+    expected = np.mean(line.metrics["AP"]) - np.mean(summary.lines[2].metrics["AP"])
+    assert line.gain.mean == pytest.approx(expected)
+    assert line.published_gain is None, "the paper has no value of that baseline"
+    text = markdown(summary)
+    assert "gain over its baseline" in text
+    assert "Baseline Student: " in text
+    assert "Baseline Student + inheriting: " in text
+
+
+def test_what_is_not_decided_is_called_undecided():
+    assert signed(Estimate((0.3, 0.3), (-0.21, 0.81), True)) == "+0.3 [-0.2, +0.8] undecided"
+    assert signed(Estimate((0.3,), (0.01, 0.59), True)) == "+0.3 [+0.0, +0.6]"
+    assert signed(Estimate((-2.0,), None, False)) == "-2.0"
+
+
+@pytest.fixture
+def broken(ablation, content) -> tuple[Ablation, Results]:
+    """One seed of inheriting failed, ICD's teacher of seed 1 too; a row that cannot be."""
+    first, *_ = row(ablation, "inherit").runs
+    teacher = row(ablation, "teacher").runs[1]
+    waiting = [run for r in ablation.rows for run in r.runs if run.teacher == teacher]
+    for run in (teacher, *waiting, *row(ablation, "icd").runs):
+        content.pop(run.id, None)
+    first.folder.mkdir(parents=True)
+    (first.folder / "failed.json").write_text('{"error": "RuntimeError: no\\nmemory"}')
+    teacher.folder.mkdir(parents=True)
+    (teacher.folder / "failed.json").write_text('{"error": "ValueError: x"}')
+    absent = Row("zoo", "Zoo & 50 %", (), None, absent="needs COCO")
+    ablation = replace(ablation, rows=(*ablation.rows, absent))
+    return ablation, collected(ablation, content)
+
+
+@pytest.fixture(autouse=True)
+def _no_leftovers(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def test_nothing_is_filled_in(broken):
+    cells = shown(*broken)
+    assert {cells["ICD"][name] for name in (*METRICS, GAIN)} == {"not run"}
+    assert cells["ICD"]["seeds"] == "0 of 3"
+    assert cells["ICD"]["published AP"] == "39.9"
+    assert cells["Student + inheriting"]["seeds"] == "1 of 3"
+    assert re.fullmatch(r"\d\d\.\d", cells["Student + inheriting"]["AP"]), "no spread of one"
+    assert {cells["Zoo & 50 %"][name] for name in (*METRICS, GAIN)} == {"absent"}
+
+
+def test_a_gain_without_its_baseline_says_so(ablation, content):
+    for run in row(ablation, "student").runs[1:]:
+        del content[run.id]
+    first = collected(ablation, content)
+    icd = shown(ablation, first)["ICD"]
+    assert (icd["seeds"], icd[GAIN] != "-") == ("3", True)
+    text = markdown(summarise(ablation, first))
+    assert "Interval of Teacher, Student + inheriting, ICD: over the seeds in common alone." in text
+    (row(ablation, "icd").runs[0].folder / "metrics.json").unlink()
+    assert shown(ablation, collected(ablation, {}))["ICD"][GAIN] == "no common seed"
+    (row(ablation, "student").runs[0].folder / "metrics.json").unlink()
+    assert shown(ablation, collected(ablation, {}))["ICD"][GAIN] == "Student not run"
+
+
+def test_what_is_missing_is_named_with_its_reason(broken):
+    text = markdown(summarise(*broken))
+    assert (
+        "Failed: Teacher, seed 1 (ValueError: x); "
+        "Student + inheriting, seed 0 (RuntimeError: no memory)." in text
+    )
+    assert (
+        "Not run: Student + inheriting, seed 1 (its teacher failed); ICD, seed 0; "
+        "ICD, seed 1 (its teacher failed); ICD, seed 2." in text
+    )
+    assert "Absent: Zoo & 50 % (needs COCO)." in text
+    assert "Interval of Student + inheriting: over the images alone, from one seed." in text
+
+
+def test_missing_runs_have_a_line_without_a_value(broken):
+    _, results = broken
+    lines = results.lines[results.lines.status != "done"]
+    assert lines.value.isna().all()
+    assert set(lines.metric) == {"AP"}
+    found = {(line.row, line.status): line.run for line in lines.itertuples() if line.row != "icd"}
+    assert found.keys() == {
+        ("teacher", "failed: ValueError: x"),
+        ("inherit", "failed: RuntimeError: no memory"),
+        ("inherit", "not run: its teacher failed"),
+        ("zoo", "absent: needs COCO"),
+    }
+    assert (lines.row == "icd").sum() == 3
+
+
+def test_states_are_counted(broken):
+    ablation, _ = broken
+    assert states(ablation) == {"done": 6, "failed": 2, "not run": 4}
+
+
+def test_a_failure_outweighs_the_metrics_of_an_earlier_attempt(ablation, content):
+    place(ablation, content)
+    run = row(ablation, "icd").runs[0]
+    (run.folder / "failed.json").write_text('{"error": "OSError: disk"}')
+    write_results(ablation, Path("out"))
+    results = read_results(Path("out"))
+    assert results.status(run) == "failed: OSError: disk"
+    assert len(results.values(row(ablation, "icd"), "AP", "bbox")) == 2
+
+
+def test_a_broken_table_is_rendered_in_all_forms(broken):
+    write_tables(*broken, Path("out"))
+    write_figures(*broken, [Path("out/figure.png"), Path("out/figure.svg")])
+    frame = pd.read_csv("out/table.csv").set_index("row")
+    assert frame.state.to_dict() == {
+        "teacher": "done",
+        "student": "done",
+        "inherit": "done",
+        "icd": "not run",
+        "zoo": "absent",
+    }
+    assert frame.loc[["icd", "zoo"], ["AP", "AP_sd", "gain", "gain_low"]].isna().all(axis=None)
+    assert frame.loc["icd", "published_gain"] == pytest.approx(2.5)
+    assert ">not run</text>" in Path("out/figure.svg").read_text()
+
+
+def test_without_a_bootstrap_the_seeds_stand_alone_and_the_table_says_so(ablation, content):
+    for entry in content.values():
+        del entry["bootstrap"]
+    results = collected(ablation, content)
+    assert len(results.bootstrap) == 0
+    assert "over the seeds alone, for want of a bootstrap" in markdown(summarise(ablation, results))
+    values, others = (
+        list(results.values(row(ablation, name), "AP", "bbox").values())
+        for name in ("icd", "student")
+    )
+    low, high = stats.ttest_rel(values, others).confidence_interval()
+    assert f"[{low:+.1f}, {high:+.1f}]" in shown(ablation, results)["ICD"][GAIN]
+
+
+def test_the_table_says_whether_the_order_is_the_papers(ablation, results):
+    text = markdown(summarise(ablation, results))
+    line = next(line for line in text.splitlines() if line.startswith("Does our order"))
+    assert "Yes: Kendall's tau is +1.00 over the 3 rows" in line
+    assert re.search(r"decide \d of the 3 pairs", line)
+    rows = tuple(replace(r, published=None) if r.id == "icd" else r for r in ablation.rows)
+    assert "Fewer than three rows" in markdown(summarise(replace(ablation, rows=rows), results))
+    swapped = {"teacher": 1.0, "student": 3.0, "icd": 2.0}
+    rows = tuple(
+        replace(r, published=r.published and {"AP": swapped[r.id], "source": ""})
+        for r in ablation.rows
+    )
+    assert "No: Kendall's tau is -1.00" in markdown(
+        summarise(replace(ablation, rows=rows), results)
+    )
 
 
 def test_rows_of_one_source_are_named_together(ablation):
     rows = tuple(
-        replace(row, published={"AP": 1.0, "source": "paper"} if i < 2 else None)
-        for i, row in enumerate(ablation.rows)
+        replace(line, published={"AP": 1.0, "source": "paper"} if i < 2 else None)
+        for i, line in enumerate(ablation.rows)
     )
-    labels = [row.label for row in rows]
+    labels = [line.label for line in rows]
     assert sources(replace(ablation, rows=rows)) == f"Published: {labels[0]}, {labels[1]} (paper)."
     assert sources(replace(ablation, rows=rows[2:])) == ""
 
 
-def test_the_table_carries_title_question_notes_and_sources(ablation, results):
-    text = render(ablation, results)
+def test_the_table_carries_question_findings_recipe_notes_and_sources(ablation, results):
+    text = markdown(summarise(replace(ablation, findings="It does."), results))
     assert text.startswith("# A title\n\nA question?\n\n|")
-    assert "\n\nSome notes.\n\n" in text
-    assert (
-        "Published: Teacher (source of teacher); Student (source of student); ICD (source" in text
-    )
+    parts = text.split("\n\n")
+    assert "It does." in parts
+    assert "Some notes." in parts
+    assert parts[-1].startswith("Published: Teacher (source of teacher); Student (source of")
     assert "each with its own teacher" in text
+    recipe = MINI["recipe"]
+    iterations, batch = recipe["unit"], recipe["batch_size"]
+    assert (
+        f"Baseline Student: retinanet, resnet18-w8, 1x ({iterations:,} iterations of {batch} "
+        f"images), AdamW at a learning rate of {recipe['optimizer']['lr']:g}, cosine decay, "
+        "images within 128 x 128 pixels; seeds 0, 1, 2. Teacher: retinanet, resnet18-w32, "
+        f"4x ({4 * iterations:,} iterations" in text
+    )
 
 
 @pytest.mark.parametrize(
@@ -197,8 +424,6 @@ def test_the_table_carries_title_question_notes_and_sources(ablation, results):
         ([12.34], "12.3"),
         ([1.0, 2.0], f"1.5 ± {statistics.stdev([1, 2]):.1f}"),
         ([5.0, 5.0, 5.0], "5.0 ± 0.0"),
-        ([float("nan"), 7.0], "7.0"),
-        ([float("nan")], "-"),
         ([], "-"),
     ],
 )
@@ -206,48 +431,77 @@ def test_spread(values, text):
     assert spread(values) == text
 
 
-@pytest.mark.parametrize(
-    ("values", "baseline", "text"),
-    [
-        ([3.0, 5.0], [1.0], "+3.0"),
-        ([1.0], [2.0, 4.0], "-2.0"),
-        ([float("nan")], [1.0], "-"),
-        ([1.0], [], "-"),
-        ([1.0, float("nan")], [0.5], "+0.5"),
-    ],
-)
-def test_gain(values, baseline, text):
-    assert gain(values, baseline, is_baseline=False) == text
-    assert gain(values, baseline, is_baseline=True) == ""
-
-
 def test_markdown_is_aligned_in_its_source():
-    lines = markdown(["", "AP"], [["a long label", "1.0"], ["b", "10.0 ± 2.0"]]).splitlines()
+    lines = aligned(["", "AP"], [["a long label", "1.0"], ["a|b", "10.0 ± 2.0"]]).splitlines()
     assert lines == [
         "|              |         AP |",
         "|:-------------|-----------:|",
         "| a long label |        1.0 |",
-        "| b            | 10.0 ± 2.0 |",
+        r"| a\|b         | 10.0 ± 2.0 |",
     ]
 
 
-def test_equal_numbers_give_equal_figures(ablation, results, tmp_path):
-    first, again, other = (
-        [tmp_path / f"{name}{kind}" for kind in (".svg", ".png")] for name in "abc"
-    )
-    write_figure(ablation, results, first)
-    write_figure(ablation, results.copy(), again)
-    write_figure(ablation, results.assign(value=results.value / 2), other)
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("R&D 50 % a_b #1 $2", r"R\&D 50 \% a\_b \#1 \$2"),
+        ("{x}", r"\{x\}"),
+        ("a\\b~c^d", r"a\textbackslash{}b\textasciitilde{}c\textasciicircum{}d"),
+        ("12.3 ± 0.4", r"12.3 $\pm$ 0.4"),
+        ("-0.3 [-0.8, +0.2]", "$-$0.3 [$-$0.8, +0.2]"),
+        ("resnet-50, 640-800, cut-off", "resnet-50, 640-800, cut-off"),
+    ],
+)
+def test_latex_escapes(text, expected):
+    assert escape(text) == expected
+
+
+def test_latex_is_a_booktabs_table_of_the_same_cells(broken):
+    ablation, results = broken
+    text = latex(summarise(ablation, results))
+    rules = ["toprule", "midrule", "bottomrule", "begin{tabular}", "end{tabular}", "end{table}"]
+    assert [text.count(f"\\{rule}") for rule in rules] == [1] * 6
+    columns = re.search(r"\\begin\{tabular\}\{(l+r+)\}", text)[1]
+    body = text[text.index(r"\toprule") : text.index(r"\bottomrule")].splitlines()
+    lines = [line for line in body if line.endswith(r"\\")]
+    assert len(lines) == 1 + len(ablation.rows)
+    for line in lines:
+        assert len(re.findall(r"(?<!\\)&", line)) == len(columns) - 1
+    cells = shown(ablation, results)
+    assert escape(cells["Student"]["AP"]) in text
+    assert text.isascii()
+    assert not re.search(r"(?<!\\)[%#_]", text)
+    assert text.replace(r"\{", "").count("{") == text.replace(r"\}", "").count("}")
+
+
+def test_equal_numbers_give_equal_figures(ablation, content, results):
+    first, again, other = ([Path(f"{name}{kind}") for kind in (".svg", ".png")] for name in "abc")
+    write_figures(ablation, results, first)
+    write_figures(ablation, read_results(Path("out")), again)
+    lines = results.lines.assign(value=results.lines.value / 2)
+    write_figures(ablation, replace(results, lines=lines), other)
     for one, two, three in zip(first, again, other, strict=True):
         assert one.read_bytes() == two.read_bytes()
         assert one.read_bytes() != three.read_bytes()
 
 
-def test_the_figure_names_rows_and_values(ablation, results, tmp_path):
-    write_figure(ablation, results, [tmp_path / "figure.svg"])
-    svg = (tmp_path / "figure.svg").read_text()
-    means = [statistics.mean(values) for values in per_seed(results, "AP").values()]
-    for text in ("A title", "AP (%)", "one seed", "paper, on COCO", *(f"{m:.1f}" for m in means)):
+def test_the_figure_names_rows_and_values(ablation, results):
+    write_figures(ablation, results, [Path("figure.svg")])
+    svg = Path("figure.svg").read_text()
+    means = [statistics.mean(line.metrics["AP"]) for line in summarise(ablation, results).lines]
+    for text in ("A title", "AP (%)", "one seed", "paper, on COCO", "gain in AP over Student"):
         assert f">{text}</text>" in svg
-    for label, _, _ in ROWS.values():
-        assert f">{label}</text>" in svg
+    for text in (*(f"{mean:.1f}" for mean in means), *(label for label, _, _ in ROWS.values())):
+        assert f">{text}</text>" in svg
+
+
+def test_a_figure_may_be_drawn_against_an_option(ablation, results):
+    rows = tuple(replace(r, x=x) for r, x in zip(ablation.rows, (3, None, 2, 1), strict=True))
+    table = replace(ablation, rows=rows, figure={"x": "layers", "label": "Decoder layers"})
+    write_figures(table, results, [Path("figure.svg")])
+    svg = Path("figure.svg").read_text()
+    for text in ("Decoder layers", "AP (%)", "published AP (%)", "Student", "paper, on COCO"):
+        assert f">{text}</text>" in svg
+    bare = tuple(replace(r, published=None) for r in rows)
+    write_figures(replace(table, rows=bare), results, [Path("figure.svg")])
+    assert "published AP" not in Path("figure.svg").read_text()

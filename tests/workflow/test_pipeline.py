@@ -28,6 +28,16 @@ from icd.training.evaluate import NAMES
 
 END = {"Collect the numbers of main", "Render main", "Complete the main table"}
 
+RESULTS = [
+    "results.csv",
+    "bootstrap.csv",
+    "table.md",
+    "table.csv",
+    "table.tex",
+    "figure.svg",
+    "figure.png",
+]
+
 
 def toy_track() -> dict[str, Any]:
     """The mini track with few and small images, slim models and two or three iterations."""
@@ -66,10 +76,12 @@ def toy_track() -> dict[str, Any]:
     return content
 
 
-def snakemake(folder: Path, *arguments: str, packages: tuple[Path, ...] = ()) -> str:
+def snakemake(
+    folder: Path, *arguments: str, packages: tuple[Path, ...] = (), fails: bool = False
+) -> str:
     """What Snakemake prints in a working directory outside of the code.
 
-    ``packages``: where Python looks for packages first.
+    ``packages``: where Python looks for packages first; ``fails``: it must end with an error.
     """
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     search = os.pathsep.join(map(str, [*packages, ROOT]))
@@ -82,7 +94,7 @@ def snakemake(folder: Path, *arguments: str, packages: tuple[Path, ...] = ()) ->
         text=True,
         timeout=900,
     )
-    assert result.returncode == 0, result.stdout
+    assert (result.returncode != 0) == fails, result.stdout
     return result.stdout
 
 
@@ -101,8 +113,9 @@ class Project:
         self.ablation: Ablation = load_ablation("main", load_track(str(self.track_file)))
         self.printed = self.snakemake("--cores", "2")
 
-    def snakemake(self, *arguments: str) -> str:
-        return snakemake(self.folder, *arguments, "--config", f"track={self.track_file}")
+    def snakemake(self, *arguments: str, fails: bool = False) -> str:
+        config = ("--config", f"track={self.track_file}")
+        return snakemake(self.folder, *arguments, *config, fails=fails)
 
     def run(self, row: str) -> Run:
         """The only run of a row."""
@@ -146,7 +159,7 @@ def test_one_command_makes_the_table(project):
     for row in project.ablation.rows:
         for name in ("run.json", "model.py", "model.pth", "metrics.json", "manifest"):
             assert project.file(row.id, name).stat().st_size
-    for name in ("results.csv", "table.md", "figure.svg", "figure.png"):
+    for name in RESULTS:
         assert (project.folder / "results/toy/main" / name).stat().st_size
 
 
@@ -255,7 +268,14 @@ def test_another_evaluation_of_the_teacher_trains_nobody_again(project):
 
 
 @pytest.mark.parametrize(
-    ("name", "count"), [("results.csv", 3), ("table.md", 2), ("figure.png", 2)]
+    ("name", "count"),
+    [
+        ("results.csv", 3),
+        ("bootstrap.csv", 3),
+        ("table.md", 2),
+        ("table.tex", 2),
+        ("figure.png", 2),
+    ],
 )
 def test_a_lost_result_is_made_again_from_the_numbers(project, name, count):
     with project.without(project.folder / "results/toy/main" / name):
@@ -310,6 +330,17 @@ def test_pictures_need_no_further_training(project):
     expected = numbers | {f"Draw the picture of {kind}" for kind in DRAWINGS}
     expected |= {"Complete the pictures"}
     assert jobs(project.snakemake("--dry-run", "pictures")) == expected
+
+
+def test_a_failed_run_stands_in_the_table(project):
+    """Comes last of those with the project, which it breaks."""
+    project.file("student", "metrics.json").unlink()
+    project.file("student", "model.py").write_text("broken(")
+    printed = project.snakemake("--cores", "2", fails=True)
+    assert "main/table.md shows what was run; failed runs: 1" in printed
+    table = (project.folder / "results/toy/main/table.md").read_text()
+    assert "Failed: Student, seed 0 (" in table
+    assert f"\n| {'ICD':<20} |" in table
 
 
 def test_the_plan_of_the_mini_track_is_complete_and_fast(tmp_path):

@@ -13,7 +13,8 @@ rule collect:
             f"{run.folder}/metrics.json" for run in ABLATIONS[wildcards.ablation].runs
         ],
     output:
-        f"{RESULTS}/{{ablation}}/results.csv",
+        lines=f"{RESULTS}/{{ablation}}/results.csv",
+        bootstrap=f"{RESULTS}/{{ablation}}/bootstrap.csv",
     log:
         f"{RESULTS}/runs/logs/{{ablation}}-collect.log",
     conda:
@@ -21,21 +22,23 @@ rule collect:
     params:
         track=TRACK_NAME,
         root=TRACK.data_root,
+        folder=subpath(output.lines, parent=True),
     message:
         "Collect the numbers of {wildcards.ablation}"
     shell:
         "python -m icd collect {wildcards.ablation} {params.track:q} --data {params.root:q}"
-        " --output {output:q} 2>&1 | tee {log:q}"
+        " --folder {params.folder:q} 2>&1 | tee {log:q}"
 
 
 rule render:
-    """Render an ablation's table and figure."""
+    """Render an ablation's tables and figures."""
     input:
-        results=f"{RESULTS}/{{ablation}}/results.csv",
+        lines=f"{RESULTS}/{{ablation}}/results.csv",
+        bootstrap=f"{RESULTS}/{{ablation}}/bootstrap.csv",
         ablation=f"{FOLDER}/{{ablation}}.yaml",
     output:
-        table=f"{RESULTS}/{{ablation}}/table.md",
-        figures=multiext(f"{RESULTS}/{{ablation}}/figure", ".svg", ".png"),
+        multiext(f"{RESULTS}/{{ablation}}/table", ".md", ".csv", ".tex"),
+        multiext(f"{RESULTS}/{{ablation}}/figure", ".svg", ".png"),
     log:
         f"{RESULTS}/runs/logs/{{ablation}}-render.log",
     conda:
@@ -43,12 +46,17 @@ rule render:
     params:
         track=TRACK_NAME,
         root=TRACK.data_root,
+        folder=subpath(input.lines, parent=True),
     message:
         "Render {wildcards.ablation}"
     shell:
         "python -m icd render {wildcards.ablation} {params.track:q} --data {params.root:q}"
-        " --results {input.results:q} --table {output.table:q} --figures {output.figures:q} 2>&1"
-        " | tee {log:q}"
+        " --folder {params.folder:q} 2>&1 | tee {log:q}"
+
+
+# A failed run must not hide the others: its table is rendered as far as it got, and says so.
+onerror:
+    shell("python -m icd tables {TRACK_NAME:q} --data {TRACK.data_root:q}")
 
 
 for name, ablation in ABLATIONS.items():
@@ -61,7 +69,12 @@ for name, ablation in ABLATIONS.items():
             [path for run in ablation.runs for path in run_files(run)],
             expand(
                 f"{RESULTS}/{name}/{{file}}",
-                file=["results.csv", "table.md", "figure.svg", "figure.png"],
+                file=[
+                    "results.csv",
+                    "bootstrap.csv",
+                    *(f"table.{kind}" for kind in ("md", "csv", "tex")),
+                    *(f"figure.{kind}" for kind in ("svg", "png")),
+                ],
             ),
         message:
             f"Complete {name}"

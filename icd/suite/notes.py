@@ -1,0 +1,119 @@
+"""What stands below a table: what its numbers mean, what is missing, and what the paper says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import groupby
+from math import isnan
+from textwrap import shorten
+
+from icd.suite.ablation import Ablation, Row
+from icd.suite.recipe import recipes
+from icd.suite.results import ABSENT, FAILED, KINDS, NOT_RUN
+from icd.suite.run import Run
+from icd.suite.statistics import Agreement
+from icd.suite.summary import Summary
+
+
+def paragraphs(summary: Summary) -> list[str]:
+    """The paragraphs below a table, in order."""
+    ablation = summary.ablation
+    found = [
+        agreement(summary.order),
+        ablation.findings,
+        " ".join([measure(summary), *intervals(summary)]),
+        *missing(summary),
+        *recipes(ablation),
+        ablation.notes,
+        sources(ablation),
+    ]
+    return [text.strip() for text in found if text]
+
+
+def agreement(order: Agreement | None) -> str:
+    """Does our order agree with the published one?"""
+    question = "Does our order agree with the published one?"
+    if order is None:
+        return f"{question} Fewer than three rows have both values: nothing to compare."
+    if isnan(order.tau):
+        return f"{question} All values are equal: nothing to compare."
+    answer = "Yes" if order.tau == 1 else "In part" if order.tau > 0 else "No"
+    return (
+        f"{question} {answer}: Kendall's tau is {order.tau:+.2f} over the {order.rows} rows "
+        f"that have both. Our intervals decide {order.decided} of the {order.pairs} pairs of these "
+        f"rows, {order.same} of them as the paper has it."
+    )
+
+
+def measure(summary: Summary) -> str:
+    """What the columns of AP are."""
+    ablation = summary.ablation
+    teachers = {run.teacher.id for row in ablation.rows for run in row.runs if run.teacher}
+    own = " (each with its own teacher)" * (len(teachers) > 1)
+    return (
+        f"{KINDS[ablation.kind]}AP in percent on the test split, "
+        f"mean ± standard deviation over the seeds{own}."
+    )
+
+
+def intervals(summary: Summary) -> list[str]:
+    """What the intervals include, and where one says less than the others."""
+    shown = summary.intervals
+    if not shown:
+        return []
+    found = [
+        "Brackets: 95 % confidence interval of the difference, seed by seed, over seeds and test "
+        "images; undecided if it contains 0."
+    ]
+    parts = (
+        (lambda line, e: e.images and e.seeds == 1, "over the images alone, from one seed"),
+        (
+            lambda line, e: not e.images and e.seeds > 1,
+            "over the seeds alone, for want of a bootstrap",
+        ),
+        (lambda line, e: not e.interval, "none, for want of a second seed and of a bootstrap"),
+        (lambda line, e: e.seeds < line.done, "over the seeds in common alone"),
+    )
+    for applies, text in parts:
+        labels = unique(line.row for line, estimate in shown if applies(line, estimate))
+        if labels:
+            found.append(f"Interval of {labels}: {text}.")
+    return found
+
+
+def missing(summary: Summary) -> list[str]:
+    """One line for what failed, one for what was not run, one for what the track cannot have."""
+    found = []
+    for state in (FAILED, NOT_RUN, ABSENT):
+        named = [
+            _named(row, [run for _, _, run, _ in group], reason)
+            for (row, reason), group in groupby(
+                (entry for entry in summary.missing if entry[0] == state),
+                key=lambda entry: (entry[1], entry[3]),
+            )
+        ]
+        if named:
+            found.append(f"{state.capitalize()}: {'; '.join(named)}.")
+    return found
+
+
+def _named(row: Row, runs: list[Run | None], reason: str) -> str:
+    """A row, the seeds concerned and the reason."""
+    seeds = [str(run.description["seed"]) for run in runs if run and not run.imported]
+    text = row.label + (f", seed{'s' * (len(seeds) > 1)} {', '.join(seeds)}" if seeds else "")
+    return f"{text} ({shorten(reason, 160)})" if reason else text
+
+
+def sources(ablation: Ablation) -> str:
+    """Where the published values come from, rows of the same source together."""
+    labels: dict[str, list[str]] = {}
+    for row in ablation.rows:
+        if row.published:
+            labels.setdefault(row.published["source"], []).append(row.label)
+    named = [f"{', '.join(rows)} ({source})" for source, rows in labels.items()]
+    return f"Published: {'; '.join(named)}." if named else ""
+
+
+def unique(rows: Iterable[Row]) -> str:
+    """Labels of rows, each once."""
+    return ", ".join(dict.fromkeys(row.label for row in rows))

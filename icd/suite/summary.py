@@ -1,0 +1,128 @@
+"""A table as numbers: means, intervals and what became of each run, before any formatting."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
+
+from icd.suite.ablation import Ablation, Row
+from icd.suite.results import ABSENT, DONE, FAILED, NOT_RUN, Results, split_status
+from icd.suite.run import Run
+from icd.suite.statistics import Agreement, Estimate, Sample, agreement, difference, level
+
+METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row with its numbers, in percent.
+
+    metrics: values by name, one per finished seed that has them.
+    state: done if a run is; else failed, not run or absent.
+    gain, difference: to the row's baseline and the table's reference; None without a common seed,
+        and for the baseline and the reference themselves.
+    """
+
+    row: Row
+    baseline: Row
+    metrics: dict[str, list[float]]
+    state: str
+    done: int
+    sample: Sample
+    gain: Estimate | None
+    difference: Estimate | None
+
+    @property
+    def is_baseline(self) -> bool:
+        return self.row.id == self.baseline.id
+
+    @cached_property
+    def level(self) -> Estimate | None:
+        """AP with its interval."""
+        return level(self.sample)
+
+    @property
+    def published(self) -> float | None:
+        return self.row.published["AP"] if self.row.published else None
+
+    @property
+    def published_gain(self) -> float | None:
+        """The paper's gain over the paper's baseline."""
+        if self.is_baseline or not (self.row.published and self.baseline.published):
+            return None
+        return self.row.published["AP"] - self.baseline.published["AP"]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """All that tables and figures show of an ablation.
+
+    missing: (state, row, run or None if absent, reason) of what has no numbers.
+    """
+
+    ablation: Ablation
+    lines: list[Line]
+    missing: list[tuple[str, Row, Run | None, str]]
+    order: Agreement | None
+
+    def line(self, name: str) -> Line:
+        """The line of the row with this id."""
+        return next(line for line in self.lines if line.row.id == name)
+
+    @property
+    def intervals(self) -> list[tuple[Line, Estimate]]:
+        """Every gain or difference that is shown, with its line."""
+        return [
+            (line, found) for line in self.lines for found in (line.gain, line.difference) if found
+        ]
+
+
+def summarise(ablation: Ablation, results: Results) -> Summary:
+    """Compute what a table says from the raw numbers."""
+    samples = {row.id: sample(row, results, ablation.kind) for row in ablation.rows}
+    lines = [_line(ablation, row, samples, results) for row in ablation.rows]
+    both = [line for line in lines if line.sample.values and line.published is not None]
+    order = agreement([line.sample for line in both], [line.published for line in both])
+    return Summary(ablation, lines, _missing(ablation, results), order)
+
+
+def sample(row: Row, results: Results, kind: str) -> Sample:
+    """AP of a row and its replicates, by seed."""
+    return Sample(
+        results.values(row, "AP", kind), results.replicates(row, kind), single=len(row.runs) == 1
+    )
+
+
+def _line(ablation: Ablation, row: Row, samples: dict[str, Sample], results: Results) -> Line:
+    baseline, own = ablation.baseline_of(row), samples[row.id]
+    states = Counter(split_status(results.status(run))[0] for run in row.runs)
+    state = next((s for s in (DONE, FAILED, NOT_RUN) if states[s]), ABSENT)
+    to = {"gain": baseline.id, "difference": ablation.reference}
+    compared = {
+        name: difference(own, samples[other]) if other not in (None, row.id) else None
+        for name, other in to.items()
+    }
+    return Line(
+        row=row,
+        baseline=baseline,
+        metrics={
+            metric: list(results.values(row, metric, ablation.kind).values()) for metric in METRICS
+        },
+        state=state,
+        done=states[DONE],
+        sample=own,
+        **compared,
+    )
+
+
+def _missing(ablation: Ablation, results: Results) -> list[tuple[str, Row, Run | None, str]]:
+    found: list[tuple[str, Row, Run | None, str]] = []
+    for row in ablation.rows:
+        if row.absent is not None:
+            found.append((ABSENT, row, None, row.absent))
+        for run in row.runs:
+            state, reason = split_status(results.status(run))
+            if state != DONE:
+                found.append((state, row, run, reason))
+    return found

@@ -1,0 +1,34 @@
+"""What a failed run leaves behind."""
+
+from __future__ import annotations
+
+import pytest
+
+from icd.errors import InputError
+from icd.failures import failure, recorded
+
+
+def test_an_exception_is_recorded_and_goes_on(tmp_path):
+    with pytest.raises(ValueError, match="bad"), recorded(tmp_path):
+        raise ValueError("bad\n  luck")
+    assert failure(tmp_path) == "ValueError: bad luck"
+
+
+def test_bad_input_is_a_failure_too(tmp_path):
+    with pytest.raises(InputError), recorded(tmp_path):
+        raise InputError("a.yaml", "key", "is 1", "2")
+    assert failure(tmp_path) == "InputError: a.yaml: key: is 1; expected 2"
+
+
+def test_the_next_attempt_starts_clean(tmp_path):
+    with pytest.raises(ValueError, match="bad"), recorded(tmp_path):
+        raise ValueError("bad")
+    with recorded(tmp_path):
+        assert failure(tmp_path) is None
+    assert failure(tmp_path) is None
+
+
+def test_an_interruption_is_no_failure(tmp_path):
+    with pytest.raises(KeyboardInterrupt), recorded(tmp_path):
+        raise KeyboardInterrupt
+    assert failure(tmp_path) is None
