@@ -70,12 +70,11 @@ class Ablation:
 
     @property
     def runs(self) -> list[Run]:
-        """The runs of all rows and the teachers they learn from, each once."""
+        """The runs of all rows and those whose weights they need before them, each once."""
         found: dict[str, Run] = {}
         for row in self.rows:
             for run in row.runs:
-                for needed in filter(None, (run.teacher, run)):
-                    found.setdefault(needed.id, needed)
+                _collect(run, found)
         return list(found.values())
 
     def choose(self, ids: Iterable[str]) -> list[Row]:
@@ -90,6 +89,12 @@ class Ablation:
                 file = FOLDER / f"{self.name}.yaml"
                 raise InputError(file, "rows", f"has no row {name!r}", f"one beside {sorted(rows)}")
         return [rows[name] for name in ids]
+
+
+def _collect(run: Run, found: dict[str, Run]) -> None:
+    for source in run.sources:
+        _collect(source, found)
+    found.setdefault(run.id, run)
 
 
 def ablation_names() -> list[str]:

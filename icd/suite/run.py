@@ -33,9 +33,11 @@ class Run:
     """One training with all that decides its outcome.
 
     ``description`` holds the keys version, track, data, images, detector, backbone, schedule,
-    recipe, method, inherit, teacher (the teacher's own description), seed and devices, or, for a
-    teacher that is taken as it is, version, track, data, images, config and checkpoint, and for
-    one from mmdet's model zoo its name there (zoo) and what is known of its sha256.
+    recipe, method, inherit, teacher (the teacher's own description), seed and devices; pretrained
+    (the description of the run it starts from) and split (it is trained on, if not train) where
+    the track says so. For a teacher that is taken as it is: version, track, data, images, config
+    and checkpoint, and for one from mmdet's model zoo its name there (zoo) and what is known of
+    its sha256.
     """
 
     description: Description
@@ -52,6 +54,8 @@ class Run:
             return f"zoo-{self.zoo}" if self.zoo else "imported"
         d = self.description
         method = d["method"]["name"] if d["method"] else "plain"
+        if "split" in d:
+            method = d["split"]
         inherit = "+inherit" if d["inherit"] else ""
         parts = [d["detector"]["name"], d["backbone"]["name"], d["schedule"]["name"]]
         return "-".join([*parts, f"{method}{inherit}", f"seed{d['seed']}"])
@@ -71,6 +75,22 @@ class Run:
         """The run this one distils or inherits from."""
         teacher = self.description.get("teacher")
         return Run(teacher) if teacher else None
+
+    @property
+    def pretrained(self) -> Run | None:
+        """The run whose weights this one starts from."""
+        pretrained = self.description.get("pretrained")
+        return Run(pretrained) if pretrained else None
+
+    @property
+    def sources(self) -> list[Run]:
+        """The runs whose weights this one needs."""
+        return [run for run in (self.pretrained, self.teacher) if run]
+
+    @property
+    def split(self) -> str:
+        """The images it is trained on."""
+        return self.description.get("split", "train")
 
     @property
     def folder(self) -> Path:

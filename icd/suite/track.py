@@ -16,6 +16,7 @@ from icd.suite.schema import WORKFLOW, check, load_yaml, read_yaml
 from icd.suite.zoo import teacher as zoo_teacher
 
 TRAIN, TUNE, TEST = "train", "tune", "test"
+PRETRAINING_SEED = 0  # one pre-trained detector for all seeds, as with weights of ImageNet
 FPN_WIDTH = 256  # channels of a pyramid in mmdet's configs
 
 
@@ -96,7 +97,24 @@ class Track:
             return Run(self._base() | {key: chosen[key] for key in ("config", "checkpoint")})
         if "zoo" in chosen:
             return Run(self._base() | self._from_zoo(chosen))
-        seed, devices = chosen.get("seed", seed), max(self.machine["gpus"], 1)
+        description = self._trained(role, change, chosen.get("seed", seed))
+        if "pretrained" in chosen:
+            description["pretrained"] = self._pretraining(role, change)
+        return Run(description)
+
+    def _pretraining(self, role: str, change: Mapping[str, Any]) -> Description:
+        """The run whose weights a role starts from: the same detector, trained on other images."""
+        chosen, splits = self.content["roles"][role]["pretrained"], self.content["data"]["splits"]
+        if chosen["split"] not in splits:
+            key, problem = f"roles.{role}.pretrained.split", f"there is no {chosen['split']!r}"
+            raise InputError(self.file, key, problem, f"one of {sorted(splits)}")
+        same = {key: change[key] for key in ("detector", "backbone") if key in change}
+        same["schedule"] = chosen["schedule"]
+        return self._trained(role, same, PRETRAINING_SEED) | {"split": chosen["split"]}
+
+    def _trained(self, role: str, change: Mapping[str, Any], seed: int) -> Description:
+        """All that decides the outcome of a training from the role's own initialisation."""
+        chosen, devices = self.content["roles"][role], max(self.machine["gpus"], 1)
         schedule = change.get("schedule", chosen["schedule"])
         detector = self._named("detectors", change.get("detector"))
         recipe = self._recipe(role, detector.pop("recipe", {}), schedule)
@@ -112,23 +130,20 @@ class Track:
             teacher = self.describe(same, seed).description
         if method and "backbone" in teacher:
             self._require_same_width(detector, backbone, teacher["backbone"])
-        return Run(
-            self._base()
-            | {
-                "detector": detector,
-                "backbone": backbone,
-                "schedule": {
-                    "name": schedule,
-                    "iterations": round(float(schedule.removesuffix("x")) * recipe["unit"]),
-                },
-                "recipe": recipe,
-                "method": method,
-                "inherit": inherit,
-                "teacher": teacher,
-                "seed": seed,
-                "devices": devices,
-            }
-        )
+        return self._base() | {
+            "detector": detector,
+            "backbone": backbone,
+            "schedule": {
+                "name": schedule,
+                "iterations": round(float(schedule.removesuffix("x")) * recipe["unit"]),
+            },
+            "recipe": recipe,
+            "method": method,
+            "inherit": inherit,
+            "teacher": teacher,
+            "seed": seed,
+            "devices": devices,
+        }
 
     def _base(self) -> Description:
         return {

@@ -12,7 +12,7 @@ from mmengine.hub import get_config
 
 from icd.errors import InputError
 from icd.suite.run import Run
-from icd.suite.track import TEST, TRAIN, data_split
+from icd.suite.track import TEST, data_split
 from icd.suite.zoo import configs
 from icd.training.images import pipeline
 from icd.training.recipe import linear_rule, optimisation
@@ -112,7 +112,7 @@ def training_config(run: Run, inputs: Inputs, workers: int, checkpoint_every: in
                 "num_workers": workers,
                 "persistent_workers": workers > 0,
                 "sampler": {"type": "PlacedSampler", "shuffle": True, "seed": seed},
-                "dataset": dataset(run, inputs, TRAIN)
+                "dataset": dataset(run, inputs, run.split)
                 | {
                     "type": "CompletedCocoDataset",
                     "pipeline": steps,
@@ -145,6 +145,9 @@ def custom_hooks(run: Run) -> list[dict]:
         {"type": "FiniteLossHook"},
         {"type": "ProgressHook", "run": run.id},
     ]
+    if run.pretrained:  # before inheriting, which replaces parts of it
+        start = str(run.pretrained.folder / "model.pth")
+        hooks.append({"type": "PretrainedHook", "checkpoint": start})
     if run.description["inherit"]:
         hooks.append({"type": "InheritHook", "checkpoint": str(run.teacher.folder / "model.pth")})
     if run.description["method"]:

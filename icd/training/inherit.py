@@ -1,4 +1,4 @@
-"""The inheriting strategy: the student starts with the teacher's neck and head."""
+"""What a detector starts from: weights of an earlier training; the teacher's neck and head."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from icd.errors import InputError
-from icd.training.checkpoint import read_weights
+from icd.training.checkpoint import load_weights, read_weights
 from icd.training.distiller import Distiller
 
 OWN = "backbone."  # the only part a student never inherits
@@ -30,6 +30,23 @@ def inherit(student: nn.Module, teacher: Mapping[str, Tensor]) -> tuple[list[str
         for name in taken:
             own[name].copy_(teacher[name])
     return taken, sorted(own.keys() - set(taken))
+
+
+@HOOKS.register_module()
+class PretrainedHook(Hook):
+    """Lets a detector start from the weights of an earlier training of the same detector.
+
+    Args:
+        checkpoint: those weights.
+    """
+
+    def __init__(self, checkpoint: str) -> None:
+        self.checkpoint = checkpoint
+
+    def before_train(self, runner: Runner) -> None:
+        """Load them unless training resumes."""
+        if runner.iter == 0:
+            load_weights(bare_detector(runner.model), Path(self.checkpoint))
 
 
 @HOOKS.register_module()

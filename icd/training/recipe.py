@@ -37,20 +37,11 @@ def linear_rule(recipe: dict[str, Any]) -> float:
 
 
 def optim_wrapper(optimizer: dict[str, Any]) -> dict:
-    """An OptimWrapper.
-
-    ``clip`` is the largest gradient norm; ``lr_factors`` multiply the rate of the parameters whose
-    name contains their key.
-    """
+    """An OptimWrapper; ``clip`` is the largest gradient norm."""
     optimizer = dict(optimizer)
-    clip, factors = optimizer.pop("clip", None), optimizer.pop("lr_factors", {})
+    clip = optimizer.pop("clip", None)
     config = {"type": "OptimWrapper", "optimizer": optimizer}
-    if clip:
-        config["clip_grad"] = {"max_norm": clip}
-    if factors:
-        keys = {name: {"lr_mult": factor} for name, factor in factors.items()}
-        config["paramwise_cfg"] = {"custom_keys": keys}
-    return config
+    return config | ({"clip_grad": {"max_norm": clip}} if clip else {})
 
 
 def decay(recipe: dict[str, Any], iterations: int) -> list[dict]:

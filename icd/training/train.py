@@ -20,7 +20,6 @@ from icd.fetch import verify
 from icd.files import sha256, write_json, write_text
 from icd.method import fitnet, icd  # noqa: F401  (registers methods, as those below the rest)
 from icd.suite.run import Run, load_run
-from icd.suite.track import TRAIN
 from icd.training import dataset, loading, optim, progress, sampling  # noqa: F401
 from icd.training.account import AccountHook
 from icd.training.checkpoint import load_weights, write_weights
@@ -94,14 +93,14 @@ def train_model(config: Config, *hooks: Hook) -> tuple[nn.Module, dict[str, Any]
 
 
 def forget_other_inputs(work: Path, run: Run, inputs: Inputs) -> None:
-    """Remove checkpoints in ``work`` of a training on other annotations or another teacher.
+    """Remove checkpoints in ``work`` of a training on other annotations or from other weights.
 
     A run's name says where these lie; here their content is compared, so that a training that
     restarts because a file has changed does not resume from what came of the old one.
     """
-    found = {"annotations": inputs.survey["splits"][TRAIN]["sha256"]}
-    if run.teacher:
-        found["teacher"] = sha256(run.teacher.folder / "model.pth")
+    found = {"annotations": inputs.survey["splits"][run.split]["sha256"]}
+    sources = {"pretrained": run.pretrained, "teacher": run.teacher}
+    found |= {name: sha256(of.folder / "model.pth") for name, of in sources.items() if of}
     record = work / "inputs.json"
     if work.exists() and not (record.exists() and json.loads(record.read_text()) == found):
         shutil.rmtree(work)

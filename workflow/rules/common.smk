@@ -15,7 +15,7 @@ from icd.pictures import needs
 from icd.pictures.kinds import DRAWINGS, NUMBERS
 from icd.suite.ablation import FOLDER, ablation_names, load_ablation
 from icd.suite.snapshots import snapshot_file
-from icd.suite.track import TEST, TRAIN, load_track
+from icd.suite.track import TEST, load_track
 from icd.suite.zoo import WEIGHTS
 
 TRACK_NAME = str(config.get("track", "mini"))
@@ -28,7 +28,7 @@ except InputError as error:
 
 RUNS = {run.id: run for ablation in ABLATIONS.values() for run in ablation.runs}
 DISTILLED = {run.id for run in RUNS.values() if run.description.get("method")}
-TEACHERS = {run.teacher.id for run in RUNS.values() if run.teacher}
+SOURCES = {source.id for run in RUNS.values() for source in run.sources}
 ZOO = {Path(run.description["checkpoint"]).name: run for run in RUNS.values() if run.zoo}
 RESULTS = str(TRACK.results)
 SURVEY = f"{RESULTS}/data.json"
@@ -41,17 +41,24 @@ def run_files(run):
     return [*(f"{folder}/{name}" for name in names), f"{RESULTS}/manifests/{run.id}.json"]
 
 
-def teacher_files(wildcards):
-    """What a run needs of the teacher it learns from, if there is one."""
+def source_files(wildcards):
+    """The weights that a run needs: of its teacher, and those it starts from."""
     run = RUNS[wildcards.run]
     if run.imported:
         keys = ["checkpoint"] if run.zoo else ["config", "checkpoint"]  # mmdet has the config
         return [run.description[key] for key in keys]
-    if run.teacher is None:
-        return []
-    model = [f"{run.teacher.folder}/{name}" for name in ("model.py", "model.pth")]
-    # A teacher is evaluated before anything is distilled from it; that it was is all that counts.
-    return [*model, ancient(f"{run.teacher.folder}/metrics.json")]
+    files = [
+        f"{source.folder}/{name}" for source in run.sources for name in ("model.py", "model.pth")
+    ]
+    if run.teacher:
+        # It is evaluated before anything is distilled from it; that it was is all that counts.
+        files.append(ancient(f"{run.teacher.folder}/metrics.json"))
+    return files
+
+
+def train_annotations(wildcards):
+    """The annotations that a run is trained on; a teacher from elsewhere, checked against."""
+    return TRACK.annotations(RUNS[wildcards.run].split)
 
 
 wildcard_constraints:

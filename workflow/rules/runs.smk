@@ -6,7 +6,7 @@ localrules:
     fetch,
 
 
-ruleorder: train_distilled > train_teacher > train
+ruleorder: train_distilled > train_source > train
 
 
 rule describe:
@@ -46,9 +46,9 @@ rule fetch:
 rule train:
     """Train a detector, alone or with a teacher; resumes from its last checkpoint."""
     input:
-        teacher_files,
+        source_files,
         run=f"{RESULTS}/runs/{{run}}/run.json",
-        annotations=TRACK.annotations(TRAIN),
+        annotations=train_annotations,
         survey=SURVEY,
     output:
         config=f"{RESULTS}/runs/{{run}}/model.py",
@@ -77,9 +77,9 @@ rule train:
         " >> {log:q} 2> >(tee -a {log:q} >&2)"
 
 
-use rule train as train_teacher with:
+use rule train as train_source with:
     wildcard_constraints:
-        run="|".join(map(re.escape, TEACHERS)),
+        run="|".join(map(re.escape, SOURCES)),
     priority: 1  # others wait for it
 
 
