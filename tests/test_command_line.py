@@ -25,6 +25,7 @@ def track_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     content = yaml.safe_load((WORKFLOW / "tracks/mini.yaml").read_text())
     content["name"] = "tiny"
+    del content["roles"]["student"]["pretrained"]
     content["data"] = {"synthetic": {"seed": 3, "image_size": 64}, "splits": SPLITS}
     path = tmp_path / "tiny.yaml"
     path.write_text(yaml.safe_dump(content))

@@ -261,7 +261,8 @@ def _shipped() -> list[str]:
 def _extended(content: Any, file: Path) -> Any:
     """What a track file says, laid over the shipped track that it ``extends``, if any.
 
-    Name, title and data are always its own; a role that it states replaces the other whole.
+    Name, title and data are always its own, so no role starts from a split of the other data; a
+    role that it states replaces the other whole.
     """
     if not isinstance(content, dict) or "extends" not in content:
         return content
@@ -274,6 +275,8 @@ def _extended(content: Any, file: Path) -> Any:
         del base[key]
     for role in own if isinstance(own, dict) else ():
         base["roles"].pop(role, None)
+    for role in base["roles"].values():
+        role.pop("pretrained", None)
     return merge(base, content)
 
 

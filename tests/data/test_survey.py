@@ -151,6 +151,7 @@ def test_the_survey_holds_classes_counts_and_priors(tmp_path):
         name: {"annotations": f"{name}.json", "images": name} for name in ("train", "test", "extra")
     }
     content["data"] = {"root": str(tmp_path), "splits": splits}
+    del content["roles"]["student"]["pretrained"]
     for name in splits:
         (tmp_path / name).mkdir()
         (tmp_path / f"{name}.json").write_text(json.dumps(CONTENT))

@@ -44,8 +44,8 @@ def test_the_main_table_has_the_rows_of_the_paper():
         "icd",
         "icd_inherit",
     ]
-    assert {len(row.runs) for row in rows} == {len(MINI["seeds"])}
-    assert len(MINI["seeds"]) >= 2
+    assert {len(row.runs) for row in rows} == {2}
+    assert len(MINI["seeds"]) > 2
 
 
 def test_rows_state_only_what_they_change(tmp_path):
@@ -71,10 +71,11 @@ def test_runs_are_those_of_all_rows_and_their_teachers_once(tmp_path):
     assert len(ids) == len(set(ids))
     students = [run for row in ablation.rows for run in row.runs]
     teachers = [run.teacher for run in students if run.teacher]
-    assert set(ids) == {run.id for run in students + teachers}
+    starts = [run.pretrained for run in students]
+    assert set(ids) == {run.id for run in students + teachers + starts}
     for run in ablation.runs:
-        if run.teacher:
-            assert ids.index(run.teacher.id) < ids.index(run.id)
+        for source in run.sources:
+            assert ids.index(source.id) < ids.index(run.id)
 
 
 def test_a_run_that_stands_in_two_tables_is_one_run(tmp_path):
@@ -94,3 +95,39 @@ def test_a_role_with_a_fixed_seed_is_one_run_in_its_row(tmp_path):
         write(tmp_path / "table.yaml", content), track(changed(MINI, "roles.teacher.seed", 0))
     )
     assert [len(row.runs) for row in ablation.rows] == [1, *[len(MINI["seeds"])] * 2]
+
+
+def test_a_row_may_differ_on_a_track_or_be_absent(tmp_path):
+    tracks = {"mini": {"label": "Here", "change": {"schedule": "4x"}}}
+    content = changed(CONTENT, "rows.2.tracks", tracks)
+    content = changed(content, "rows.1.tracks", {"mini": {"absent": "too small"}})
+    content["findings"] = {"mini": "It works.", "coco": "Not run."}
+    found = read_ablation(write(tmp_path / "table.yaml", content), track())
+    student, icd, long = found.rows
+    assert (long.label, long.runs[0].description["schedule"]["name"]) == ("Here", "4x")
+    assert (icd.runs, icd.absent) == ((), "too small")
+    assert (student.absent, found.findings) == (None, "It works.")
+    elsewhere = read_ablation(tmp_path / "table.yaml", track(changed(MINI, "name", "other")))
+    assert elsewhere.rows[2].label == "ICD, longer"
+    assert elsewhere.rows[1].runs
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [({"detector": "fcos"}, "detector fcos"), ({"backbone": "resnet50"}, "backbone resnet50")],
+)
+def test_a_row_of_what_only_other_tracks_have_is_absent(tmp_path, change, reason):
+    content = changed(CONTENT, "rows.2.change", change)
+    less = changed(MINI, "detectors.fcos", None)
+    row = read_ablation(write(tmp_path / "table.yaml", content), track(less)).rows[2]
+    assert (row.runs, row.absent) == ((), f"the track has no {reason}")
+
+
+def test_a_table_may_take_fewer_seeds_and_a_row_another_baseline(tmp_path):
+    content = changed(CONTENT, "seeds", 1)
+    content = changed(content, "rows.2.baseline", "icd")
+    content = changed(changed(content, "reference", "icd"), "rows.1.x", 2)
+    found = read_ablation(write(tmp_path / "table.yaml", content), track())
+    assert {len(row.runs) for row in found.rows} == {1}
+    assert [found.baseline_of(row).id for row in found.rows] == ["student", "student", "icd"]
+    assert (found.reference, found.rows[1].x) == ("icd", 2)

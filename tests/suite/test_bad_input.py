@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +17,7 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 from PIL import ExifTags, Image
-from track_files import MINI, OWN_DATA, changed, write
+from track_files import OWN, changed, write
 
 from icd import __main__ as cli
 from icd.suite import ablation as ablations
@@ -49,7 +50,7 @@ class Project:
     """A valid track on a user's data, and an ablation, before they are written."""
 
     folder: Path
-    track: dict[str, Any] = field(default_factory=lambda: changed(MINI, "data", OWN_DATA))
+    track: dict[str, Any] = field(default_factory=lambda: deepcopy(OWN))
     coco: dict[str, Any] = field(
         default_factory=lambda: {name: copy.deepcopy(COCO) for name in ("train", "test")}
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from track_files import MINI, OWN_DATA, changed, leaves, track, write
+from track_files import MINI, OWN, OWN_DATA, changed, leaves, track, write
 
 from icd.errors import InputError
 from icd.suite.schema import ROOT, WORKFLOW
@@ -28,6 +28,8 @@ def other(key: str, value: Any) -> Any:
     """Another value that the code can read in the same place."""
     if key.endswith(("teacher.backbone", "student.backbone")):
         return next(name for name in MINI["backbones"] if name != value)
+    if key.endswith("split"):
+        return "train"
     if key.endswith("schedule"):
         return "77x"
     if isinstance(value, bool) or value is None:
@@ -74,9 +76,8 @@ def test_the_number_of_devices_is_part_of_a_run():
 
 
 def test_the_place_of_the_data_is_no_part_of_a_run():
-    mine = changed(MINI, "data", OWN_DATA)
-    assert ids(changed(mine, "data.root", "elsewhere")) == ids(mine)
-    assert set(ids(changed(mine, "data.splits.train.images", "others"))).isdisjoint(ids(mine))
+    assert ids(changed(OWN, "data.root", "elsewhere")) == ids(OWN)
+    assert set(ids(changed(OWN, "data.splits.train.images", "others"))).isdisjoint(ids(OWN))
 
 
 @pytest.mark.parametrize(
@@ -132,13 +133,13 @@ def test_a_roles_recipe_changes_only_what_it_states():
 
 
 def test_a_schedule_may_have_its_own_decay():
-    content = changed(MINI, "recipe.decay", {"1x": "cosine", "4x": [0.5]})
+    content = changed(MINI, "recipe.decay", {"1x": "cosine", "2x": "cosine", "4x": [0.5]})
     found = track(content)
     student, teacher = (found.describe({"role": role}, 0) for role in ("student", "teacher"))
     assert student.id == track(MINI).describe({}, 0).id  # by what it does, not how it is said
     assert teacher.description["recipe"]["decay"] == [0.5]
-    with pytest.raises(InputError, match=r"recipe\.decay: has no '2x'; .* \['1x', '4x'\]"):
-        found.describe({"schedule": "2x"}, 0)
+    with pytest.raises(InputError, match=r"recipe\.decay: has no '3x'; .* \['1x', '2x', '4x'\]"):
+        found.describe({"schedule": "3x"}, 0)
 
 
 def test_a_detector_may_change_recipe_and_options():
@@ -221,7 +222,7 @@ def test_the_folder_of_synthetic_data_names_its_content(tmp_path):
     ],
 )
 def test_the_root_of_own_data_may_come_from_the_command_line(tmp_path, root, config, expected):
-    content = changed(changed(MINI, "data", OWN_DATA), "data.root", root)
+    content = changed(OWN, "data.root", root)
     found = load_track(str(write(tmp_path / "track.yaml", content)), config)
     assert str(found.data_root) == expected
     assert str(found.annotations("test")) == f"{expected}/test.json"
@@ -240,7 +241,7 @@ def test_a_track_needs_no_machine_section():
 
 def test_files_of_the_user_are_asked_for_and_made_ones_are_not(tmp_path):
     track(MINI).require_files()
-    found = Track(tmp_path / "track.yaml", changed(MINI, "data", OWN_DATA), tmp_path)
+    found = Track(tmp_path / "track.yaml", OWN, tmp_path)
     for name in ("train", "test"):
         with pytest.raises(InputError, match=rf"data\.splits\.{name}\.annotations"):
             found.require_files()
@@ -251,13 +252,13 @@ def test_files_of_the_user_are_asked_for_and_made_ones_are_not(tmp_path):
     found.require_files()
 
 
-OWN = {"extends": "mini", "name": "own", "title": "My own", "data": OWN_DATA}
+EXTENDED = {"extends": "mini", "name": "own", "title": "My own", "data": OWN_DATA}
 
 
 def test_a_track_may_take_what_it_does_not_say_from_a_shipped_one(tmp_path):
     change = {"recipe": {"optimizer": {"lr": 0.5}}, "images": {"scale": [64, 64]}, "seeds": [7]}
-    found = load_track(str(write(tmp_path / "own.yaml", OWN | change)))
-    whole = changed(MINI, "data", OWN_DATA) | {"name": "own", "title": "My own", "seeds": [7]}
+    found = load_track(str(write(tmp_path / "own.yaml", EXTENDED | change)))
+    whole = OWN | {"name": "own", "title": "My own", "seeds": [7]}
     whole = changed(changed(whole, "recipe.optimizer.lr", 0.5), "images.scale", [64, 64])
     assert found.content == whole
     assert found.describe({"method": "icd"}, 0).id == track(whole).describe({"method": "icd"}, 0).id
@@ -266,8 +267,10 @@ def test_a_track_may_take_what_it_does_not_say_from_a_shipped_one(tmp_path):
 def test_a_role_is_replaced_whole(tmp_path):
     """A teacher to take has no schedule, and the other teacher's seed and recipe are its own."""
     roles = {"teacher": {"config": "a.py", "checkpoint": "a.pth"}}
-    found = load_track(str(write(tmp_path / "own.yaml", OWN | {"roles": roles}))).content["roles"]
-    assert found == {**roles, "student": MINI["roles"]["student"]}
+    found = load_track(str(write(tmp_path / "own.yaml", EXTENDED | {"roles": roles}))).content[
+        "roles"
+    ]
+    assert found == {**roles, "student": OWN["roles"]["student"]}
 
 
 @pytest.mark.parametrize(
@@ -285,7 +288,7 @@ def test_a_role_is_replaced_whole(tmp_path):
     ],
 )
 def test_what_does_not_fit_the_extended_track_is_named(tmp_path, change, message):
-    content = {key: value for key, value in (OWN | change).items() if value is not None}
+    content = {key: value for key, value in (EXTENDED | change).items() if value is not None}
     file = write(tmp_path / "own.yaml", content)
     with pytest.raises(InputError, match=rf"own\.yaml: {message}"):
         load_track(str(file))
@@ -298,3 +301,25 @@ def test_the_example_of_the_readme_is_a_track(tmp_path):
     run = found.describe({"method": "icd"}, found.seeds[0])
     assert run.description["backbone"]["name"] == "resnet18"
     assert run.description["schedule"]["iterations"] == 5000
+
+
+def test_a_student_starts_from_a_training_on_other_images():
+    found = track()
+    run = found.describe({"method": "icd", "detector": "fcos", "schedule": "3x"}, seed=2)
+    start = run.pretrained
+    assert (start.split, run.split) == ("pretrain", "train")
+    assert (
+        start.description["schedule"]["name"] == MINI["roles"]["student"]["pretrained"]["schedule"]
+    )
+    for key in ("detector", "backbone", "data"):
+        assert start.description[key] == run.description[key]
+    assert (start.pretrained, start.teacher, start.description["method"]) == (None, None, None)
+    assert found.describe({"detector": "fcos"}, seed=1).pretrained.id == start.id, "for all seeds"
+    assert found.describe({"detector": "fcos", "role": "teacher"}, seed=0).pretrained is None
+    assert [source.id for source in run.sources] == [start.id, run.teacher.id]
+
+
+def test_pretraining_needs_its_split():
+    content = changed(MINI, "roles.student.pretrained.split", "more")
+    with pytest.raises(InputError, match=r"roles\.student\.pretrained\.split: there is no 'more'"):
+        track(content).describe({}, seed=0)

@@ -37,6 +37,10 @@ def changed(content: Any, key: str, value: Any) -> Any:
     return result
 
 
+# The mini track on a data set of the user's own, which has no split for pre-training.
+OWN = changed(changed(MINI, "data", OWN_DATA), "roles.student.pretrained", None)
+
+
 def leaves(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Dotted key and value of everything that is no dictionary and no list."""
     if not isinstance(tree, (dict, list)) or not tree:

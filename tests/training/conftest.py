@@ -33,6 +33,7 @@ def shared_lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
     track = load_track("mini", data_root=root / "data")
     content = merge(track.content, SMALL)
     content["data"]["splits"] = IMAGES
+    content["roles"]["student"].pop("pretrained")
     track = replace(track, content=content)
     write_dataset(track.data_root, SyntheticSpec(**content["data"]["synthetic"]), IMAGES)
     write_survey(track, root / "survey.json")

@@ -388,3 +388,15 @@ def test_an_unknown_method_is_named(lab: Lab) -> None:
     run.description["method"]["name"] = "magic"
     with pytest.raises(InputError, match=r"methods: magic: is no known method; expected one of"):
         lab.config(run)
+
+
+def test_a_student_is_trained_on_its_split_from_its_pretraining(lab: Lab) -> None:
+    """What it starts from is loaded before it inherits, which replaces parts of it."""
+    pretrained = {"split": "test", "schedule": "2x"}
+    changed = lab.changed({"roles": {"student": {"pretrained": pretrained}}})
+    run = changed.run(inherit=True)
+    hooks = [hook["type"] for hook in changed.config(run).custom_hooks]
+    assert hooks.index("PretrainedHook") < hooks.index("InheritHook")
+    first, second = (changed.config(r).train_dataloader.dataset for r in (run.pretrained, run))
+    assert (first.ann_file, second.ann_file) == ("test.json", "train.json")
+    assert "PretrainedHook" not in str(changed.config(run.pretrained).custom_hooks)

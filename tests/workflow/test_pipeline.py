@@ -47,7 +47,7 @@ def toy_track() -> dict[str, Any]:
         "name": "toy",
         "data": {
             "synthetic": {"seed": 0, "image_size": 64},
-            "splits": {"train": 24, "test": 8},
+            "splits": {"pretrain": 8, "train": 24, "test": 8},
         },
         "backbones": {
             roles[role]["backbone"]: {
@@ -68,6 +68,7 @@ def toy_track() -> dict[str, Any]:
     content["images"]["scale"] = [64, 64]
     content["recipe"] |= {"unit": 2, "batch_size": 4, "ramp": 0}
     roles["teacher"]["schedule"], roles["student"]["schedule"] = "1.5x", "1x"
+    roles["student"]["pretrained"]["schedule"] = "0.5x"
     model = content["detectors"]["retinanet"]["model"]
     model["neck"]["out_channels"] = 16
     model["bbox_head"] |= {"in_channels": 16, "feat_channels": 16, "stacked_convs": 1}
@@ -155,7 +156,7 @@ def test_one_command_makes_the_table(project):
         "Make the data of toy",
         "Check the data of toy",
     }
-    assert "20 of 20 steps (100%) done" in project.printed
+    assert "23 of 23 steps (100%) done" in project.printed
     for row in project.ablation.rows:
         for name in ("run.json", "model.py", "model.pth", "metrics.json", "manifest"):
             assert project.file(row.id, name).stat().st_size

@@ -10,8 +10,8 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
 
+from icd.pictures.choice import pictures, read_truth
 from icd.pictures.draw.panel import draw_box, show, show_maps
-from icd.pictures.images import pictures, read_truth
 from icd.pictures.kinds import ATTENTION
 from icd.pictures.masks import Masks, load_distiller, load_images, look
 from icd.suite.ablation import Ablation

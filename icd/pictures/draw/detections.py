@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 from pycocotools import mask
 
+from icd.pictures.choice import Picture, pictures, read_truth
 from icd.pictures.draw.panel import DASHED, SOLID, draw_box, label_box, show
-from icd.pictures.images import Picture, pictures, read_truth
 from icd.pictures.kinds import COMPARED
 from icd.pictures.table import require
 from icd.suite.ablation import Ablation

@@ -6,7 +6,7 @@ import json
 
 from tracks import track
 
-from icd.pictures.images import pictures, read_truth, varied
+from icd.pictures.choice import pictures, read_truth, varied
 
 
 def things(*areas: float) -> list[dict]:
