@@ -1,4 +1,7 @@
-"""Train, evaluate and compare: `snakemake` makes the main table of the chosen track."""
+"""Train, evaluate and compare: `snakemake` makes the main table of the chosen track.
+
+`snakemake NAME` makes the table of an ablation, `snakemake everything` all of them and the pictures.
+"""
 
 
 include: "workflow/rules/common.smk"
@@ -14,3 +17,11 @@ rule all:
         rules.main.input,
     message:
         "Complete the main table"
+
+
+rule everything:
+    input:
+        [getattr(rules, name).input for name in ABLATIONS],
+        rules.pictures.input,
+    message:
+        "Complete all tables and pictures"

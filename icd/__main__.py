@@ -114,6 +114,14 @@ def tables(args: argparse.Namespace) -> None:
             print(f"{args.folder}/table.md shows what was run; failed runs: {found[FAILED]}")
 
 
+def page(args: argparse.Namespace) -> None:
+    """Write the page of a track's results from the tables and pictures that are there."""
+    from icd.suite.ablation import ablation_names
+    from icd.suite.page import write_page
+
+    write_page(_track(args), [_ablation(name, args) for name in ablation_names()])
+
+
 def plan(args: argparse.Namespace) -> None:
     """Print what is there to do, without doing it: runs, hours, disk."""
     from icd.suite.ablation import ablation_names, load_ablation
@@ -217,6 +225,7 @@ COMMANDS = {
         ),
         FIGURES,
     ],
+    page: [TRACK, DATA],
     plan: [
         ("ablations", {"nargs": "*", "metavar": "ABLATION", "help": "their names; else all"}),
         ("--track", {"default": "mini", "help": "name of a track, or path of its YAML file"}),

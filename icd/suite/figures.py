@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.transforms import ScaledTranslation
 
 from icd.files import atomic
 from icd.suite.ablation import Ablation
@@ -127,7 +127,9 @@ def draw_curve(summary: Summary) -> Figure:
     known = [line for line in lines if line.published is not None]
     figure = Figure(figsize=(7.6 if known else 4.4, 3.2), layout="constrained")
     ours, *paper = figure.subplots(1, 2 if known else 1, squeeze=False, sharex=True)[0]
-    kind, label = KINDS[summary.ablation.kind], summary.ablation.figure["label"]
+    kind, axis = KINDS[summary.ablation.kind], summary.ablation.figure
+    for axes in (ours, *paper):  # first: what is drawn beside a mark depends on it
+        axes.set_xscale(axis.get("scale", "linear"))
     draw_ours(ours, lines)
     baseline = next((line for line in summary.lines if line.is_baseline), None)
     draw_guide(ours, baseline and baseline.level and baseline.level.mean, baseline)
@@ -139,8 +141,10 @@ def draw_curve(summary: Summary) -> Figure:
         axes.scatter(*zip(*points, strict=True), label="paper, on COCO", **PAPER)
         axes.set_ylabel(f"published {kind}AP (%)")
     for axes in (ours, *paper):
-        axes.set_xticks(sorted({line.row.x for line in lines}))
-        axes.set_xlabel(label)
+        ticks = sorted({line.row.x for line in lines})
+        axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        axes.minorticks_off()
+        axes.set_xlabel(axis["label"])
     return titled(figure, summary, [ours, *paper])
 
 
@@ -149,11 +153,11 @@ def draw_ours(axes: Axes, lines: Sequence[Line]) -> None:
     found = sorted((line for line in lines if line.level), key=lambda line: line.row.x)
     means = [line.level.mean for line in found]
     axes.plot([line.row.x for line in found], means, color=POINT, linewidth=1, zorder=1)
-    step = min((b.row.x - a.row.x for a, b in pairwise(found)), default=1)
     for line in found:
         draw_estimate(axes, line.level, line.row.x, horizontal=False)
         seeds = line.metrics["AP"]
-        axes.scatter([line.row.x + 0.15 * step] * len(seeds), seeds, **SEED)
+        beside = axes.transData + ScaledTranslation(0.08, 0, axes.figure.dpi_scale_trans)
+        axes.scatter([line.row.x] * len(seeds), seeds, transform=beside, **SEED)
 
 
 def draw_guide(axes: Axes, value: float | None, baseline: Line | None) -> None:

@@ -47,11 +47,18 @@ def recipe(run: Run) -> str:
             d["backbone"]["name"],
             *method,
             *(["inheriting"] if d["inherit"] else []),
+            *([_start(run.pretrained)] if run.pretrained else []),
             f"{schedule['name']} ({schedule['iterations']:,} iterations of {batch} images)",
             f"{optimizer['type']} at a learning rate of {rate:g}",
             _decay(trained["decay"]),
             _images(d["images"]),
         ]
+    )
+
+
+def _start(pretrained: Run) -> str:
+    return (
+        f"pre-trained {pretrained.description['schedule']['name']} on the split {pretrained.split}"
     )
 
 

@@ -12,15 +12,17 @@ import pandas as pd
 from icd.files import atomic, write_text
 from icd.suite.ablation import Ablation
 from icd.suite.notes import paragraphs
+from icd.suite.page import html
 from icd.suite.results import DONE, Results
 from icd.suite.statistics import Estimate
 from icd.suite.summary import METRICS, Line, Summary, summarise
 
 
 def write_tables(ablation: Ablation, results: Results, folder: Path) -> None:
-    """Write ``table.md``, ``table.csv`` and ``table.tex`` of an ablation into a folder."""
+    """Write ``table.md``, ``.html``, ``.csv`` and ``.tex`` of an ablation into a folder."""
     summary = summarise(ablation, results)
     write_text(folder / "table.md", markdown(summary))
+    write_text(folder / "table.html", html(markdown(summary)))
     write_text(folder / "table.tex", latex(summary))
     with atomic(folder / "table.csv") as temporary:
         numbers(summary).to_csv(temporary, index=False)
@@ -167,6 +169,7 @@ SPECIAL = {
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
     "±": r"$\pm$",
+    "λ": r"$\lambda$",
     "<": r"$<$",
     ">": r"$>$",
     "|": r"$|$",

@@ -411,7 +411,8 @@ def test_the_table_carries_question_findings_recipe_notes_and_sources(ablation, 
     recipe = MINI["recipe"]
     iterations, batch = recipe["unit"], recipe["batch_size"]
     assert (
-        f"Baseline Student: retinanet, resnet18-w8, 1x ({iterations:,} iterations of {batch} "
+        "Baseline Student: retinanet, resnet18-w8, pre-trained 2x on the split pretrain, "
+        f"1x ({iterations:,} iterations of {batch} "
         f"images), AdamW at a learning rate of {recipe['optimizer']['lr']:g}, cosine decay, "
         "images within 128 x 128 pixels; seeds 0, 1, 2. Teacher: retinanet, resnet18-w32, "
         f"4x ({4 * iterations:,} iterations" in text

@@ -20,7 +20,7 @@ import pytest
 import yaml
 
 from icd.pictures.kinds import DRAWINGS
-from icd.suite.ablation import Ablation, load_ablation
+from icd.suite.ablation import Ablation, ablation_names, load_ablation
 from icd.suite.run import Run
 from icd.suite.schema import ROOT, WORKFLOW
 from icd.suite.track import load_track
@@ -355,3 +355,21 @@ def test_the_plan_of_the_mini_track_is_complete_and_fast(tmp_path):
     expected = {f"{verb} {run}" for run in runs for verb in verbs}
     assert jobs(printed) == END | expected | {"Make the data of mini", "Check the data of mini"}
     assert [path.name for path in tmp_path.iterdir()] == [".snakemake"], "a plan makes nothing"
+
+
+def test_all_tables_of_the_coco_track_are_planned_with_no_run_twice(tmp_path):
+    track = load_track("coco", {"coco": str(tmp_path / "coco")})
+    for split in ("train", "test"):
+        track.images(split).mkdir(parents=True)
+        track.annotations(split).parent.mkdir(exist_ok=True)
+        track.annotations(split).touch()
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    config = ("--config", "track=coco", f"coco={tmp_path / 'coco'}")
+    printed = snakemake(tmp_path, "--dry-run", "everything", *config)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 10
+    tables = [load_ablation(name, track) for name in ablation_names()]
+    assert all(row.runs for table in tables for row in table.rows), "the paper's scale has all rows"
+    trained = re.findall(r"^Job \d+: Train (.+)$", printed, re.M)
+    assert len(trained) == len(set(trained))
+    assert set(trained) == {run.id for table in tables for run in table.runs}

@@ -66,7 +66,14 @@ rule picture:
         sources=lambda wildcards: needs.sources(wildcards.kind, TRACK),
         annotations=TRACK.annotations(TEST),
     output:
-        figures=multiext(f"{PICTURES}/{{kind}}", ".svg", ".png"),
+        figures=[
+            report(
+                f"{PICTURES}/{{kind}}.svg",
+                category="Pictures",
+                labels={"what": "{kind}"},
+            ),
+            f"{PICTURES}/{{kind}}.png",
+        ],
     log:
         f"{RESULTS}/runs/logs/pictures-{{kind}}.log",
     conda:

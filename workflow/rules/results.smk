@@ -37,8 +37,20 @@ rule render:
         bootstrap=f"{RESULTS}/{{ablation}}/bootstrap.csv",
         ablation=f"{FOLDER}/{{ablation}}.yaml",
     output:
+        report(
+            f"{RESULTS}/{{ablation}}/table.html",
+            category="Tables",
+            subcategory="{ablation}",
+            labels={"what": "table"},
+        ),
+        report(
+            f"{RESULTS}/{{ablation}}/figure.svg",
+            category="Tables",
+            subcategory="{ablation}",
+            labels={"what": "figure"},
+        ),
         multiext(f"{RESULTS}/{{ablation}}/table", ".md", ".csv", ".tex"),
-        multiext(f"{RESULTS}/{{ablation}}/figure", ".svg", ".png"),
+        f"{RESULTS}/{{ablation}}/figure.png",
     log:
         f"{RESULTS}/runs/logs/{{ablation}}-render.log",
     conda:
@@ -52,6 +64,11 @@ rule render:
     shell:
         "python -m icd render {wildcards.ablation} {params.track:q} --data {params.root:q}"
         " --folder {params.folder:q} 2>&1 | tee {log:q}"
+
+
+# The page of the results is rewritten from what is there, whichever table was asked for.
+onsuccess:
+    shell("python -m icd page {TRACK_NAME:q} --data {TRACK.data_root:q}")
 
 
 # A failed run must not hide the others: its table is rendered as far as it got, and says so.
@@ -72,7 +89,7 @@ for name, ablation in ABLATIONS.items():
                 file=[
                     "results.csv",
                     "bootstrap.csv",
-                    *(f"table.{kind}" for kind in ("md", "csv", "tex")),
+                    *(f"table.{kind}" for kind in ("md", "html", "csv", "tex")),
                     *(f"figure.{kind}" for kind in ("svg", "png")),
                 ],
             ),
