@@ -3,5 +3,6 @@
 ``tokens`` (the feature pyramid as a sequence), ``priors`` and ``queries`` (what is asked),
 ``decoder`` (the look-up in the teacher), ``auxiliary`` (the task that trains the look-up),
 ``where`` (what weighs the imitation: that look-up, or what it is compared with), ``distillation``
-(the imitation) and ``icd``, which puts them together. ``fitnet`` is a method to compare it with.
+(the imitation) and ``icd``, which puts them together. ``fitnet``, ``cwd``, ``pkd``, ``mgd`` and
+``fgd`` are methods to compare it with, one file each; ``adapter`` is for pyramids of another width.
 """

@@ -2,10 +2,11 @@
 
 ::
 
-    phi(y_c)_i = exp(y_ci / T) / sum_j exp(y_cj / T)          section 3.2, over the cells of a map
-    L          = T^2 / C  sum_c KL(phi(y_c^T) || phi(y_c^S))  averaged over images, summed over levels
+    phi(y_c)_i = exp(y_ci / T) / sum_j exp(y_cj / T)           over the cells of a map (section 3.2)
+    L          = T^2 / C  sum_c KL(phi(y_c^T) || phi(y_c^S))
 
-Cells in the padding have no part in the distributions; the paper's crops have no padding.
+averaged over images and summed over levels. Cells in the padding have no part in the distributions;
+the paper does not mention padding.
 """
 
 from __future__ import annotations

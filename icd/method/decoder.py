@@ -65,9 +65,9 @@ class CrossAttention(nn.Module):
         return LookUp(self.out(found), logits, value)
 
 
-def value_projection(channels: int) -> nn.Linear:
-    """F^v, the projection of features into the space in which they are compared."""
-    return init_projection(nn.Linear(channels, channels))
+def value_projection(channels: int, features: int | None = None) -> nn.Linear:
+    """F^v, the projection of features, maybe of another width, into where they are compared."""
+    return init_projection(nn.Linear(features or channels, channels))
 
 
 def set_value_space(decoder: Decoder, space: str) -> None:

@@ -144,7 +144,7 @@ def scale_masks(
 
 
 def box_scale(boxes: Tensor, size: Size, stride: float) -> Tensor:
-    """One over the area in cells of the smallest box [n, 4] that touches a cell, else 0: [h * w]."""
+    """One over the cells of the smallest box [n, 4] that touches a cell, else 0: [h * w]."""
     rows, columns = (
         touched(boxes[:, axis], boxes[:, axis + 2], cells, stride)
         for axis, cells in zip((1, 0), size, strict=True)

@@ -19,14 +19,22 @@ class FitNet(nn.Module):
     The convolutions (the regressor of the paper) learn from this loss and are dropped afterwards.
 
     Args:
-        channels: width C of both feature pyramids.
-        levels: number of their levels.
+        channels: width C of the teacher's feature pyramid.
+        levels: number of levels.
         weight: of the loss. The paper leaves it open; the default comes from small trials.
+        student_channels: width of the student's pyramid, if another.
     """
 
-    def __init__(self, channels: int = 256, levels: int = 5, weight: float = 20.0) -> None:
+    def __init__(
+        self,
+        channels: int = 256,
+        levels: int = 5,
+        weight: float = 20.0,
+        student_channels: int | None = None,
+    ) -> None:
         super().__init__()
-        self.adapters = nn.ModuleList(nn.Conv2d(channels, channels, 1) for _ in range(levels))
+        own = student_channels or channels
+        self.adapters = nn.ModuleList(nn.Conv2d(own, channels, 1) for _ in range(levels))
         self.weight = weight
 
     def forward(

@@ -41,7 +41,8 @@ class ICD(nn.Module):
 
     Args:
         priors: fields of :class:`Priors`, computed from the training annotations.
-        channels: width C of both feature pyramids.
+        channels: width C of the teacher's feature pyramid.
+        student_channels: width of the student's, if another: its projection maps it.
         heads: number M of attention heads.
         layers: decoder depth; 0 is a bare attention.
         weight: lambda, the weight of the distillation loss.
@@ -83,6 +84,7 @@ class ICD(nn.Module):
         where: str = "instance",
         fakes: bool = False,
         seed: int = 0,
+        student_channels: int | None = None,
     ) -> None:
         super().__init__()
         self.sampler = FakeSampler(Priors(**priors))
@@ -94,7 +96,9 @@ class ICD(nn.Module):
         if not auxiliary:  # nothing would train them, and idle parameters stall data parallelism
             for untrained in (self.encoder, self.decoder, self.auxiliary):
                 untrained.requires_grad_(False)
-        self.student_values = nn.ModuleList(value_projection(channels) for _ in self.decoder.layers)
+        self.student_values = nn.ModuleList(
+            value_projection(channels, student_channels) for _ in self.decoder.layers
+        )
         self.channels, self.heads = channels, heads
         self.weight, self.temperature, self.warmup = weight, temperature, warmup
         self.fake_ratio, self.query_cap, self.jitter = fake_ratio, query_cap, jitter
@@ -112,7 +116,7 @@ class ICD(nn.Module):
         """Auxiliary and distillation losses of one batch.
 
         Args:
-            teacher, student: FPN levels, each [N, C, h, w], of the same shapes.
+            teacher, student: FPN levels, each [N, C, h, w], of the same sizes.
             targets: ground truth of the N images.
             iteration: training iteration, from 0.
         """

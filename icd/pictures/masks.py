@@ -11,7 +11,6 @@ from mmengine.registry import init_default_scope
 from numpy import ndarray
 from torch import Tensor
 
-from icd.method import icd  # noqa: F401  (registers it)
 from icd.method.distillation import instance_weights
 from icd.method.queries import pose
 from icd.method.tokens import tokenize

@@ -170,10 +170,11 @@ def _missing(change: dict[str, Any], track: Track) -> str | None:
 
     A name that no track has is a slip, which describing the run reports.
     """
-    for section, key in NAMED.items():
-        name = change.get(key)
-        if name and name not in track.content[section] and name in shipped_names(section):
-            return f"the track has no {key} {name}"
+    for part in (change, change.get("teacher", {})):
+        for section, key in NAMED.items():
+            name = part.get(key)
+            if name and name not in track.content[section] and name in shipped_names(section):
+                return f"the track has no {key} {name}"
     return None
 
 

@@ -96,6 +96,11 @@ def check(
         raise explain(path, error, key)
 
 
+def definitions(schema: str) -> dict[str, dict[str, Any]]:
+    """The ``$defs`` of a schema by name."""
+    return _validator(schema).schema["$defs"]
+
+
 @cache
 def _validator(schema: str) -> Draft202012Validator:
     return Draft202012Validator(

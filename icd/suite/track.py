@@ -11,6 +11,7 @@ from typing import Any
 
 from icd.data import GENERATOR_VERSION
 from icd.errors import InputError
+from icd.suite.methods import OPTIMIZER, check_methods, check_options
 from icd.suite.run import VERSION, Description, Run, content_hash, merge
 from icd.suite.schema import WORKFLOW, check, load_yaml, read_yaml
 from icd.suite.zoo import teacher as zoo_teacher
@@ -88,11 +89,13 @@ class Track:
 
         Args:
             change: what differs from the track's student: role, detector, backbone, schedule,
-                method, options, inherit.
+                method, options, inherit, adapter, teacher (its detector, backbone, schedule).
             seed: of initialisation, augmentation, and the draws of the method.
         """
         role = change.get("role", "student")
         chosen = self.content["roles"][role]
+        if role == "teacher":
+            change = self._as_teacher(chosen, change)
         if "checkpoint" in chosen:
             return Run(self._base() | {key: chosen[key] for key in ("config", "checkpoint")})
         if "zoo" in chosen:
@@ -101,6 +104,15 @@ class Track:
         if "pretrained" in chosen:
             description["pretrained"] = self._pretraining(role, change)
         return Run(description)
+
+    def _as_teacher(self, chosen: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+        """A change of the teacher: what the track says of it, unless a row chooses another."""
+        other = change.get("teacher", {})
+        if other and "backbone" not in chosen:
+            problem = "is taken as it is, so no row can choose another"
+            raise InputError(self.file, "roles.teacher", problem, "backbone and schedule")
+        fixed = {key: chosen[key] for key in ("detector",) if key in chosen}
+        return {**change, **fixed, **other}
 
     def _pretraining(self, role: str, change: Mapping[str, Any]) -> Description:
         """The run whose weights a role starts from: the same detector, trained on other images."""
@@ -116,7 +128,7 @@ class Track:
         """All that decides the outcome of a training from the role's own initialisation."""
         chosen, devices = self.content["roles"][role], max(self.machine["gpus"], 1)
         schedule = change.get("schedule", chosen["schedule"])
-        detector = self._named("detectors", change.get("detector"))
+        detector = self._named("detectors", change.get("detector", chosen.get("detector")))
         recipe = self._recipe(role, detector.pop("recipe", {}), schedule)
         if recipe["batch_size"] % devices:
             problem = f"{recipe['batch_size']} images cannot be shared by {devices} GPUs"
@@ -126,10 +138,11 @@ class Track:
         inherit = change.get("inherit", False)
         teacher = None
         if method or inherit:
-            same = {"role": "teacher", "detector": detector["name"]}
+            other = change.get("teacher", {})
+            same = {"role": "teacher", "detector": detector["name"], "teacher": other}
             teacher = self.describe(same, seed).description
-        if method and "backbone" in teacher:
-            self._require_same_width(detector, backbone, teacher["backbone"])
+        if method and "backbone" in teacher and not method.get("adapter"):
+            self._require_same_width(detector, backbone, teacher)
         return self._base() | {
             "detector": detector,
             "backbone": backbone,
@@ -166,16 +179,12 @@ class Track:
         self, detector: Description, student: Description, teacher: Description
     ) -> None:
         """Raise InputError unless both pyramids have as many channels, before anything runs."""
-        common = detector.get("model", {}).get("neck", {})
-        ours, theirs = (
-            merge(common, backbone.get("neck", {})).get("out_channels", FPN_WIDTH)
-            for backbone in (student, teacher)
-        )
+        ours, theirs = _width(detector, student), _width(teacher["detector"], teacher["backbone"])
         if ours != theirs:
             key = f"backbones.{student['name']}.neck.out_channels"
-            problem = f"is {ours}, that of the teacher's {teacher['name']} {theirs}"
+            problem = f"is {ours}, that of the teacher's {teacher['backbone']['name']} {theirs}"
             both = f"detectors.{detector['name']}.model.neck.out_channels"
-            expected = f"{theirs}, or one width for both in {both} alone"
+            expected = f"{theirs}, or one width for both in {both} alone, or adapter: true"
             raise InputError(self.file, key, problem, expected)
 
     def _recipe(self, role: str, detectors: dict[str, Any], schedule: str) -> dict[str, Any]:
@@ -200,7 +209,12 @@ class Track:
             return None
         method = merge(self._named("methods", name), detectors.get(name, {}))
         method = merge(method, {"options": change.get("options", {})})
-        check(method["options"], "track", self.file, ("methods", name, "options"), name)
+        check_options(name, method["options"], self.file, ("methods", name, "options"))
+        if "adapter" in change:
+            method["adapter"] = change["adapter"]
+        if method.get("adapter") and "optimizer" not in method:
+            key, expected = f"methods.{name}.optimizer", f"{OPTIMIZER}, for the adapter"
+            raise InputError(self.file, key, "is missing", expected)
         return method
 
     def _named(self, kind: str, name: str | None) -> dict[str, Any]:
@@ -210,6 +224,12 @@ class Track:
         if name not in entries:
             raise InputError(self.file, kind, f"has no {name!r}", f"one of {sorted(entries)}")
         return {"name": name, **entries[name]}
+
+
+def _width(detector: Description, backbone: Description) -> int:
+    """Channels of the pyramid of a detector with a backbone."""
+    common = detector.get("model", {}).get("neck", {})
+    return merge(common, backbone.get("neck", {})).get("out_channels", FPN_WIDTH)
 
 
 def _identity(data: Mapping[str, Any]) -> Description:
@@ -241,6 +261,7 @@ def load_track(
         raise InputError(name, "", "no such track", expected)
     content = _extended(read_yaml(file, "track"), file)
     check(content, "track", file)
+    check_methods(content, file)
     track = Track(file, content, data_root or _data_root(file, content, config or {}))
     for role in content["roles"]:
         track.describe({"role": role}, seed=0)  # raises if it names what the track does not have

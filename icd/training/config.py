@@ -11,14 +11,14 @@ from mmengine.config import Config
 from mmengine.hub import get_config
 
 from icd.errors import InputError
+from icd.suite.methods import class_path
 from icd.suite.run import Run
 from icd.suite.track import TEST, data_split
 from icd.suite.zoo import configs
 from icd.training.images import pipeline
+from icd.training.methods import asked, method_class
+from icd.training.pyramid import level_shift
 from icd.training.recipe import linear_rule, optimisation
-
-# Methods by name: their registered type, and what the run gives them besides their options.
-METHODS = {"icd": ("ICD", ("priors", "seed")), "fitnet": ("FitNet", ("levels",))}
 
 # What is read of a detector's config; the first three for one that is taken as it is.
 PARTS = (
@@ -127,7 +127,7 @@ def training_config(run: Run, inputs: Inputs, workers: int, checkpoint_every: in
             **optimisation(recipe, run.description["method"], iterations),
             "linear_rule": linear_rule(recipe),
             "default_hooks": default_hooks(checkpoint_every),
-            "custom_hooks": custom_hooks(run),
+            "custom_hooks": custom_hooks(run, model),
             "randomness": {"seed": seed},
             "log_processor": {"by_epoch": False, "window_size": 50},
             "channels_last": recipe.get("channels_last", False),
@@ -137,8 +137,8 @@ def training_config(run: Run, inputs: Inputs, workers: int, checkpoint_every: in
     )
 
 
-def custom_hooks(run: Run) -> list[dict]:
-    """Our own hooks, as far as the run needs them."""
+def custom_hooks(run: Run, student: dict) -> list[dict]:
+    """Our own hooks, as far as the run needs them; ``student``: the model that is trained."""
     hooks = [
         {"type": "SeedByIteration", "seed": run.description["seed"]},
         {"type": "StrictResumeHook"},
@@ -149,7 +149,9 @@ def custom_hooks(run: Run) -> list[dict]:
         start = str(run.pretrained.folder / "model.pth")
         hooks.append({"type": "PretrainedHook", "checkpoint": start})
     if run.description["inherit"]:
-        hooks.append({"type": "InheritHook", "checkpoint": str(run.teacher.folder / "model.pth")})
+        shift = level_shift(student, teacher_config(run))
+        start = {"checkpoint": str(run.teacher.folder / "model.pth")}
+        hooks.append({"type": "InheritHook", **start} | ({"shift": shift} if shift else {}))
     if run.description["method"]:
         hooks.append({"type": "IterationHook"})
     return hooks
@@ -200,29 +202,29 @@ def set_everywhere(tree: Any, key: str, value: Any) -> None:
 
 def distiller(run: Run, inputs: Inputs, student: dict) -> dict:
     """A Distiller around the student's model."""
-    method, teacher = run.description["method"], run.teacher
-    if method["name"] not in METHODS:
-        expected = f"one of {sorted(METHODS)}"
-        raise InputError("methods", method["name"], "is no known method", expected)
-    kind, wanted = METHODS[method["name"]]
-    given = {
-        "priors": inputs.survey["priors"],
-        "seed": run.description["seed"],
-        "levels": student["neck"]["num_outs"],
-    }
+    method = run.description["method"]
+    path = class_path(method)
+    offered = {"priors": inputs.survey["priors"], "seed": run.description["seed"]}
+    adapter = {"adapter": True} if method.get("adapter") else {}
     return {
         "type": "Distiller",
         "student": student,
         "teacher": {
-            "config": Config.fromfile(teacher.folder / "model.py").model.to_dict(),
-            "checkpoint": str(teacher.folder / "model.pth"),
+            "config": teacher_config(run),
+            "checkpoint": str(run.teacher.folder / "model.pth"),
         },
         "method": {
-            "type": kind,
-            **{name: given[name] for name in wanted},
+            "type": path,
+            **asked(method_class(path), offered),
             **method["options"],
         },
+        **adapter,
     }
+
+
+def teacher_config(run: Run) -> dict:
+    """The model of a run's teacher, as its training has left it."""
+    return Config.fromfile(run.teacher.folder / "model.py").model.to_dict()
 
 
 def dataset(run: Run, inputs: Inputs, split: str) -> dict:

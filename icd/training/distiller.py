@@ -13,8 +13,11 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from icd.errors import InputError
+from icd.method.adapter import Adapted
 from icd.method.targets import Targets
 from icd.training.checkpoint import load_weights
+from icd.training.methods import asked, method_class
+from icd.training.pyramid import common_levels, strides
 from icd.training.teacher import Renormalise, Teacher
 
 
@@ -27,25 +30,31 @@ class Distiller(BaseModel):
     Args:
         student: config of the detector to train.
         teacher: ``config`` (of the detector to learn from) and ``checkpoint`` (its weights).
-        method: config of the method: a module with a ``forward`` like that of
-            :class:`icd.method.icd.ICD`; it is told the student's FPN width as ``channels``.
+        method: config of the method, its ``type`` module.Class of a module with a ``forward`` like
+            that of :class:`icd.method.icd.ICD`. If it asks, it is told ``channels`` (of the
+            teacher's pyramid), ``student_channels`` and ``levels`` (that both pyramids have).
+        adapter: the student's pyramid may have another width; a method that does not ask for
+            ``student_channels`` then sees it through :class:`icd.method.adapter.Adapted`.
     """
 
-    def __init__(self, student: dict, teacher: dict, method: dict) -> None:
+    def __init__(self, student: dict, teacher: dict, method: dict, adapter: bool = False) -> None:
         built = MODELS.build(student)
         super().__init__(data_preprocessor=built.data_preprocessor)
         self.student = built
         # The student is initialised with the same random numbers as without a method.
         with torch.random.fork_rng(devices=[]):
-            self.method = MODELS.build({"channels": built.neck.out_channels, **method})
             detector = MODELS.build(teacher["config"])
+        if not adapter:
+            require_same_width(built, detector)
+        self.levels = common_levels(built.neck, detector.neck)
+        with torch.random.fork_rng(devices=[]):
+            self.method = build_method(method, built.neck, detector.neck, self.levels[0])
         load_weights(detector, teacher["checkpoint"])
         loaded = f"{len(detector.state_dict())} tensors from {teacher['checkpoint']}"
         print_log(f"teacher: all {loaded}", logger="current")
         self.renormalise = Renormalise(built.data_preprocessor, detector.data_preprocessor)
         self.teacher = Teacher(detector)
         self.iteration = 0  # kept up to date by IterationHook
-        require_same_width(built, detector)
 
     def _apply(self, *args, **kwargs) -> Distiller:
         """Move the hidden teacher along with ``.to()``, ``.cuda()`` and ``.float()``."""
@@ -65,7 +74,29 @@ class Distiller(BaseModel):
             losses = self.student(inputs, data_samples, mode="loss")
         targets = targets_of(inputs, data_samples)
         teacher = self.teacher.features(self.renormalise(inputs, targets.image_sizes))
-        return losses | self.method(teacher, seen[0], targets, self.iteration)
+        ours, theirs = self.levels
+        return losses | self.method(teacher[theirs], seen[0][ours], targets, self.iteration)
+
+
+def build_method(config: dict, student: nn.Module, teacher: nn.Module, levels: slice) -> nn.Module:
+    """A method between two necks, for ``levels`` of the student's, with an adapter if needed."""
+    kind, (ours, theirs) = (
+        method_class(config["type"]),
+        (student.out_channels, teacher.out_channels),
+    )
+    count = len(range(student.num_outs)[levels])
+    offered = {"channels": theirs, "levels": count}
+    if ours != theirs:
+        offered["student_channels"] = ours
+    told = asked(kind, offered)
+    method = MODELS.build({**told, **config})
+    if count < max(student.num_outs, teacher.num_outs):
+        shared = strides(student)[levels]
+        print_log(f"levels: strides {shared} are in both pyramids", logger="current")
+    if ours == theirs or "student_channels" in told:
+        return method
+    print_log(f"adapter: 1x1 convolutions from {ours} to {theirs} channels", logger="current")
+    return Adapted(method, ours, theirs, count)
 
 
 @contextmanager
@@ -90,11 +121,11 @@ def targets_of(inputs: Tensor, data_samples: list[DetDataSample]) -> Targets:
 
 
 def require_same_width(student: nn.Module, teacher: nn.Module) -> None:
-    """Raise InputError unless both pyramids have as many channels and levels."""
-    for key in ("out_channels", "num_outs"):
-        ours, theirs = (getattr(model.neck, key, None) for model in (student, teacher))
-        if ours != theirs:
-            problem = f"is {ours} for the student, {theirs} for the teacher"
-            place = f"detectors.<name>.model.neck.{key}"
-            expected = f"{theirs} for both: set {place} in the track, and its heads' in_channels"
-            raise InputError("model", f"neck.{key}", problem, expected)
+    """Raise InputError unless both pyramids have as many channels."""
+    ours, theirs = (getattr(model.neck, "out_channels", None) for model in (student, teacher))
+    if ours != theirs:
+        problem = f"is {ours} for the student, {theirs} for the teacher"
+        place = "detectors.<name>.model.neck.out_channels"
+        expected = f"{theirs} for both: set {place} in the track, and its heads' in_channels"
+        expected += "; or adapter: true"
+        raise InputError("model", "neck.out_channels", problem, expected)

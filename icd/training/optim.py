@@ -9,6 +9,7 @@ from mmdet.registry import OPTIM_WRAPPER_CONSTRUCTORS
 from mmengine.optim import OptimWrapper, OptimWrapperDict, build_optim_wrapper
 from torch import Tensor, nn
 
+from icd.errors import InputError
 from icd.training.inherit import unwrap
 
 
@@ -40,18 +41,27 @@ class DistillerOptimConstructor:
     """Builds one wrapper for a Distiller's student and one for its method.
 
     Args:
-        optim_wrapper_cfg: ``student`` and ``method``, each the config of an OptimWrapper.
+        optim_wrapper_cfg: ``student`` and, for a method with parameters, ``method``, each the
+            config of an OptimWrapper.
         paramwise_cfg: part of mmengine's interface; state it inside ``student`` or ``method``.
     """
 
     def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None) -> None:
-        self.configs = {name: optim_wrapper_cfg[name] for name in ("student", "method")}
+        self.student = optim_wrapper_cfg["student"]
+        self.method = optim_wrapper_cfg.get("method")
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
-        """Wrap the parameters of ``model.student`` and of ``model.method``."""
+        """Wrap the parameters of ``model.student`` and of ``model.method``, if it has any.
+
+        Raises:
+            InputError: the method has parameters, but no optimiser.
+        """
         distiller = unwrap(model)
-        wrappers = {
-            name: build_optim_wrapper(getattr(distiller, name), config)
-            for name, config in self.configs.items()
-        }
+        wrappers = {"student": build_optim_wrapper(distiller.student, self.student)}
+        if any(parameter.requires_grad for parameter in distiller.method.parameters()):
+            if self.method is None:
+                name = type(distiller.method).__name__
+                problem = f"is missing, but {name} has parameters of its own"
+                raise InputError("methods", "optimizer", problem, "type and lr of an optimiser")
+            wrappers["method"] = build_optim_wrapper(distiller.method, self.method)
         return JointOptimWrapper(**wrappers)

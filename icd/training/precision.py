@@ -53,7 +53,10 @@ def autocast(network: nn.Module) -> None:
     entered: list[torch.autocast] = []
 
     def enter(module: nn.Module, inputs: tuple) -> None:
-        device = next(module.parameters()).device.type
+        tensor = next(module.parameters(), None)
+        if tensor is None:  # a method that trains nothing: its first input is a pyramid
+            tensor = inputs[0][0]
+        device = tensor.device.type
         entered.append(torch.autocast(device, torch.bfloat16))
         entered[-1].__enter__()
 

@@ -10,21 +10,21 @@ STEP_FACTOR = 0.1  # by which the learning rate falls at each step of a stepwise
 def optimisation(recipe: dict[str, Any], method: dict[str, Any] | None, iterations: int) -> dict:
     """``optim_wrapper`` and ``param_scheduler`` of mmengine's Runner.
 
-    With a method there are two of each: its modules follow half a cosine to zero, whatever the
-    student's recipe is.
+    With a method that has an optimiser of its own there are two of each: its modules follow half a
+    cosine to zero, whatever the student's recipe is.
     """
     optimizer = recipe["optimizer"]
     optimizer = optimizer | {"lr": optimizer["lr"] * linear_rule(recipe)}
     wrapper, schedule = optim_wrapper(optimizer), decay(recipe, iterations)
     if method is None:
         return {"optim_wrapper": wrapper, "param_scheduler": schedule}
+    wrappers, schedules = {"student": wrapper}, {"student": schedule}
+    if "optimizer" in method:
+        wrappers["method"] = optim_wrapper(method["optimizer"])
+        schedules["method"] = [cosine(iterations)]
     return {
-        "optim_wrapper": {
-            "constructor": "DistillerOptimConstructor",
-            "student": wrapper,
-            "method": optim_wrapper(method["optimizer"]),
-        },
-        "param_scheduler": {"student": schedule, "method": [cosine(iterations)]},
+        "optim_wrapper": {"constructor": "DistillerOptimConstructor", **wrappers},
+        "param_scheduler": schedules,
     }
 
 

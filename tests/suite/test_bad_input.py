@@ -225,8 +225,38 @@ TRACK_CASES = [
     ),
     Case(
         "unknown method",
-        in_track("methods.fgd", {}),
-        ("track.yaml: methods.fgd: unknown key", "['fitnet', 'icd']"),
+        in_track("methods.magic", {}),
+        ("track.yaml: methods.magic: is no known method", "'icd'", "class: module.Class"),
+    ),
+    Case(
+        "unknown method of a detector",
+        in_track("detectors.retinanet.methods", {"magic": {"options": {}}}),
+        ("track.yaml: detectors.retinanet.methods.magic: is no known method", "'icd'"),
+    ),
+    Case(
+        "unknown option of a method of a detector",
+        in_track("detectors.retinanet.methods", {"mgd": {"options": {"mask": 1}}}),
+        ("detectors.retinanet.methods.mgd.options.mask: unknown key", "['masked', 'weight']"),
+    ),
+    Case(
+        "no optimiser for a method that needs one",
+        in_track("methods.mgd", {"options": {}}),
+        ("track.yaml: methods.mgd.optimizer: is missing", "type, lr"),
+    ),
+    Case(
+        "a method of the package with a class",
+        in_track("methods.pkd", {"class": "my.PKD"}),
+        ("track.yaml: methods.pkd: is a method of the package", "another name"),
+    ),
+    Case(
+        "a method whose module is not there",
+        in_track("methods.mine", {"class": "no_such_module.Mine"}),
+        ("track.yaml: methods.mine.class: there is no module 'no_such_module'", "module.Class"),
+    ),
+    Case(
+        "a method without a module",
+        in_track("methods.mine", {"class": "Mine"}),
+        ("track.yaml: methods.mine.class: is 'Mine'", "module.Class"),
     ),
     Case(
         "text for a number",
@@ -582,11 +612,11 @@ ABLATION_CASES = [
     ),
     Case(
         "unknown method in a row",
-        in_ablation("rows.1.change.method", "fgd"),
+        in_ablation("rows.1.change.method", "magic"),
         (
             "table.yaml: rows.icd: does not fit track.yaml",
-            "methods has no 'fgd'",
-            "['fitnet', 'icd']",
+            "methods has no 'magic'",
+            "'fitnet', 'icd'",
         ),
     ),
     Case(

@@ -14,6 +14,7 @@ from jsonschema import Draft202012Validator
 from track_files import MINI, changed, leaves, write
 
 from icd.errors import InputError
+from icd.suite.methods import shipped_methods
 from icd.suite.schema import ROOT, WORKFLOW, load_yaml
 from icd.suite.track import load_track
 
@@ -77,14 +78,14 @@ def test_every_checked_value_is_described(schema):
     assert bare == []
 
 
-@pytest.mark.parametrize(
-    ("method", "name", "given"),  # by the data, the student and the run
-    [("icd", "ICD", ["priors", "channels", "seed"]), ("fitnet", "FitNet", ["channels", "levels"])],
-)
-def test_options_of_a_method_are_the_arguments_of_the_class(
-    method: str, name: str, given: list[str]
-):
-    tree = ast.parse((ROOT / f"icd/method/{method}.py").read_text())
+GIVEN = {"priors", "channels", "student_channels", "levels", "seed"}  # by data, pyramids and run
+
+
+@pytest.mark.parametrize("method", shipped_methods())
+def test_options_of_a_method_are_the_arguments_of_the_class(method: str):
+    listed = shipped_methods()[method]
+    *module, name = listed["class"].split(".")
+    tree = ast.parse(ROOT.joinpath(*module).with_suffix(".py").read_text())
     (init,) = (
         part
         for node in tree.body
@@ -92,10 +93,8 @@ def test_options_of_a_method_are_the_arguments_of_the_class(
         for part in node.body
         if isinstance(part, ast.FunctionDef) and part.name == "__init__"
     )
-    arguments = {argument.arg: ast.unparse(argument.annotation) for argument in init.args.args[1:]}
-    for argument in given:
-        del arguments[argument]
-    listed = yaml.safe_load((WORKFLOW / "schemas/track.schema.yaml").read_text())["$defs"][method]
+    found = {argument.arg: ast.unparse(argument.annotation) for argument in init.args.args[1:]}
+    arguments = {name: found[name] for name in found.keys() - GIVEN}
     types = {name: part["type"] for name, part in listed["properties"].items()}
     assert types == {name: JSON_TYPES[annotation] for name, annotation in arguments.items()}
 

@@ -14,6 +14,7 @@ from mmengine.optim import build_optim_wrapper
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
+from icd.errors import InputError
 from icd.training.optim import JointOptimWrapper
 from icd.training.progress import IterationHook
 
@@ -84,6 +85,42 @@ def test_state_survives_saving(pair: Pair) -> None:
     second = build_optim_wrapper(pair, CONFIG)
     second.load_state_dict(copy.deepcopy(first.state_dict()))
     assert not differing(snapshot(train(pair, second, range(3, 5))), snapshot(twin))
+
+
+def test_a_method_without_parameters_leaves_the_student_its_optimiser(pair: Pair) -> None:
+    twin = copy.deepcopy(pair)
+    for model in (pair, twin):
+        model.method.requires_grad_(False)
+    student = torch.optim.SGD(twin.student.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-2)
+    for step in range(3):
+        twin.zero_grad()
+        twin(**data(step))["loss"].backward()
+        clip_grad_norm_(twin.student.parameters(), STUDENT_CLIP)
+        student.step()
+    alone = {key: value for key, value in CONFIG.items() if key != "method"}
+    for config in (CONFIG, alone):  # stated for nothing, an optimiser does nothing
+        model = copy.deepcopy(pair)
+        wrapper = build_optim_wrapper(model, config)
+        assert list(wrapper.keys()) == ["student"]
+        assert not differing(snapshot(train(model, wrapper, range(3))), snapshot(twin))
+
+
+def test_parameters_of_a_method_need_an_optimiser(pair: Pair) -> None:
+    config = {key: value for key, value in CONFIG.items() if key != "method"}
+    with pytest.raises(InputError, match=r"methods: optimizer: is missing, but Linear has param"):
+        build_optim_wrapper(pair, config)
+
+
+def test_a_run_of_a_method_without_parameters_ends_and_resumes(lab: Lab) -> None:
+    run = lab.run(method="pkd")
+    lab.place_untrained(run.teacher)
+    folder = lab.train(run, checkpoint_every=3)
+    assert not torch.load(folder / "method.pth", weights_only=True)["state_dict"]
+    once = torch.load(folder / "model.pth", weights_only=True)["state_dict"]
+    (folder / "work/iter_6.pth").unlink()
+    (folder / "work/last_checkpoint").write_text(str(folder / "work/iter_3.pth"))
+    again = torch.load(lab.train(run) / "model.pth", weights_only=True)["state_dict"]
+    assert not differing(once, again)
 
 
 def rates_of(lab: Lab, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]) -> list[dict]:
