@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from icd.suite.ablation import ablation_names, load_ablation
+from icd.suite.page import page
 from icd.suite.results import DONE, read_results
 from icd.suite.schema import ROOT
 from icd.suite.tables import write_tables
@@ -27,7 +28,7 @@ def table_lines(text: str) -> list[str]:
 def test_tables_are_rendered_from_the_raw_numbers(name: str, tmp_path: Path) -> None:
     ablation = load_ablation(name, load_track("mini"))
     write_tables(ablation, read_results(MINI / name), tmp_path)
-    for kind in ("md", "csv", "tex"):
+    for kind in ("md", "html", "csv", "tex"):
         committed = MINI / name / f"table.{kind}"
         assert (tmp_path / committed.name).read_text() == committed.read_text()
 
@@ -46,7 +47,8 @@ def test_every_number_has_its_provenance(name: str) -> None:
 
 
 def test_the_main_table_is_complete() -> None:
-    runs = {run.id for run in load_ablation("main", load_track("mini")).runs}
+    rows = load_ablation("main", load_track("mini")).rows
+    runs = {run.id for row in rows for run in row.runs}
     lines = read_results(MINI / "main").lines
     assert set(lines.run) == runs
     assert set(lines.status) == {DONE}
@@ -57,6 +59,13 @@ def test_no_provenance_is_left_of_runs_that_stand_in_no_table() -> None:
         run.id for name in ablation_names() for run in load_ablation(name, load_track("mini")).runs
     }
     assert {path.stem for path in (MINI / "manifests").glob("*.json")} <= known
+
+
+def test_the_page_shows_what_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    track = load_track("mini")
+    expected = page(track, [load_ablation(name, track) for name in ablation_names()])
+    assert (MINI / "README.md").read_text() == expected
 
 
 def test_the_readme_shows_the_main_table() -> None:

@@ -92,7 +92,7 @@ def plan_text(track: Track, ablations: Sequence[Ablation]) -> str:
     return "\n".join(
         [
             f"Plan for the track {track.name} ({track.content['title']})\n",
-            pd.DataFrame(lines).to_markdown(index=False, floatfmt=".1f"),
+            pd.DataFrame(lines).to_markdown(index=False, disable_numparse=True),
             f"\n{len(left)} runs to do, {len(unique) - len(left)} done.",
             *_time(left, estimate),
             *_disk(left, estimate),
@@ -110,8 +110,16 @@ def _line(name: str, runs: Iterable[Run], tables: Counter, estimate: Estimate) -
         "done": len(runs) - len(left),
         "to do": len(left),
         "in other tables too": sum(tables[run.id] > 1 for run in runs),
-        "hours": estimate.hours(left),
+        "hours": _hours(left, estimate),
     }
+
+
+def _hours(left: Sequence[Run], estimate: Estimate) -> str:
+    """Of training; with a + if some runs are of kinds that were not measured, ? if all are."""
+    unknown = estimate.unknown(left)
+    if left and unknown == len(left):
+        return "?"
+    return f"{estimate.hours(left):.1f}" + "+" * bool(unknown)
 
 
 def _time(left: Sequence[Run], estimate: Estimate) -> list[str]:

@@ -29,8 +29,10 @@ def without(row: str) -> Ablation:
 
 
 def test_errors_are_those_of_all_seeds():
-    rows = ("student", "icd", "icd_inherit", "teacher")
-    expected = [run(row, seed).folder / "metrics.json" for row in rows for seed in (0, 1)]
+    """And of the one teacher that all of them have."""
+    rows = ("student", "icd", "icd_inherit")
+    runs = [run(row, seed) for row in rows for seed in (0, 1)]
+    expected = [one.folder / "metrics.json" for one in (*runs, run("teacher", 0))]
     assert needs.measured("errors", MAIN, TRACK) == expected
 
 

@@ -49,6 +49,7 @@ def test_runs_are_counted_once_and_shared_ones_named(tables):
 def test_nothing_is_known_of_runs_that_were_never_measured(tables):
     text = plan_text(track(ONE_SEED), tables)
     assert "How long it takes is not known" in text
+    assert lines(text)["main"][4] == "?"
     assert "GB" not in text
 
 
@@ -61,7 +62,7 @@ def test_finished_runs_tell_how_long_others_take(tables):
     assert found["main"][1:3] == ["1", "5"]
     assert found["heads"][1:3] == ["1", "6"]
     # The other with inheriting in main, three with other heads: as many iterations each.
-    assert (found["main"][4], found["heads"][4]) == ("0.1", "0.3")
+    assert (found["main"][4], found["heads"][4]) == ("0.1+", "0.3+")
     assert "about 0.4 hours" in text
     assert "and what 4 runs take of kinds that were not measured yet" in text
     assert "about 0.0 GB of disk, without 4 runs of other kinds" in text

@@ -260,6 +260,7 @@ def test_a_track_may_take_what_it_does_not_say_from_a_shipped_one(tmp_path):
     found = load_track(str(write(tmp_path / "own.yaml", EXTENDED | change)))
     whole = OWN | {"name": "own", "title": "My own", "seeds": [7]}
     whole = changed(changed(whole, "recipe.optimizer.lr", 0.5), "images.scale", [64, 64])
+    whole = changed(whole, "roles.teacher.seed", 0)
     assert found.content == whole
     assert found.describe({"method": "icd"}, 0).id == track(whole).describe({"method": "icd"}, 0).id
 

@@ -1,4 +1,4 @@
-"""Track and ablation files for the tests: the mini track, and changes to it."""
+"""Track and ablation files for the tests: the mini track with more teachers, changes to it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from icd.suite.schema import WORKFLOW
 from icd.suite.track import Track
 
 MINI = yaml.safe_load((WORKFLOW / "tracks/mini.yaml").read_text())
+del MINI["roles"]["teacher"]["seed"]  # so that every seed has a teacher of its own
 # A data set of the user's own in place of mini's.
 OWN_DATA = {
     "root": "my data",

@@ -103,6 +103,12 @@ class Lab:
         """The same with other values in the track."""
         return replace(self, track=replace(self.track, content=merge(self.track.content, change)))
 
+    def from_scratch(self) -> Lab:
+        """The same with students that start from no other training."""
+        content = copy.deepcopy(self.track.content)
+        content["roles"]["student"].pop("pretrained")
+        return replace(self, track=replace(self.track, content=content))
+
     def at(self, project: Path) -> Lab:
         """The same in another folder."""
         return replace(self, project=project)

@@ -54,7 +54,7 @@ PYRAMIDS = {
 @pytest.fixture
 def brief(mini: Lab) -> Lab:
     """The mini track with so few, small images that a training takes a second."""
-    return mini.changed(BRIEF)
+    return mini.from_scratch().changed(BRIEF)
 
 
 def step(model: nn.Module, data: dict[str, Any]) -> dict[str, float]:
