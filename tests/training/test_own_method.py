@@ -3,45 +3,26 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 import torch
-from lab import Lab
+import yaml
+from lab import Lab, differing
 
 from icd.errors import InputError
 from icd.suite.ablation import read_ablation
 from icd.suite.methods import check_methods
 from icd.suite.results import read_results, write_results
+from icd.suite.schema import ROOT
 from icd.suite.tables import write_tables
 
-# The one file ...
-METHOD = '''
-"""Imitates the mean of each channel."""
-
-import torch
-from torch import nn
-
-
-class Means(nn.Module):
-    def __init__(self, channels, levels, weight=1.0):
-        super().__init__()
-        self.scale = nn.Parameter(torch.ones(levels, channels))
-        self.weight = weight
-
-    def forward(self, teacher, student, targets, iteration):
-        losses = [
-            (scale * ours.mean((2, 3)) - theirs.mean((2, 3))).square().mean()
-            for scale, theirs, ours in zip(self.scale, teacher, student, strict=True)
-        ]
-        return {"loss_means": self.weight * sum(losses)}
-'''
-# ... the one row of the track ...
-ROW = {
-    "class": "own_means.Means",
-    "options": {"weight": 0.5},
-    "optimizer": {"type": "AdamW", "lr": 0.01},
-}
+SECTION = (ROOT / "README.md").read_text().split("**Add a method.**")[1]
+METHOD = re.search(r"```python\n(.+?)```", SECTION, re.S)[1]  # the one file ...
+ROW = yaml.safe_load(
+    re.search(r"`means: (\{.+?\})`", SECTION)[1]
+)  # ... the one row of the track ...
 # ... and a table that asks for it.
 TABLE = """
 title: Ours
@@ -57,7 +38,7 @@ rows:
 @pytest.fixture
 def own(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Lab:
     """The lab with the method in the working directory, as the pipeline's processes see it."""
-    Path("own_means.py").write_text(METHOD)
+    Path("my_methods.py").write_text(METHOD)
     monkeypatch.syspath_prepend(str(lab.project))
     return lab.changed({"methods": {"means": ROW}, "seeds": [0]})
 
@@ -75,31 +56,55 @@ def test_it_ends_in_a_table(own: Lab) -> None:
     assert row.split("|")[2].strip() not in ("", "-")
     run = table.row("means").runs[0]
     manifest = json.loads((own.folder(run) / "manifest.json").read_text())
-    assert manifest["config"]["model"]["method"] == {"type": "own_means.Means", "weight": 0.5}
-    learned = torch.load(own.folder(run) / "method.pth", weights_only=True)["state_dict"]
-    assert not torch.equal(learned["scale"], torch.ones(5, 16))
-    student = torch.load(own.folder(run) / "model.pth", weights_only=True)["state_dict"]
-    assert not any("scale" in name for name in student)
+    assert manifest["config"]["model"]["method"] == {"type": "my_methods.Means", "weight": 0.5}
+    plain = torch.load(own.folder(table.row("student").runs[0]) / "model.pth", weights_only=True)
+    learned = torch.load(own.folder(run) / "model.pth", weights_only=True)
+    assert learned["state_dict"].keys() == plain["state_dict"].keys()
+    assert differing(learned["state_dict"], plain["state_dict"])  # it has taught something
 
 
 @pytest.mark.parametrize(
     ("path", "problem"),
     [
-        ("own_means.Medians", "cannot be imported .*no attribute 'Medians'"),
-        ("own_means.torch.tensor", "cannot be imported"),
-        ("own_means.torch", r"is no torch\.nn\.Module"),
-        ("own_broken.Means", "cannot be imported .*no_such_thing"),
+        ("my_methods.Medians", "cannot be imported .*no attribute 'Medians'"),
+        ("my_methods.torch.tensor", "cannot be imported"),
+        ("my_methods.nn", r"is no torch\.nn\.Module"),
+        ("my_broken.Means", "cannot be imported .*no_such_thing"),
     ],
 )
 def test_a_class_that_is_no_method_is_named(own: Lab, path: str, problem: str) -> None:
-    Path("own_broken.py").write_text("import no_such_thing")
+    Path("my_broken.py").write_text("import no_such_thing")
     run = own.changed({"methods": {"means": {"class": path}}}).run(method="means")
     with pytest.raises(InputError, match=f"methods: {path}: {problem}"):
         own.config(run)
 
 
-def test_parameters_without_an_optimiser_are_named(own: Lab) -> None:
-    content = own.track.content
-    del content["methods"]["means"]["optimizer"]
-    with pytest.raises(InputError, match="optimizer: is missing, but Means has parameters"):
-        own.train(own.run(method="means"))
+LEARNS = """
+from my_methods import Means
+from torch import nn
+
+
+class Learned(Means):
+    def __init__(self, channels: int, levels: int, weight: float = 1.0) -> None:
+        super().__init__(channels, levels, weight)
+        self.scale = nn.Linear(channels, channels)
+
+    def forward(self, teacher, student, targets, iteration):
+        scaled = [self.scale(level.movedim(1, 3)).movedim(3, 1) for level in student]
+        return super().forward(teacher, scaled, targets, iteration)
+"""
+
+
+def test_parameters_of_its_own_learn_with_the_optimiser_of_the_row(own: Lab) -> None:
+    Path("my_learned.py").write_text(LEARNS)
+    row = {"class": "my_learned.Learned"}
+    without = own.changed({"methods": {"learned": row}})
+    with pytest.raises(InputError, match="optimizer: is missing, but Learned has parameters"):
+        own.train(without.run(method="learned"))
+    row["optimizer"] = {"type": "AdamW", "lr": 0.01}
+    run = own.changed({"methods": {"learned": row}}).run(method="learned")
+    folder = own.train(run)
+    learned = torch.load(folder / "method.pth", weights_only=True)["state_dict"]
+    assert learned.keys() == {"scale.weight", "scale.bias"}
+    student = torch.load(folder / "model.pth", weights_only=True)["state_dict"]
+    assert not any("scale" in name for name in student)
