@@ -371,7 +371,7 @@ def test_an_incomplete_config_is_named(coco: Lab, tmp_path: Path, key: str, valu
         ("cwd", {"type", "weight"}),
         ("pkd", {"type", "weight"}),
         ("mgd", {"type", "seed", "weight"}),
-        ("fgd", {"type", "foreground", "background", "attention", "context"}),
+        ("fgd", {"type", "weight", "foreground", "background", "attention", "context"}),
     ],
 )
 def test_a_method_gets_what_it_asks_for(lab: Lab, method: str, given: set[str]) -> None:
