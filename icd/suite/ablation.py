@@ -25,6 +25,7 @@ class Row:
     runs: those it averages over, one per seed; none if the track cannot have the row.
     published: AP in the paper and its source.
     baseline: id of the row its gain is measured against, if not the table's.
+    reference: id of the row it is compared with besides, if not the table's.
     absent: why the track cannot have the row.
     x: its place in a figure that shows AP against a number.
     """
@@ -36,6 +37,7 @@ class Row:
     baseline: str | None = None
     absent: str | None = None
     x: float | None = None
+    reference: str | None = None
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,17 @@ class Ablation:
     def baseline_of(self, row: Row) -> Row:
         """The row that the gain of ``row`` is measured against."""
         return self.row(row.baseline or self.baseline)
+
+    def reference_of(self, row: Row) -> Row | None:
+        """The row that ``row`` is compared with besides, if the table has such."""
+        name = row.reference or self.reference
+        return None if name is None else self.row(name)
+
+    @property
+    def references(self) -> list[Row]:
+        """The rows that others are compared with besides, each once."""
+        found = {row.id: row for row in map(self.reference_of, self.rows) if row}
+        return list(found.values())
 
     @property
     def runs(self) -> list[Run]:
@@ -136,8 +149,9 @@ def _require_rows(content: dict[str, Any], ids: list[str], file: Path) -> None:
     """Raise InputError unless all that name a row name one that is there."""
     named = {key: content[key] for key in ("baseline", "reference") if key in content}
     for place, row in enumerate(content["rows"]):
-        if "baseline" in row:
-            named[f"rows.{place}.baseline"] = row["baseline"]
+        for key in ("baseline", "reference"):
+            if key in row:
+                named[f"rows.{place}.{key}"] = row[key]
     for key, name in named.items():
         if name not in ids:
             raise InputError(file, key, f"{name!r} is no row", f"one of {ids}")
@@ -162,6 +176,7 @@ def _row(row: dict[str, Any], table: dict[str, Any], track: Track, file: Path) -
         baseline=row.get("baseline"),
         absent=absent,
         x=row.get("x"),
+        reference=row.get("reference"),
     )
 
 

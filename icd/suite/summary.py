@@ -20,8 +20,8 @@ class Line:
 
     metrics: values by name, one per finished seed that has them.
     state: done if a run is; else failed, not run or absent.
-    gain, difference: to the row's baseline and the table's reference; None without a common seed,
-        and for the baseline and the reference themselves.
+    gain, difference: to the row's baseline and its reference; None without a common seed, and for
+        the baseline and the reference themselves.
     """
 
     row: Row
@@ -96,9 +96,10 @@ def sample(row: Row, results: Results, kind: str) -> Sample:
 
 def _line(ablation: Ablation, row: Row, samples: dict[str, Sample], results: Results) -> Line:
     baseline, own = ablation.baseline_of(row), samples[row.id]
+    reference = ablation.reference_of(row)
     states = Counter(split_status(results.status(run))[0] for run in row.runs)
     state = next((s for s in (DONE, FAILED, NOT_RUN) if states[s]), ABSENT)
-    to = {"gain": baseline.id, "difference": ablation.reference}
+    to = {"gain": baseline.id, "difference": reference and reference.id}
     compared = {
         name: difference(own, samples[other]) if other not in (None, row.id) else None
         for name, other in to.items()

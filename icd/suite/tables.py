@@ -90,14 +90,16 @@ def cells(summary: Summary) -> tuple[list[str], list[list[str]]]:
     baselines = {line.baseline.label for line in summary.lines}
     over = f"over {baselines.pop()}" if len(baselines) == 1 else "over its baseline"
     header = ["", *METRICS, "seeds", f"gain {over} [95 %]"]
-    if ablation.reference:
-        header.append(f"difference to {ablation.row(ablation.reference).label} [95 %]")
+    references = ablation.references
+    if references:
+        to = references[0].label if len(references) == 1 else "its reference"
+        header.append(f"difference to {to} [95 %]")
     header += ["published AP", "published gain"]
     return header, [_cells(line, summary) for line in summary.lines]
 
 
 def _cells(line: Line, summary: Summary) -> list[str]:
-    planned, reference = len(line.row.runs), summary.ablation.reference
+    planned, reference = len(line.row.runs), summary.ablation.reference_of(line.row)
     found = [
         line.row.label,
         *(spread(values) if line.state == DONE else line.state for values in line.metrics.values()),
@@ -105,7 +107,9 @@ def _cells(line: Line, summary: Summary) -> list[str]:
         _compared(line, summary.line(line.baseline.id), line.gain),
     ]
     if reference:
-        found.append(_compared(line, summary.line(reference), line.difference))
+        found.append(_compared(line, summary.line(reference.id), line.difference))
+    elif summary.ablation.references:
+        found.append("")
     return [*found, *_published(line)]
 
 

@@ -592,6 +592,21 @@ ABLATION_CASES = [
         ("table.yaml: baseline: 'teacher' is no row", "['student', 'icd']"),
     ),
     Case(
+        "a reference of a row that is no row",
+        in_ablation("rows.1.reference", "pkd"),
+        ("table.yaml: rows.1.reference: 'pkd' is no row", "['student', 'icd']"),
+    ),
+    Case(
+        "an empty choice of a teacher",
+        in_ablation("rows.1.change.teacher", {}),
+        ("table.yaml: rows.1.change.teacher: is {}", "detector, backbone and schedule"),
+    ),
+    Case(
+        "a teacher of an unknown detector",
+        in_ablation("rows.1.change.teacher", {"detector": "magic"}),
+        ("table.yaml: rows.icd: does not fit", "has no 'magic'", "'retinanet'"),
+    ),
+    Case(
         "unknown backbone in a row",
         in_ablation("rows.1.change.backbone", "vgg"),
         ("table.yaml: rows.icd: does not fit track.yaml", "backbones has no 'vgg'", "one of ["),

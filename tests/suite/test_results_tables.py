@@ -234,6 +234,22 @@ def test_a_reference_has_a_column_of_its_own(ablation, results):
     assert there.split()[0].lstrip("-") == back.split()[0].lstrip("+")
 
 
+def test_a_row_may_have_a_reference_of_its_own(ablation, results):
+    def rows(**references):
+        return tuple(replace(row, reference=references.get(row.id)) for row in ablation.rows)
+
+    cells = shown(replace(ablation, rows=rows(inherit="icd")), results)
+    name = "difference to ICD [95 %]"
+    assert [cells[label][name] != "" for label in ("Teacher", "Student", "ICD")] == [False] * 3
+    one = replace(ablation, reference="icd")
+    assert cells["Student + inheriting"][name] == shown(one, results)["Student + inheriting"][name]
+    two = replace(ablation, rows=rows(inherit="icd", teacher="inherit"))
+    assert "difference to its reference [95 %]" in shown(two, results)["Teacher"]
+    line = summarise(two, results).line("teacher")
+    level = {name: np.mean(summarise(two, results).line(name).metrics["AP"]) for name in LEVELS}
+    assert line.difference.mean == pytest.approx(level["teacher"] - level["inherit"])
+
+
 def test_a_row_may_have_a_baseline_of_its_own(ablation, results):
     rows = tuple(replace(r, baseline="inherit") if r.id == "icd" else r for r in ablation.rows)
     summary = summarise(replace(ablation, rows=rows), results)
