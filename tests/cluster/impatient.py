@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 
 from snakemake.cli import main
-from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
+from snakemake_executor_plugin_slurm import Executor
 
-RemoteExecutor.next_seconds_between_status_checks = property(
+Executor.next_seconds_between_status_checks = property(
     lambda executor: 1, lambda executor, seconds: None
 )
 
