@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from icd.devices import use_gpus
+from icd.devices import is_launched, use_gpus
 from icd.errors import InputError
 from icd.failures import recorded
 from icd.pictures.kinds import DRAWINGS, NUMBERS, drawing, measuring
@@ -56,7 +56,12 @@ def fetch(args: argparse.Namespace) -> None:
 
 
 def train(args: argparse.Namespace) -> None:
-    """Train the run described in FOLDER/run.json."""
+    """Train the run described in FOLDER/run.json; with several GPUs, in a process for each."""
+    if args.gpus > 1 and not is_launched():
+        from icd.launch import launch
+
+        use_gpus(args.gpus)
+        sys.exit(launch(args.gpus, args.argv))
     with recorded(args.run):
         use_gpus(args.gpus)
         from icd.training.train import train as train_run
@@ -251,7 +256,8 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; bad input ends with one clear line and exit status 2."""
-    args = parser().parse_args(argv)
+    argv = sys.argv[1:] if argv is None else argv
+    args = parser().parse_args(argv, argparse.Namespace(argv=argv))
     try:
         args.command(args)
     except InputError as error:

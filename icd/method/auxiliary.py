@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from icd.method.counts import mean_count
 from icd.method.mlp import MLP
 from icd.method.queries import Queries
 
@@ -45,18 +46,18 @@ def full_precision(x: Tensor) -> Tensor:
 
 
 def identification_loss(objectness: Tensor, queries: Queries) -> Tensor:
-    """Mean binary cross-entropy of logits [N, K] over all valid queries."""
+    """Mean binary cross-entropy of logits [N, K] over all valid queries (of all processes)."""
     loss = F.binary_cross_entropy_with_logits(
         objectness, queries.real.to(objectness), reduction="none"
     )
-    return (loss * queries.valid).sum() / queries.valid.sum()
+    return (loss * queries.valid).sum() / mean_count(queries.valid.sum())
 
 
 def localisation_loss(sides: Tensor, queries: Queries) -> Tensor:
     """L1 between predicted and true sides [N, K, 4], in units of the box's own size.
 
-    Summed over the sides, averaged over the real queries; 0 if there is none.
+    Summed over the sides, averaged over the real queries (of all processes); 0 if there is none.
     """
     scale = queries.sizes.repeat(1, 1, 2).clamp(min=1e-6)
     error = ((sides - queries.sides).abs() / scale).sum(dim=-1)
-    return (error * queries.real).sum() / queries.real.sum().clamp(min=1)
+    return (error * queries.real).sum() / mean_count(queries.real.sum(), minimum=1)

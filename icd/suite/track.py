@@ -20,6 +20,16 @@ TRAIN, TUNE, TEST = "train", "tune", "test"
 PRETRAINING_SEED = 0  # one pre-trained detector for all seeds, as with weights of ImageNet
 FPN_WIDTH = 256  # channels of a pyramid in mmdet's configs
 
+MACHINE = {  # where a track says nothing
+    "threads": 1,
+    "gpus": 0,
+    "workers": 0,
+    "memory": 4000,
+    "seconds_per_iteration": 1.0,
+    "checkpoint_every": 1000,
+    "snapshots": 0,
+}
+
 
 @dataclass(frozen=True)
 class Track:
@@ -38,10 +48,9 @@ class Track:
         return self.content["seeds"]
 
     @property
-    def machine(self) -> dict[str, int]:
-        """What one run uses of a machine: threads, gpus, workers, checkpoint_every, snapshots."""
-        default = {"threads": 1, "gpus": 0, "workers": 0, "checkpoint_every": 1000, "snapshots": 0}
-        return default | self.content.get("machine", {})
+    def machine(self) -> dict[str, Any]:
+        """What one run uses of a machine, as the track's schema lists it."""
+        return MACHINE | self.content.get("machine", {})
 
     @property
     def synthetic(self) -> bool:

@@ -7,6 +7,7 @@ import time
 
 import torch
 from mmdet.registry import HOOKS
+from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from mmengine.runner import Runner, find_latest_checkpoint
 
@@ -78,6 +79,7 @@ class ProgressHook(Hook):
         self.first, self.start = runner.iter, time.monotonic()
         self.last_line = self.start
 
+    @master_only
     def after_train_iter(
         self,
         runner: Runner,

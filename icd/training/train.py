@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from mmdet.registry import MODELS
 from mmengine.config import Config
+from mmengine.dist import barrier, is_main_process
 from mmengine.hooks import Hook
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
@@ -26,6 +27,7 @@ from icd.training.config import Inputs, plain_config, training_config
 from icd.training.inherit import bare_detector, unwrap
 from icd.training.manifest import environment
 from icd.training.masks import require_masks
+from icd.training.parallel import join, leave, share_counts
 from icd.training.precision import use_bfloat16
 from icd.training.snapshots import SnapshotHook
 
@@ -57,18 +59,24 @@ def train(
     run, inputs = load_run(folder), Inputs(data, json.loads(survey.read_text()))
     require_masks(run, inputs)
     provenance = {"run": run.id, "description": run.description, **environment()}
+    parallel = join(run)
     if run.imported:
         detector = imported_detector(run, inputs)
     else:
         config = training_config(run, inputs, workers, checkpoint_every)
-        forget_other_inputs(Path(config.work_dir), run, inputs)
+        config.merge_from_dict(parallel)
+        if is_main_process():
+            forget_other_inputs(Path(config.work_dir), run, inputs)
+        barrier()
         model, account = train_model(config, SnapshotHook(run, snapshots))
         detector = bare_detector(model)
-        if run.description["method"]:
-            write_weights(folder / "method.pth", model.method, run=run.id)
         provenance |= {"config": to_plain(config.to_dict()), **account}
-    export(run, inputs, detector, folder)
-    write_json(manifest, provenance)
+    if is_main_process():
+        if run.description.get("method"):
+            write_weights(folder / "method.pth", model.method, run=run.id)
+        export(run, inputs, detector, folder)
+        write_json(manifest, provenance)
+    leave()
 
 
 def train_model(config: Config, *hooks: Hook) -> tuple[nn.Module, dict[str, Any]]:
@@ -83,6 +91,7 @@ def train_model(config: Config, *hooks: Hook) -> tuple[nn.Module, dict[str, Any]
     if config.linear_rule != 1:
         runner.logger.info(f"linear rule: learning rate multiplied by {config.linear_rule:g}")
     model = unwrap(runner.model)
+    share_counts(model)
     if config.channels_last:
         model.to(memory_format=torch.channels_last)
     if config.precision == "bfloat16":

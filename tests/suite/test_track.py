@@ -234,6 +234,8 @@ def test_a_track_needs_no_machine_section():
         "threads": 1,
         "gpus": 0,
         "workers": 0,
+        "memory": 4000,
+        "seconds_per_iteration": 1.0,
         "checkpoint_every": 1000,
         "snapshots": 0,
     }

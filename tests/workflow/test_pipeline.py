@@ -344,6 +344,16 @@ def test_a_failed_run_stands_in_the_table(project):
     assert f"\n| {'ICD':<20} |" in table
 
 
+def test_a_run_takes_no_more_gpus_than_all_together_may_use(tmp_path):
+    content = toy_track()
+    content["machine"]["gpus"] = 2
+    (tmp_path / "track.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    arguments = ("--dry-run", "--config", f"track={tmp_path / 'track.yaml'}")
+    refused = snakemake(tmp_path, *arguments, fails=True)
+    assert "machine.gpus: a run takes 2 GPUs, but all together may use 1; expected" in refused
+    assert jobs(snakemake(tmp_path, "--resources", "gpu=2", *arguments)) > END
+
+
 def test_the_plan_of_the_mini_track_is_complete_and_fast(tmp_path):
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     printed = snakemake(tmp_path, "--dry-run")

@@ -28,8 +28,18 @@ def test_every_key_of_a_profile_takes_effect(profile):
 
 
 def test_an_edit_of_the_code_repeats_no_run():
-    keys = yaml.safe_load((ROOT / "profiles/default/config.yaml").read_text())
-    assert sorted(keys["rerun-triggers"]) == ["input", "mtime"]
+    for profile in PROFILES:
+        keys = yaml.safe_load(profile.read_text())
+        assert sorted(keys["rerun-triggers"]) == ["input", "mtime"]
+
+
+def test_profiles_differ_only_in_where_jobs_run():
+    here, cluster = (
+        yaml.safe_load((ROOT / f"profiles/{name}/config.yaml").read_text())
+        for name in ("default", "slurm")
+    )
+    for key in here.keys() - {"cores", "resources"}:
+        assert cluster[key] == here[key]
 
 
 def test_jobs_and_users_of_conda_get_the_same_python():

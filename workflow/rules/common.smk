@@ -1,6 +1,7 @@
 """What to do: the track and the ablations, expanded to runs. Nothing heavy is imported here."""
 
 import json
+import math
 import re
 import sys
 from pathlib import Path
@@ -32,6 +33,14 @@ SOURCES = {source.id for run in RUNS.values() for source in run.sources}
 ZOO = {Path(run.description["checkpoint"]).name: run for run in RUNS.values() if run.zoo}
 RESULTS = str(TRACK.results)
 SURVEY = f"{RESULTS}/data.json"
+GPUS = TRACK.machine["gpus"]
+
+# Snakemake would silently let a run count as less than it takes.
+if "gpu" in workflow.global_resources and workflow.global_resources["gpu"].value < GPUS:
+    sys.exit(
+        f"error: {TRACK.file}: machine.gpus: a run takes {GPUS} GPUs, but all together may use"
+        f" {workflow.global_resources['gpu'].value}; expected no more, or another --resources gpu"
+    )
 
 
 def run_files(run):
@@ -54,6 +63,12 @@ def source_files(wildcards):
         # It is evaluated before anything is distilled from it; that it was is all that counts.
         files.append(ancient(f"{run.teacher.folder}/metrics.json"))
     return files
+
+
+def training_minutes(wildcards):
+    """Walltime of a training, with half as much again; one that needs more resumes when retried."""
+    iterations = RUNS[wildcards.run].summary.get("iterations", 0)  # none where it is imported
+    return 20 + math.ceil(1.5 * iterations * TRACK.machine["seconds_per_iteration"] / 60)
 
 
 def train_annotations(wildcards):

@@ -14,7 +14,7 @@ if TRACK.synthetic:
             f"{RESULTS}/runs/logs/data.log",
         conda:
             "../envs/icd.yaml"
-        threads: workflow.cores or 1
+        threads: workflow.resource_settings.cores or 1  # none are stated for a cluster
         params:
             track=TRACK_NAME,
             root=TRACK.data_root,

@@ -23,12 +23,13 @@ rule evaluate_snapshot:
         "../envs/icd.yaml"
     threads: TRACK.machine["threads"]
     resources:
-        gpu=TRACK.machine["gpus"],
+        gpu=min(GPUS, 1),
+        mem_mb=TRACK.machine["memory"],
     params:
         folder=lambda wildcards: RUNS[wildcards.run].folder,
         weights=lambda wildcards: snapshot_file(RUNS[wildcards.run], wildcards.iteration),
         split=TRACK.tuning_split,
-        gpus=TRACK.machine["gpus"],
+        gpus=min(GPUS, 1),
     message:
         "Evaluate {wildcards.run} after {wildcards.iteration} iterations"
     shell:

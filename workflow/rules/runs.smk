@@ -60,11 +60,14 @@ rule train:
         "../envs/icd.yaml"
     threads: TRACK.machine["threads"]
     resources:
-        gpu=TRACK.machine["gpus"],
+        gpu=GPUS,
+        nodes=1,
+        mem_mb=TRACK.machine["memory"],
+        runtime=training_minutes,
     params:
         folder=lambda wildcards: RUNS[wildcards.run].folder,
         root=TRACK.data_root,
-        gpus=TRACK.machine["gpus"],
+        gpus=GPUS,
         workers=TRACK.machine["workers"],
         every=TRACK.machine["checkpoint_every"],
         snapshots=lambda wildcards: needs.snapshots(RUNS[wildcards.run], ABLATIONS["main"], TRACK),
@@ -108,10 +111,11 @@ rule evaluate:
         "../envs/icd.yaml"
     threads: TRACK.machine["threads"]
     resources:
-        gpu=TRACK.machine["gpus"],
+        gpu=min(GPUS, 1),
+        mem_mb=TRACK.machine["memory"],
     params:
         folder=lambda wildcards: RUNS[wildcards.run].folder,
-        gpus=TRACK.machine["gpus"],
+        gpus=min(GPUS, 1),
     message:
         "Evaluate {wildcards.run}"
     shell:

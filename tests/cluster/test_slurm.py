@@ -1,0 +1,229 @@
+"""The pipeline on a real Slurm: two nodes and four fake cards, on this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+import slurm
+import yaml
+
+from icd.suite.ablation import load_ablation
+from icd.suite.run import Run
+from icd.suite.schema import ROOT, WORKFLOW
+from icd.suite.track import load_track
+
+REASON = slurm.missing()
+pytestmark = pytest.mark.skipif(REASON is not None, reason=str(REASON))
+
+DOUBLE, IMPATIENT = (
+    Path(__file__).with_name(name) for name in ("python_double.py", "impatient.py")
+)
+TRAININGS = ("train", "train_source", "train_distilled")
+# A card for each training, which the CPU has to do without: use_gpus hides it.
+CARDS = [f"{rule}:gpu=1" for rule in TRAININGS]
+
+
+def small_track() -> dict:
+    """The mini track with few and small images, slim models and a dozen iterations."""
+    content = yaml.safe_load((WORKFLOW / "tracks/mini.yaml").read_text())
+    content["name"] = "small"
+    content["data"] = {
+        "synthetic": {"seed": 0, "image_size": 64},
+        "splits": {"train": 24, "test": 8},
+    }
+    for name, width in (("resnet18-w32", 8), ("resnet18-w8", 4)):
+        content["backbones"][name]["backbone"]["base_channels"] = width
+        stages = [width, 2 * width, 4 * width, 8 * width]
+        content["backbones"][name]["neck"] = {"in_channels": stages}
+    model = content["detectors"]["retinanet"]["model"]
+    model["neck"]["out_channels"] = 16
+    model["bbox_head"] |= {"in_channels": 16, "feat_channels": 16, "stacked_convs": 1}
+    model["bbox_head"]["norm_cfg"] = {"type": "GN", "num_groups": 4}
+    content["methods"]["icd"]["options"] |= {"heads": 2, "warmup": 1}
+    content["images"]["scale"] = [64, 64]
+    content["recipe"] |= {"unit": 12, "batch_size": 4, "ramp": 0}
+    roles = content["roles"]
+    roles["student"].pop("pretrained")
+    roles["teacher"]["schedule"] = roles["student"]["schedule"] = "1x"
+    content["seeds"] = [0]
+    content["machine"] = {"threads": 1, "checkpoint_every": 2, "memory": 2000}
+    return content
+
+
+class Project:
+    """A folder whose pipeline runs on the cluster."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.plan = folder, folder / "plan"
+        self.started: list[subprocess.Popen] = []
+        (folder / "bin").mkdir()
+        self.plan.mkdir()
+        double = folder / "bin/python"
+        double.write_text(f"#!{sys.executable}\n" + DOUBLE.read_text())
+        double.chmod(0o755)
+        self.track = folder / "small.yaml"
+        self.track.write_text(yaml.safe_dump(small_track(), sort_keys=False))
+        self.ablation = load_ablation("main", load_track(str(self.track)))
+
+    def run(self, row: str) -> Run:
+        """The only run of a row."""
+        (run,) = next(found for found in self.ablation.rows if found.id == row).runs
+        return run
+
+    def path(self, row: str, name: str = "") -> Path:
+        return self.folder / self.run(row).folder / name
+
+    def start(self, *arguments: str) -> subprocess.Popen:
+        """Start Snakemake, as a user would on the login node."""
+        command = [sys.executable, str(IMPATIENT), "-s", str(ROOT / "Snakefile")]
+        config = ["--directory", str(self.folder), "--config", f"track={self.track}"]
+        search = os.pathsep.join([str(self.folder / "bin"), slurm.search_path()])
+        extra = {"PATH": search, "PYTHONPATH": str(ROOT), "ICD_TEST_PLAN": str(self.plan)}
+        process = subprocess.Popen(
+            [*command, *arguments, *config],
+            env=os.environ | extra | {"OMP_NUM_THREADS": "1"},
+            cwd=self.folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self.started.append(process)
+        return process
+
+    def submit(self, *arguments: str) -> subprocess.Popen:
+        """The same with the cluster's profile, but for what makes it wait."""
+        profile = ["--workflow-profile", str(ROOT / "profiles/slurm"), "--retries", "1"]
+        polling = ["--slurm-init-seconds-before-status-checks", "1"]
+        # There is no accounting database here.
+        polling += ["--slurm-status-command", "squeue", "--latency-wait", "10"]
+        return self.start(*arguments, *profile, *polling, "--set-resources", *CARDS)
+
+    def weights(self, *rows: str) -> list[str]:
+        """What to ask Snakemake for, if runs are to be trained."""
+        return [str(self.run(row).folder / "model.pth") for row in rows]
+
+    def pause(self, row: str) -> None:
+        """Let the next training of a run pause."""
+        (self.plan / f"{self.run(row).id}.paused").unlink(missing_ok=True)
+        (self.plan / f"{self.run(row).id}.pause").touch()
+
+    def wait_for_pause(self, row: str) -> str:
+        """Wait until it does; its job."""
+        file = self.plan / f"{self.run(row).id}.paused"
+        slurm.wait(file.exists, 200, "paused training")
+        return file.read_text()
+
+    def attempts(self, row: str) -> list[dict]:
+        """The records of a run's trainings."""
+        return [each for each in self.records("train") if each["run"] == self.run(row).id]
+
+    def records(self, command: str) -> list[dict]:
+        """What python_double.py has noted."""
+        lines = (self.plan / "records").read_text().splitlines()
+        return [found for found in map(json.loads, lines) if found["command"] == command]
+
+
+@pytest.fixture(scope="module")
+def project() -> Iterator[Project]:
+    # Not pytest's own folder, which is closed to others: Slurm's daemons write there.
+    with tempfile.TemporaryDirectory(prefix="icd-slurm-") as folder:
+        (Path(folder) / "slurm").mkdir()
+        (Path(folder) / "project").mkdir()
+        with slurm.cluster(Path(folder) / "slurm"):
+            made = Project(Path(folder) / "project")
+            yield made
+            for process in made.started:
+                process.kill()
+
+
+@pytest.fixture(scope="module")
+def cancelled(project: Project) -> str:
+    """What is printed when one run fails, and the user stops the workflow while another trains."""
+    prepare = project.start("--cores", "2", "results/small/data.json")
+    printed, _ = prepare.communicate(timeout=120)
+    assert prepare.returncode == 0, printed
+    (project.plan / f"{project.run('student').id}.fail").touch()
+    project.pause("icd")
+    workflow = project.submit(*project.weights("student", "student_inherit", "icd"))
+    project.wait_for_pause("icd")
+    workflow.send_signal(signal.SIGINT)
+    printed, _ = workflow.communicate(timeout=120)
+    assert workflow.returncode != 0, printed
+    return printed
+
+
+@pytest.fixture(scope="module")
+def continued(project: Project, cancelled: str) -> str:
+    """What is printed by the same command then, when the walltime of one run ends meanwhile."""
+    slurm.wait(lambda: slurm.ask("squeue", "-h") == "", 60, "empty queue")
+    project.pause("icd")
+    workflow = project.submit(*project.weights("student_inherit", "icd"))
+    job = project.wait_for_pause("icd")
+    slurm.ask("scontrol", "update", f"JobId={job}", "TimeLimit=1")  # Slurm counts in minutes
+    printed, _ = workflow.communicate(timeout=400)
+    assert workflow.returncode == 0, printed
+    return printed
+
+
+def test_a_failed_job_names_its_log(project: Project, cancelled: str) -> None:
+    log = project.run("student").folder / "train.log"
+    assert re.search(rf"log: {re.escape(str(log))}.*check log file", cancelled)
+    assert "broken on purpose" in (project.folder / log).read_text()
+    assert "broken on purpose" in cancelled, "and it is shown"
+    of_slurm = re.search(r"SLURM status is: 'FAILED'.*?(/\S+/slurm_logs/\S+\.log)", cancelled, re.S)
+    assert Path(of_slurm[1]).exists()
+    attempts = [found["run"] for found in project.records("train")]
+    assert attempts.count(project.run("student").id) == 2, "it was retried"
+
+
+def test_a_cancelled_workflow_takes_its_jobs_along(project: Project, cancelled: str) -> None:
+    slurm.wait(lambda: slurm.ask("squeue", "-h") == "", 60, "empty queue")
+    states = slurm.ask("squeue", "-h", "--states=all", "-o", "%T").split()
+    assert set(states) == {"COMPLETED", "FAILED", "CANCELLED"}
+    assert project.attempts("icd")[0]["status"] == 128 + signal.SIGTERM
+    assert project.path("teacher", "metrics.json").exists(), "what was done stays"
+
+
+def test_what_a_job_asks_for_is_what_the_run_needs(project: Project, cancelled: str) -> None:
+    job = slurm.ask("scontrol", "show", "job", project.attempts("icd")[0]["job"])
+    assert "MinCPUsNode=1 MinMemoryNode=2000M" in job
+    assert "NumNodes=1 " in job
+    assert "TimeLimit=00:21:00" in job  # 12 iterations of a second, and what any run takes
+    assert re.search(r"TresPerJob=gres.gpu:1$", job, re.M)
+
+
+def test_a_run_that_its_walltime_stops_resumes_when_retried(
+    project: Project, continued: str
+) -> None:
+    assert "SLURM status is: 'TIMEOUT'" in continued
+    cancelled, stopped, finished = project.attempts("icd")
+    assert [stopped["status"], finished["status"]] == [128 + signal.SIGTERM, 0]
+    assert len({found["job"] for found in (cancelled, stopped, finished)}) == 3
+    assert project.path("icd", "model.pth").exists()
+    logs = [file.read_text() for file in sorted(project.path("icd", "work").glob("2*/*.log"))]
+    resumed = [int(re.search(r"resumed epoch: 0, iter: (\d+)", log)[1]) for log in logs[1:]]
+    assert 2 <= resumed[0] < resumed[1] < 12, "each attempt goes on where the one before stopped"
+
+
+def test_each_training_has_a_card_of_its_own(project: Project, continued: str) -> None:
+    trained = project.records("train")
+    for found in trained:
+        card = int(found["cards"])  # one number
+        assert found["node"] == f"n{card // slurm.CARDS + 1}", "a card of another node"
+    together = 0
+    for one, other in combinations(trained, 2):
+        apart = one["span"][1] <= other["span"][0] or other["span"][1] <= one["span"][0]
+        assert apart or one["cards"] != other["cards"]
+        together += not apart
+    assert together, "some trainings have run at the same time"
+    assert {found["cards"] for found in project.records("evaluate")} == {""}

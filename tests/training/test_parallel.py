@@ -1,0 +1,110 @@
+"""Several processes train a run: as one process would with all of the batch."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from lab import Lab, batch, weights
+from mmdet.registry import MODELS
+from two_processes import freeze_norms, losses_and_gradients
+
+from icd.errors import InputError
+from icd.method.icd import ICD
+from icd.suite.schema import ROOT
+from icd.training import parallel
+
+OBJECTS = [3, 1, 0, 2]  # of two images in each process; their numbers of objects differ
+
+
+def torchrun(*command: str, cwd: Path | None = None) -> None:
+    """Run a command in two processes."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    search = os.pathsep.join([str(ROOT), str(Path(__file__).parent)])
+    result = subprocess.run(
+        [*launcher, "--nproc-per-node", "2", *command],
+        cwd=cwd,
+        env=os.environ | {"PYTHONPATH": search, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=600,
+    )
+    assert result.returncode == 0, result.stdout
+
+
+def as_two_processes_draw(method: ICD, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let one process pose the fakes that two would, each for its half of the images."""
+    draw = method.draw
+
+    def both(targets: object, iteration: int) -> list:
+        draws = []
+        for rank in range(2):
+            with monkeypatch.context() as patch:
+                patch.setattr("icd.method.icd.get_rank", lambda rank=rank: rank)
+                half = slice(2 * rank, 2 * rank + 2)
+                draws += draw(type(targets)(**{**vars(targets), "boxes": targets.boxes[half]}), 0)
+        return draws
+
+    monkeypatch.setattr(method, "draw", both)
+
+
+def test_two_processes_compute_what_one_does_with_both_batches(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models, data = {}, batch(OBJECTS, [(64, 64)] * 4)
+    for detector in ("retinanet", "fcos"):
+        run = lab.run(method="icd", detector=detector)
+        lab.place_untrained(run.teacher)
+        torch.manual_seed(3)
+        models[detector] = MODELS.build(lab.config(run).model)
+        torch.save({"model": models[detector], "data": data}, tmp_path / f"{detector}.case")
+    torchrun(str(Path(__file__).with_name("two_processes.py")), str(tmp_path))
+    for detector, model in models.items():
+        as_two_processes_draw(model.method, monkeypatch)
+        whole = losses_and_gradients(freeze_norms(model.train()), copy.deepcopy(data))
+        halves = [torch.load(tmp_path / f"{detector}.{rank}") for rank in range(2)]
+        assert whole["losses"].keys() == halves[0]["losses"].keys()
+        assert len(whole["losses"]) >= 6
+        for name, loss in whole["losses"].items():
+            mean = (halves[0]["losses"][name] + halves[1]["losses"][name]) / 2
+            torch.testing.assert_close(mean, loss, rtol=1e-5, atol=1e-6, msg=f"{detector} {name}")
+        for half in halves:
+            assert whole["gradients"].keys() == half["gradients"].keys()
+            for name, gradient in whole["gradients"].items():
+                found, scale = half["gradients"][name], gradient.abs().max() + 1e-3
+                torch.testing.assert_close(
+                    found / scale, gradient / scale, rtol=0, atol=2e-5, msg=f"{detector} {name}"
+                )
+
+
+def test_a_run_in_two_processes_leaves_one_outcome(lab: Lab) -> None:
+    """From the command line to the manifest, with both optimisers and no parameter idle."""
+    lab = lab.changed({"machine": {"gpus": 2}})
+    run = lab.run(method="icd", inherit=True)
+    lab.place_untrained(run.teacher)
+    lab.write_description(run)
+    command = ["-m", "icd", "train", str(run.folder), "--data", str(lab.data)]
+    command += ["--survey", str(lab.survey), "--manifest", "manifest.json"]
+    torchrun(*command, cwd=lab.project)
+    manifest = json.loads((lab.project / "manifest.json").read_text())
+    assert manifest["run"] == run.id
+    assert manifest["config"]["launcher"] == "pytorch"
+    assert manifest["config"]["train_dataloader"]["batch_size"] == 1
+    assert weights(lab.folder(run))
+    assert (lab.folder(run) / "method.pth").exists()
+    assert not (lab.folder(run) / "failed.json").exists()
+
+
+def test_as_many_processes_as_the_run_was_described_with(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = lab.changed({"machine": {"gpus": 2}}).run()
+    with pytest.raises(InputError, match="devices: is 2, but 1 processes train"):
+        parallel.join(run)
