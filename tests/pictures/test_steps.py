@@ -28,7 +28,7 @@ def test_gathers_the_snapshots_in_order(tmp_path, monkeypatch):
             content = {"split": "tune", "metrics": metrics}
             (folder / f"{iteration}.json").write_text(json.dumps(content))
     write(ablation, mini, tmp_path / "steps.csv")
-    table = pd.read_csv(tmp_path / "steps.csv")
+    table = pd.read_csv(tmp_path / "steps.csv", float_precision="round_trip")
     assert table.row.tolist() == ["student", "student", "icd", "icd"]
     assert table.iteration.tolist() == [300, 600, 300, 600]
     assert table.AP.tolist() == [300 / 7000, 600 / 7000, 300 / 7000 + 1, 600 / 7000 + 1]
