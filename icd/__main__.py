@@ -59,17 +59,19 @@ def train(args: argparse.Namespace) -> None:
     """Train the run described in FOLDER/run.json."""
     with recorded(args.run):
         use_gpus(args.gpus)
+        from icd.training.interrupt import interruptible
         from icd.training.train import train as train_run
 
-        train_run(
-            args.run,
-            args.data,
-            args.survey,
-            args.manifest,
-            args.workers,
-            args.checkpoint_every,
-            args.snapshots,
-        )
+        with interruptible(args.run.name):
+            train_run(
+                args.run,
+                args.data,
+                args.survey,
+                args.manifest,
+                args.workers,
+                args.checkpoint_every,
+                args.snapshots,
+            )
 
 
 def evaluate(args: argparse.Namespace) -> None:
@@ -77,8 +79,10 @@ def evaluate(args: argparse.Namespace) -> None:
     with recorded(args.run):
         use_gpus(args.gpus)
         from icd.training.evaluate import evaluate as evaluate_run
+        from icd.training.interrupt import interruptible
 
-        evaluate_run(args.run, args.split, args.output, args.weights)
+        with interruptible(args.run.name):
+            evaluate_run(args.run, args.split, args.output, args.weights)
 
 
 def collect(args: argparse.Namespace) -> None:

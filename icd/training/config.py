@@ -111,6 +111,11 @@ def training_config(run: Run, inputs: Inputs, workers: int, checkpoint_every: in
                 "batch_size": recipe["batch_size"] // run.description["devices"],
                 "num_workers": workers,
                 "persistent_workers": workers > 0,
+                "worker_init_fn": {
+                    "type": "uninterrupted_worker",
+                    "num_workers": workers,
+                    "seed": seed,
+                },
                 "sampler": {"type": "PlacedSampler", "shuffle": True, "seed": seed},
                 "dataset": dataset(run, inputs, run.split)
                 | {
@@ -144,6 +149,7 @@ def custom_hooks(run: Run) -> list[dict]:
         {"type": "StrictResumeHook"},
         {"type": "FiniteLossHook"},
         {"type": "ProgressHook", "run": run.id},
+        {"type": "InterruptHook", "run": run.id},
     ]
     if run.pretrained:  # before inheriting, which replaces parts of it
         start = str(run.pretrained.folder / "model.pth")

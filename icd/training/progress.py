@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 
 import torch
@@ -11,6 +10,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner, find_latest_checkpoint
 
 from icd.training.inherit import unwrap
+from icd.training.interrupt import tell
 
 SECONDS_BETWEEN_LINES = 10.0
 
@@ -93,11 +93,7 @@ class ProgressHook(Hook):
         left = (now - self.start) / (done - self.first) * (runner.max_iters - done)
         losses = {k: v.item() for k, v in (outputs or {}).items() if k.startswith("loss")}
         text = "  ".join(f"{name} {value:.3f}" for name, value in losses.items())
-        print(
-            f"{self.run}  {done}/{runner.max_iters}  {text}  {clock(left)} left",
-            file=sys.stderr,
-            flush=True,
-        )
+        tell(f"{self.run}  {done}/{runner.max_iters}  {text}  {clock(left)} left")
 
 
 def clock(seconds: float) -> str:

@@ -20,7 +20,7 @@ from icd.fetch import verify
 from icd.files import sha256, write_json, write_text
 from icd.method import fitnet, icd  # noqa: F401  (registers methods, as those below the rest)
 from icd.suite.run import Run, load_run
-from icd.training import dataset, loading, optim, progress, sampling  # noqa: F401
+from icd.training import dataset, interrupt, loading, optim, progress, sampling  # noqa: F401
 from icd.training.account import AccountHook
 from icd.training.checkpoint import load_weights, write_weights
 from icd.training.config import Inputs, plain_config, training_config
