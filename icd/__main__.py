@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from icd.devices import use_gpus
 from icd.errors import InputError
 from icd.failures import recorded
+from icd.files import UNWRITABLE
+from icd.lock import locked
 from icd.pictures.kinds import DRAWINGS, NUMBERS, drawing, measuring
 
 if TYPE_CHECKING:
@@ -57,7 +59,7 @@ def fetch(args: argparse.Namespace) -> None:
 
 def train(args: argparse.Namespace) -> None:
     """Train the run described in FOLDER/run.json."""
-    with recorded(args.run):
+    with locked(args.run), recorded(args.run):
         use_gpus(args.gpus)
         from icd.training.interrupt import interruptible
         from icd.training.train import train as train_run
@@ -260,6 +262,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         args.command(args)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+        where, problem = error.filename or "results", f"cannot be written ({error.strerror})"
+        reason = InputError(where, "", problem, "room and permission to write there")
+        print(f"error: {reason}", file=sys.stderr)
         return 2
     return 0
 

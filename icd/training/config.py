@@ -131,13 +131,12 @@ def training_config(run: Run, inputs: Inputs, workers: int, checkpoint_every: in
             },
             **optimisation(recipe, run.description["method"], iterations),
             "linear_rule": linear_rule(recipe),
-            "default_hooks": default_hooks(checkpoint_every),
+            "default_hooks": default_hooks(run, checkpoint_every),
             "custom_hooks": custom_hooks(run),
             "randomness": {"seed": seed},
             "log_processor": {"by_epoch": False, "window_size": 50},
             "channels_last": recipe.get("channels_last", False),
             "precision": recipe.get("precision", "float32"),
-            "resume": True,
         }
     )
 
@@ -161,17 +160,16 @@ def custom_hooks(run: Run) -> list[dict]:
     return hooks
 
 
-def default_hooks(checkpoint_every: int) -> dict[str, dict]:
+def default_hooks(run: Run, checkpoint_every: int) -> dict[str, dict]:
     """mmengine's hooks: timing, log, schedules, checkpoints."""
     return {
         "timer": {"type": "IterTimerHook"},
         "logger": {"type": "LoggerHook", "interval": 50},
         "param_scheduler": {"type": "ParamSchedulerHook"},
         "checkpoint": {
-            "type": "CheckpointHook",
-            "by_epoch": False,
+            "type": "ResumableCheckpointHook",
+            "run": run.id,
             "interval": checkpoint_every,
-            "max_keep_ckpts": 2,
         },
         "sampler_seed": {"type": "DistSamplerSeedHook"},
     }

@@ -18,9 +18,11 @@ import torch
 from mmdet.registry import HOOKS
 from mmengine.dataset import worker_init_fn
 from mmengine.dist import all_reduce, barrier, get_rank, is_distributed, is_main_process
-from mmengine.hooks import CheckpointHook, Hook
+from mmengine.hooks import Hook
 from mmengine.registry import FUNCTIONS
 from mmengine.runner import Runner
+
+from icd.training.resume import ResumableCheckpointHook
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -102,7 +104,8 @@ class InterruptHook(Hook):
         number = self.agreed()
         if not number:
             return
-        saved = save(runner)
+        hooks = (hook for hook in runner.hooks if isinstance(hook, ResumableCheckpointHook))
+        saved = next(hooks).save(runner)
         barrier()  # the first process that ends takes the others along
         if is_main_process():
             done = f"{runner.iter + 1} of {runner.max_iters} iterations"
@@ -110,6 +113,7 @@ class InterruptHook(Hook):
                 f"{self.run}: interrupted by {name(number)} after {done}; "
                 f"state saved in {saved}, the same command continues from there"
             )
+        handle(self.before)
         raise Interrupted(number)
 
     def after_train(self, runner: Runner) -> None:
@@ -125,14 +129,6 @@ class InterruptHook(Hook):
         number = torch.tensor(self.number)
         all_reduce(number, op="max")
         return int(number)
-
-
-def save(runner: Runner) -> str:
-    """Make sure that the state after the current iteration is saved; its file."""
-    hook = next(hook for hook in runner.hooks if isinstance(hook, CheckpointHook))
-    if hook.last_ckpt is None or not hook.last_ckpt.endswith(f"iter_{runner.iter + 1}.pth"):
-        hook._save_checkpoint(runner)
-    return hook.last_ckpt
 
 
 @FUNCTIONS.register_module()

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import torch
 from mmdet.registry import HOOKS
 from mmengine.hooks import Hook
-from mmengine.runner import Runner, find_latest_checkpoint
+from mmengine.runner import Runner
 
 from icd.training.inherit import unwrap
 from icd.training.interrupt import tell
+from icd.training.resume import checkpoints
 
 SECONDS_BETWEEN_LINES = 10.0
 
@@ -53,7 +55,7 @@ class FiniteLossHook(Hook):
     def divergence(self, runner: Runner, what: str) -> FloatingPointError:
         """The error with all that is known about it."""
         losses = {name: value.item() for name, value in self.losses.items()}
-        good = find_latest_checkpoint(runner.work_dir) or "none"
+        good = (checkpoints(Path(runner.work_dir)) or ["none"])[-1]
         return FloatingPointError(
             f"no finite {what} iteration {runner.iter + 1}: {losses}, images {self.images}; "
             f"last good checkpoint: {good}"

@@ -20,7 +20,7 @@ from icd.fetch import verify
 from icd.files import sha256, write_json, write_text
 from icd.method import fitnet, icd  # noqa: F401  (registers methods, as those below the rest)
 from icd.suite.run import Run, load_run
-from icd.training import dataset, interrupt, loading, optim, progress, sampling  # noqa: F401
+from icd.training import dataset, interrupt, loading, optim, progress, resume, sampling  # noqa: F401
 from icd.training.account import AccountHook
 from icd.training.checkpoint import load_weights, write_weights
 from icd.training.config import Inputs, plain_config, training_config
@@ -28,6 +28,7 @@ from icd.training.inherit import bare_detector, unwrap
 from icd.training.manifest import environment
 from icd.training.masks import require_masks
 from icd.training.precision import use_bfloat16
+from icd.training.resume import find
 from icd.training.snapshots import SnapshotHook
 
 
@@ -63,7 +64,7 @@ def train(
     else:
         config = training_config(run, inputs, workers, checkpoint_every)
         forget_other_inputs(Path(config.work_dir), run, inputs)
-        model, account = train_model(config, SnapshotHook(run, snapshots))
+        model, account = train_model(run, config, SnapshotHook(run, snapshots))
         detector = bare_detector(model)
         if run.description["method"]:
             write_weights(folder / "method.pth", model.method, run=run.id)
@@ -72,13 +73,16 @@ def train(
     write_json(manifest, provenance)
 
 
-def train_model(config: Config, *hooks: Hook) -> tuple[nn.Module, dict[str, Any]]:
-    """Train with mmengine's Runner, from the last checkpoint if there is one.
+def train_model(run: Run, config: Config, *hooks: Hook) -> tuple[nn.Module, dict[str, Any]]:
+    """Train with mmengine's Runner, from the last good checkpoint if there is one.
 
     Returns:
         The trained model, and what its training has cost (see :class:`AccountHook`).
     """
-    runner, account = Runner.from_cfg(config), AccountHook()
+    found = find(Path(config.work_dir), run.id)
+    start = {"load_from": str(found.file), "resume": True} if found.file else {}
+    runner, account = Runner.from_cfg(Config(config.to_dict() | start)), AccountHook()
+    found.tell(runner)
     for hook in (account, *hooks):
         runner.register_hook(hook)
     if config.linear_rule != 1:

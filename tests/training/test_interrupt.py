@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from lab import Lab, differing, weights
+from mmengine.runner import Runner
 
 from icd.training import interrupt
 from icd.training.interrupt import Interrupted, InterruptHook, interruptible, uninterrupted_worker
@@ -74,13 +75,13 @@ def test_a_training_that_is_asked_to_stop_saves_and_goes_on_later(
 def test_a_checkpoint_that_is_due_is_not_written_twice(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run, written, save = lab.run(), [], interrupt.CheckpointHook._save_checkpoint
+    run, written, save = lab.run(), [], Runner.save_checkpoint
 
-    def counted(hook: Any, runner: Any) -> None:
+    def counted(runner: Runner, *args: object, **kwargs: object) -> None:
         written.append(runner.iter + 1)
-        save(hook, runner)
+        save(runner, *args, **kwargs)
 
-    monkeypatch.setattr(interrupt.CheckpointHook, "_save_checkpoint", counted)
+    monkeypatch.setattr(Runner, "save_checkpoint", counted)
     ask(monkeypatch, 4, signal.SIGINT)
     with pytest.raises(Interrupted) as stopped:
         lab.train(run, checkpoint_every=2)
