@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from icd.errors import InputError
+
 PREFIX = ".writing-"  # of temporary files; those of a process that was killed stay
 
 # A disk that is full, a quota, a limit of file sizes; a folder that may not be written to.
@@ -65,6 +67,23 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, content: Any) -> None:
     """Write ``content`` atomically as indented JSON; NaN is refused, JSON has none."""
     write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+
+def read_json(path: Path, expected: str) -> dict[str, Any]:
+    """The mapping in a JSON file.
+
+    Raises:
+        InputError: there is none; says what is ``expected``.
+    """
+    try:
+        content = json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise InputError(path, "", "does not exist", expected) from error
+    except ValueError as error:
+        raise InputError(path, "", f"is no JSON ({error})", expected) from error
+    if not isinstance(content, dict):
+        raise InputError(path, "", f"is a {type(content).__name__}", expected)
+    return content
 
 
 def sha256(path: Path) -> str:

@@ -25,11 +25,17 @@ def locked(folder: Path) -> Iterator[None]:
     """Hold a run's folder within the block.
 
     The lock is the kernel's, who releases it when the process ends in whatever way; a file that
-    is left says no more than who held it. Data-loading processes do not inherit it.
+    is left says no more than who held it. Data-loading processes do not inherit it. Of several
+    processes that torchrun has started for one training, the first holds it for all.
 
     Raises:
         InputError: another process holds it; says which one.
     """
+    if not folder.is_dir():
+        raise InputError(folder, "", "does not exist", "the folder of a run, with its run.json")
+    if os.environ.get("RANK", "0") != "0":
+        yield
+        return
     with (folder / NAME).open("a+") as stream:
         take(stream, folder)
         last = holder(stream)

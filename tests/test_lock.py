@@ -97,3 +97,17 @@ def test_a_file_system_without_locks_is_named(
     monkeypatch.setattr(fcntl, "lockf", unsupported)
     enter(tmp_path)
     assert "this file system has no locks (No locks available)" in capsys.readouterr().err
+
+
+def test_the_first_process_of_a_training_holds_it_for_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANK", "0")
+    process = hold(tmp_path)
+    try:
+        with pytest.raises(InputError, match="is in use by"):
+            enter(tmp_path)
+        monkeypatch.setenv("RANK", "1")
+        enter(tmp_path)
+    finally:
+        end(process)

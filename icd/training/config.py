@@ -56,6 +56,8 @@ def base_config(run: Run) -> Config:
     except FileNotFoundError as error:
         expected = "a config file" if run.imported else "a config that mmdet ships, or a file"
         raise InputError(name, "", "does not exist", expected) from error
+    except SyntaxError as error:
+        raise InputError(name, "", f"is no Python ({error})", "a config of mmdet") from error
     for key in PARTS[: 3 if run.imported else None]:
         _require_part(base, name, key)
     return base

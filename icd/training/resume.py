@@ -16,7 +16,7 @@ from mmengine.hooks import CheckpointHook
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import Runner
 
-from icd.files import atomic
+from icd.files import PREFIX, atomic
 
 KEPT = 2  # checkpoints of a training: the last one, and one in case that is damaged
 
@@ -33,6 +33,14 @@ class ResumableCheckpointHook(CheckpointHook):
     def __init__(self, run: str, interval: int) -> None:
         super().__init__(interval=interval, by_epoch=False)
         self.run = run
+
+    def before_train(self, runner: Runner) -> None:
+        """Called by the Runner: what killed processes have left half-written goes."""
+        super().before_train(runner)
+        work = Path(runner.work_dir)
+        if is_main_process():
+            for left in (*work.glob(f"{PREFIX}*"), *work.parent.glob(f"{PREFIX}*.pth")):
+                left.unlink()
 
     def save(self, runner: Runner) -> Path:
         """Make sure that the state after the current iteration is saved; its file."""

@@ -17,7 +17,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from icd.fetch import verify
-from icd.files import sha256, write_json, write_text
+from icd.files import read_json, sha256, write_json, write_text
 from icd.method import fitnet, icd  # noqa: F401  (registers methods, as those below the rest)
 from icd.suite.run import Run, load_run
 from icd.training import dataset, interrupt, loading, optim, progress, resume, sampling  # noqa: F401
@@ -56,7 +56,8 @@ def train(
         snapshots: number of points at which the bare detector is kept.
     """
     logging.captureWarnings(True)  # warnings go to the log, progress to the terminal
-    run, inputs = load_run(folder), Inputs(data, json.loads(survey.read_text()))
+    run = load_run(folder)
+    inputs = Inputs(data, read_json(survey, "the survey of the data set: run icd check"))
     require_masks(run, inputs)
     provenance = {"run": run.id, "description": run.description, **environment()}
     if run.imported:

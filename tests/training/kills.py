@@ -26,6 +26,7 @@ from lab import Lab, differing, weights
 from mmengine.fileio.backends import LocalBackend
 
 from icd import ops
+from icd.files import PREFIX
 from icd.lock import locked
 from icd.pictures.measure.losses import logged
 from icd.suite.run import Run
@@ -185,6 +186,7 @@ def compare(tormented: Path, whole: Path) -> None:
     assert not differing(weights(tormented), weights(whole))
     assert logged(tormented / "work") == logged(whole / "work") != {}
     assert state(tormented) == state(whole)
+    assert not [*tormented.rglob(f"{PREFIX}*.pth")]
 
 
 def state(folder: Path) -> str:

@@ -6,7 +6,7 @@ import random
 from collections import Counter
 
 import pytest
-from kills import Kills, copy, torment, undisturbed
+from kills import Kills, compare, copy, torment, undisturbed
 from lab import Lab
 
 from icd.suite.run import Run
@@ -42,3 +42,5 @@ def test_half_a_checkpoint_is_none(lab: Lab, whole: Lab, way: str, status: int) 
     assert list(work.glob("iter_*.pth")) == []
     left = [*work.glob(".writing-*")]
     assert len(left) == (1 if way == "write" else 0)
+    assert kills.wait(kills.start(), way) == 0
+    compare(place.folder(run), whole.folder(run))
