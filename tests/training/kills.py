@@ -114,25 +114,27 @@ class Kills:
         self.done[way if status else "finished before its kill"] += 1
         return status
 
-    def kill(self, number: signal.Signals) -> int:
+    def kill(self, number: signal.Signals, way: str) -> int:
         """Send a signal at a random moment of the training, its start and end included."""
         process = self.start()
         time.sleep(self.rng.uniform(0, self.seconds))
         os.kill(process, number)
-        return self.wait(process, number.name)
+        return self.wait(process, way)
 
     def end(self, way: str) -> int:
         """Start the training, and let it end in a way; the status of its process."""
         if way == "SIGKILL" or way == "SIGTERM":
-            return self.kill(signal.Signals[way])
+            return self.kill(signal.Signals[way], way)
         if way == "cut off":
             cut_off(self.lab, self.run, self.rng)
-            return self.kill(signal.SIGKILL)
+            return self.kill(signal.SIGKILL, way)
         writing = {"write": write_half, "full disk": fill_disk}[way]
         return self.wait(self.start(writing), way)
 
 
-WAYS = ("SIGKILL", "write", "SIGTERM", "cut off", "full disk")
+# At a random moment; in the middle of writing a checkpoint; at a random moment, the checkpoint
+# before it cut off at a random length; without room for a checkpoint.
+WAYS = ("SIGKILL", "SIGTERM", "write", "cut off", "full disk")
 
 
 def torment(lab: Lab, run: Run, whole: Lab, kills: int, rng: random.Random) -> Counter[str]:
