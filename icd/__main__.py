@@ -5,12 +5,15 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from icd.devices import is_launched, use_gpus
 from icd.errors import InputError
 from icd.failures import recorded
+from icd.files import UNWRITABLE
+from icd.lock import locked
 from icd.pictures.kinds import DRAWINGS, NUMBERS, drawing, measuring
 
 if TYPE_CHECKING:
@@ -60,21 +63,24 @@ def train(args: argparse.Namespace) -> None:
     if args.gpus > 1 and not is_launched():
         from icd.launch import launch
 
+        with locked(args.run):  # for all its processes
+            use_gpus(args.gpus)
+            sys.exit(launch(args.gpus, args.argv))
+    with nullcontext() if is_launched() else locked(args.run), recorded(args.run):
         use_gpus(args.gpus)
-        sys.exit(launch(args.gpus, args.argv))
-    with recorded(args.run):
-        use_gpus(args.gpus)
+        from icd.training.interrupt import interruptible
         from icd.training.train import train as train_run
 
-        train_run(
-            args.run,
-            args.data,
-            args.survey,
-            args.manifest,
-            args.workers,
-            args.checkpoint_every,
-            args.snapshots,
-        )
+        with interruptible(args.run.name):
+            train_run(
+                args.run,
+                args.data,
+                args.survey,
+                args.manifest,
+                args.workers,
+                args.checkpoint_every,
+                args.snapshots,
+            )
 
 
 def evaluate(args: argparse.Namespace) -> None:
@@ -82,8 +88,10 @@ def evaluate(args: argparse.Namespace) -> None:
     with recorded(args.run):
         use_gpus(args.gpus)
         from icd.training.evaluate import evaluate as evaluate_run
+        from icd.training.interrupt import interruptible
 
-        evaluate_run(args.run, args.split, args.output, args.weights)
+        with interruptible(args.run.name):
+            evaluate_run(args.run, args.split, args.output, args.weights)
 
 
 def collect(args: argparse.Namespace) -> None:
@@ -262,6 +270,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         args.command(args)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+        where, problem = error.filename or "results", f"cannot be written ({error.strerror})"
+        reason = InputError(where, "", problem, "room and permission to write there")
+        print(f"error: {reason}", file=sys.stderr)
         return 2
     return 0
 

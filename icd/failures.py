@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from icd.files import write_json
@@ -22,7 +22,8 @@ def recorded(folder: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        write_json(folder / NAME, {"error": f"{type(error).__name__}: {error}"})
+        with suppress(OSError):  # which may be why it failed
+            write_json(folder / NAME, {"error": f"{type(error).__name__}: {error}"})
         raise
 
 

@@ -9,6 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from icd.files import read_json
+
 Description = dict[str, Any]
 
 # Part of every description: raise it when a change of the code changes what runs compute.
@@ -118,4 +120,4 @@ class Run:
 
 def load_run(folder: Path) -> Run:
     """The run whose description lies in ``folder/run.json``."""
-    return Run(json.loads((folder / "run.json").read_text()))
+    return Run(read_json(folder / "run.json", "the description of a run, made by snakemake"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from pathlib import Path
 from typing import Any
@@ -121,5 +122,7 @@ def _remedy(weights: dict[str, Tensor]) -> str:
 def write_weights(path: Path, model: nn.Module, **meta: Any) -> None:
     """Write the weights of ``model`` and plain data about them as mmengine's checkpoints are."""
     weights = {name: value.cpu() for name, value in model.state_dict().items()}
+    content = io.BytesIO()  # since PyTorch hides why it cannot write to a disk
+    torch.save({"meta": meta, "state_dict": weights}, content)
     with atomic(path) as temporary:
-        torch.save({"meta": meta, "state_dict": weights}, temporary)
+        temporary.write_bytes(content.getbuffer())

@@ -56,6 +56,8 @@ def base_config(run: Run) -> Config:
     except FileNotFoundError as error:
         expected = "a config file" if run.imported else "a config that mmdet ships, or a file"
         raise InputError(name, "", "does not exist", expected) from error
+    except SyntaxError as error:
+        raise InputError(name, "", f"is no Python ({error})", "a config of mmdet") from error
     for key in PARTS[: 3 if run.imported else None]:
         _require_part(base, name, key)
     return base
@@ -111,6 +113,11 @@ def training_config(run: Run, inputs: Inputs, workers: int, checkpoint_every: in
                 "batch_size": recipe["batch_size"] // run.description["devices"],
                 "num_workers": workers,
                 "persistent_workers": workers > 0,
+                "worker_init_fn": {
+                    "type": "uninterrupted_worker",
+                    "num_workers": workers,
+                    "seed": seed,
+                },
                 "sampler": {"type": "PlacedSampler", "shuffle": True, "seed": seed},
                 "dataset": dataset(run, inputs, run.split)
                 | {
@@ -126,13 +133,12 @@ def training_config(run: Run, inputs: Inputs, workers: int, checkpoint_every: in
             },
             **optimisation(recipe, run.description["method"], iterations),
             "linear_rule": linear_rule(recipe),
-            "default_hooks": default_hooks(checkpoint_every),
+            "default_hooks": default_hooks(run, checkpoint_every),
             "custom_hooks": custom_hooks(run, model),
             "randomness": {"seed": seed},
             "log_processor": {"by_epoch": False, "window_size": 50},
             "channels_last": recipe.get("channels_last", False),
             "precision": recipe.get("precision", "float32"),
-            "resume": True,
         }
     )
 
@@ -144,6 +150,7 @@ def custom_hooks(run: Run, student: dict) -> list[dict]:
         {"type": "StrictResumeHook"},
         {"type": "FiniteLossHook"},
         {"type": "ProgressHook", "run": run.id},
+        {"type": "InterruptHook", "run": run.id},
     ]
     if run.pretrained:  # before inheriting, which replaces parts of it
         start = str(run.pretrained.folder / "model.pth")
@@ -157,17 +164,16 @@ def custom_hooks(run: Run, student: dict) -> list[dict]:
     return hooks
 
 
-def default_hooks(checkpoint_every: int) -> dict[str, dict]:
+def default_hooks(run: Run, checkpoint_every: int) -> dict[str, dict]:
     """mmengine's hooks: timing, log, schedules, checkpoints."""
     return {
         "timer": {"type": "IterTimerHook"},
         "logger": {"type": "LoggerHook", "interval": 50},
         "param_scheduler": {"type": "ParamSchedulerHook"},
         "checkpoint": {
-            "type": "CheckpointHook",
-            "by_epoch": False,
+            "type": "ResumableCheckpointHook",
+            "run": run.id,
             "interval": checkpoint_every,
-            "max_keep_ckpts": 2,
         },
         "sampler_seed": {"type": "DistSamplerSeedHook"},
     }

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 import time
+from pathlib import Path
 
 import torch
 from mmdet.registry import HOOKS
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
-from mmengine.runner import Runner, find_latest_checkpoint
+from mmengine.runner import Runner
 
 from icd.training.inherit import unwrap
+from icd.training.interrupt import tell
+from icd.training.resume import checkpoints
 
 SECONDS_BETWEEN_LINES = 10.0
 
@@ -54,7 +56,7 @@ class FiniteLossHook(Hook):
     def divergence(self, runner: Runner, what: str) -> FloatingPointError:
         """The error with all that is known about it."""
         losses = {name: value.item() for name, value in self.losses.items()}
-        good = find_latest_checkpoint(runner.work_dir) or "none"
+        good = (checkpoints(Path(runner.work_dir)) or ["none"])[-1]
         return FloatingPointError(
             f"no finite {what} iteration {runner.iter + 1}: {losses}, images {self.images}; "
             f"last good checkpoint: {good}"
@@ -95,11 +97,7 @@ class ProgressHook(Hook):
         left = (now - self.start) / (done - self.first) * (runner.max_iters - done)
         losses = {k: v.item() for k, v in (outputs or {}).items() if k.startswith("loss")}
         text = "  ".join(f"{name} {value:.3f}" for name, value in losses.items())
-        print(
-            f"{self.run}  {done}/{runner.max_iters}  {text}  {clock(left)} left",
-            file=sys.stderr,
-            flush=True,
-        )
+        tell(f"{self.run}  {done}/{runner.max_iters}  {text}  {clock(left)} left")
 
 
 def clock(seconds: float) -> str:

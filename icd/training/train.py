@@ -18,9 +18,9 @@ from mmengine.runner import Runner
 from torch import nn
 
 from icd.fetch import verify
-from icd.files import sha256, write_json, write_text
+from icd.files import read_json, sha256, write_json, write_text
 from icd.suite.run import Run, load_run
-from icd.training import dataset, loading, optim, progress, sampling  # noqa: F401  (registers)
+from icd.training import dataset, interrupt, loading, optim, progress, resume, sampling  # noqa: F401
 from icd.training.account import AccountHook
 from icd.training.checkpoint import load_weights, write_weights
 from icd.training.config import Inputs, plain_config, training_config
@@ -29,6 +29,7 @@ from icd.training.manifest import environment
 from icd.training.masks import require_masks
 from icd.training.parallel import join, leave, share_counts
 from icd.training.precision import use_bfloat16
+from icd.training.resume import find
 from icd.training.snapshots import SnapshotHook
 
 
@@ -56,7 +57,8 @@ def train(
         snapshots: number of points at which the bare detector is kept.
     """
     logging.captureWarnings(True)  # warnings go to the log, progress to the terminal
-    run, inputs = load_run(folder), Inputs(data, json.loads(survey.read_text()))
+    run = load_run(folder)
+    inputs = Inputs(data, read_json(survey, "the survey of the data set: run icd check"))
     require_masks(run, inputs)
     provenance = {"run": run.id, "description": run.description, **environment()}
     parallel = join(run)
@@ -68,7 +70,7 @@ def train(
         if is_main_process():
             forget_other_inputs(Path(config.work_dir), run, inputs)
         barrier()
-        model, account = train_model(config, SnapshotHook(run, snapshots))
+        model, account = train_model(run, config, SnapshotHook(run, snapshots))
         detector = bare_detector(model)
         provenance |= {"config": to_plain(config.to_dict()), **account}
     if is_main_process():
@@ -79,13 +81,16 @@ def train(
     leave()
 
 
-def train_model(config: Config, *hooks: Hook) -> tuple[nn.Module, dict[str, Any]]:
-    """Train with mmengine's Runner, from the last checkpoint if there is one.
+def train_model(run: Run, config: Config, *hooks: Hook) -> tuple[nn.Module, dict[str, Any]]:
+    """Train with mmengine's Runner, from the last good checkpoint if there is one.
 
     Returns:
         The trained model, and what its training has cost (see :class:`AccountHook`).
     """
-    runner, account = Runner.from_cfg(config), AccountHook()
+    found = find(Path(config.work_dir), run.id)
+    start = {"load_from": str(found.file), "resume": True} if found.file else {}
+    runner, account = Runner.from_cfg(Config(config.to_dict() | start)), AccountHook()
+    found.tell(runner)
     for hook in (account, *hooks):
         runner.register_hook(hook)
     if config.linear_rule != 1:

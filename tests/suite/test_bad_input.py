@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+import errno
+import functools
+import importlib
 import json
 import os
 import shutil
@@ -22,6 +25,7 @@ from track_files import OWN, changed, write
 from icd import __main__ as cli
 from icd.suite import ablation as ablations
 from icd.suite.schema import ROOT
+from icd.suite.track import load_track
 
 COCO = {
     "images": [
@@ -655,6 +659,180 @@ ABLATION_CASES = [
         ("table: no such ablation", "one of []"),
     ),
 ]
+THEIRS = """
+_base_ = "mmdet::retinanet/retinanet_r18_fpn_1x_coco.py"
+width, classes = 8, 2
+model = dict(
+    backbone=dict(base_channels=width, init_cfg=None),
+    neck=dict(in_channels=[width, 2 * width, 4 * width, 8 * width], out_channels=8),
+    bbox_head=dict(num_classes=classes, in_channels=8, feat_channels=8, stacked_convs=1),
+)
+"""
+
+
+def teacher_checkpoint(classes: int = 2, width: int = 8) -> Break:
+    """A run that takes a teacher from elsewhere, whose head is for so many classes."""
+
+    def edit(project: Project) -> None:
+        import torch
+
+        importlib.import_module("icd.training.train")  # whose imports are not silent
+        teacher = {"config": "their.py", "checkpoint": "their.pth"}
+        in_track("roles.teacher", teacher)(project)
+        (project.folder / "their.py").write_text(THEIRS)
+        torch.save(teacher_weights(classes, width), project.folder / "their.pth")
+        written = project.write
+
+        def write_and_describe() -> None:
+            written()
+            run = load_track("track.yaml").describe({"role": "teacher"}, 0)
+            (project.folder / "run").mkdir()
+            (project.folder / "run/run.json").write_text(json.dumps(run.description))
+            (project.folder / "survey.json").write_text(
+                json.dumps({"classes": ["cat", "dog"], "splits": {}})
+            )
+
+        project.write = write_and_describe
+
+    return edit
+
+
+@functools.cache
+def teacher_weights(classes: int, width: int) -> dict[str, Any]:
+    """Random weights of a detector of :data:`THEIRS`, or of one of another width."""
+    from mmdet.registry import MODELS
+    from mmengine.config import Config
+    from mmengine.registry import init_default_scope
+
+    from icd import ops
+
+    ops.install()
+    init_default_scope("mmdet")
+    text = THEIRS.replace("width, classes = 8, 2", f"width, classes = {width}, {classes}")
+    return MODELS.build(Config.fromstring(text, ".py").model).state_dict()
+
+
+def after(edit: Break, path: str, how: Callable[[Path], object]) -> Break:
+    """First ``edit``; when all is written, something happens to a file."""
+
+    def both(project: Project) -> None:
+        edit(project)
+        written = project.write
+
+        def write_and_spoil() -> None:
+            written()
+            how(project.folder / path)
+
+        project.write = write_and_spoil
+
+    return both
+
+
+class Code:
+    """Pickled, it is an instruction to make a file that counts as a result."""
+
+    def __reduce__(self) -> tuple:
+        return os.system, ("touch run/model.pth",)
+
+
+def pickled(path: Path) -> None:
+    """A checkpoint with code in it."""
+    import torch
+
+    torch.save({"state_dict": teacher_weights(2, 8), "hidden": Code()}, path)
+
+
+def other(content: bytes) -> Callable[[Path], object]:
+    """Another file in its place."""
+    return lambda path: path.write_bytes(content)
+
+
+def halve(path: Path) -> None:
+    """A file whose copying was broken off."""
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def full(prefix: str, suffix: str, dir: Path) -> tuple[int, str]:
+    """In place of tempfile.mkstemp: a file on a disk without room, the kernel's own."""
+    name = str(Path(dir, f"{prefix}full{suffix}"))
+    os.symlink("/dev/full", name)
+    return os.open(os.devnull, os.O_RDONLY), name
+
+
+def read_only(prefix: str, suffix: str, dir: Path) -> tuple[int, str]:
+    """In place of tempfile.mkstemp: a folder that nothing can be written to."""
+    raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(Path(dir, prefix + suffix)))
+
+
+RUN_CASES = [
+    Case(
+        "no folder",
+        after(teacher_checkpoint(), "run", shutil.rmtree),
+        ("run: does not exist", "the folder of a run"),
+    ),
+    Case(
+        "no description",
+        after(teacher_checkpoint(), "run/run.json", Path.unlink),
+        ("run/run.json: does not exist", "the description of a run"),
+    ),
+    Case(
+        "half a description",
+        after(teacher_checkpoint(), "run/run.json", halve),
+        ("run/run.json: is no JSON", "the description of a run"),
+    ),
+    Case(
+        "no survey",
+        after(teacher_checkpoint(), "survey.json", Path.unlink),
+        ("survey.json: does not exist", "run icd check"),
+    ),
+    Case(
+        "half a survey",
+        after(teacher_checkpoint(), "survey.json", halve),
+        ("survey.json: is no JSON", "run icd check"),
+    ),
+    Case(
+        "no checkpoint",
+        after(teacher_checkpoint(), "their.pth", Path.unlink),
+        ("their.pth: cannot be read (No such file", "a PyTorch checkpoint"),
+    ),
+    Case(
+        "half a checkpoint",
+        after(teacher_checkpoint(), "their.pth", halve),
+        ("their.pth: is damaged or no checkpoint", "a PyTorch checkpoint"),
+    ),
+    Case(
+        "an empty checkpoint",
+        after(teacher_checkpoint(), "their.pth", other(b"")),
+        ("their.pth: is damaged or no checkpoint", "a PyTorch checkpoint"),
+    ),
+    Case(
+        "a web page as checkpoint",
+        after(teacher_checkpoint(), "their.pth", other(b"<!DOCTYPE html><html></html>")),
+        ("their.pth: is damaged or no checkpoint", "a PyTorch checkpoint"),
+    ),
+    Case(
+        "code in a checkpoint",
+        after(teacher_checkpoint(), "their.pth", pickled),
+        ("their.pth: holds posix.system, which is no plain data", "a PyTorch checkpoint"),
+    ),
+    Case(
+        "a checkpoint for other classes",
+        teacher_checkpoint(classes=3),
+        ("their.pth: bbox_head.retina_cls.", "has shape (27", "the number of classes of this"),
+    ),
+    Case(
+        "a checkpoint of another width",
+        teacher_checkpoint(width=16),
+        ("their.pth: backbone.", "has shape (16", "as the config"),
+    ),
+    Case(
+        "a config that is no Python",
+        after(teacher_checkpoint(), "their.py", other(b"model = dict(")),
+        ("their.py: is no Python", "expected a config of mmdet"),
+    ),
+]
+TRAIN = ["train", "run", "--data", "my data", "--survey", "survey.json"]
+TRAIN += ["--manifest", "manifest.json"]
 CHECK = ["check", "track.yaml", "--data", "my data", "--output", "out/data.json"]
 COLLECT = ["collect", "table", "track.yaml", "--data", "my data", "--folder", "out"]
 
@@ -674,6 +852,7 @@ def project(tmp_path, monkeypatch):
             ("track", CHECK, TRACK_CASES),
             ("data", CHECK, DATA_CASES),
             ("ablation", COLLECT, ABLATION_CASES),
+            ("run", TRAIN, RUN_CASES),
         )
         for case in cases
     ],
@@ -681,6 +860,7 @@ def project(tmp_path, monkeypatch):
 def test_bad_input_ends_with_one_clear_line(project, capsys, command, case):
     case.edit(project)
     project.write()
+    capsys.readouterr()  # what mmdet says when it is imported
     assert cli.main(command) == 2
     printed = capsys.readouterr()
     assert printed.out == ""
@@ -690,7 +870,51 @@ def test_bad_input_ends_with_one_clear_line(project, capsys, command, case):
     assert "; expected " in line
     for words in case.words:
         assert words in line
+    assert_no_result()
+
+
+def assert_no_result() -> None:
+    """Nothing is there that a later call could take for the outcome of this one."""
     assert not Path("out").exists()
+    left = {path.name for path in Path("run").glob("**/*")} if Path("run").exists() else set()
+    assert left <= {"run.json", "lock", "failed.json"}
+    assert not Path("manifest.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("mkstemp", "words"),
+    [(full, "No space left on device"), (read_only, "Read-only file system")],
+)
+def test_a_disk_that_takes_nothing_is_named(project, monkeypatch, capsys, mkstemp, words):
+    teacher_checkpoint()(project)
+    project.write()
+    monkeypatch.setattr("tempfile.mkstemp", mkstemp)
+    assert cli.main(TRAIN) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith("error: run/")
+    assert line.endswith(
+        f": cannot be written ({words}); expected room and permission to write there"
+    )
+    assert_no_result()
+
+
+def test_a_gpu_that_is_not_there_is_named(project, monkeypatch, capsys):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    teacher_checkpoint()(project)
+    project.write()
+    capsys.readouterr()
+    assert cli.main([*TRAIN, "--gpus", "1"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: machine.gpus: asks for 1")
+    assert_no_result()
+
+
+def test_the_same_run_unbroken_is_carried_out(project):
+    teacher_checkpoint()(project)
+    project.write()
+    assert cli.main(TRAIN) == 0
+    assert {path.name for path in Path("run").iterdir()} >= {"model.py", "model.pth"}
+    assert Path("manifest.json").exists()
 
 
 def test_the_same_input_unbroken_passes(project, capsys):

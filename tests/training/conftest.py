@@ -7,13 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from lab import IMAGES, SMALL, Lab
+from lab import Lab, make
 from mmdet.registry import MODELS
 from mmengine.registry import init_default_scope
 
-from icd.data.survey import write_survey
-from icd.data.synthetic import SyntheticSpec, write_dataset
-from icd.suite.run import Run, merge
+from icd.suite.run import Run
 from icd.suite.track import load_track
 from icd.training import train  # noqa: F401  (registers all that configs name)
 from icd.training.distiller import Distiller
@@ -29,16 +27,7 @@ def _mmdet_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def shared_lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
     """A lab for the whole session; a test that leaves something behind takes ``lab``."""
-    root = tmp_path_factory.mktemp("lab")
-    track = load_track("mini", data_root=root / "data")
-    content = merge(track.content, SMALL)
-    content["data"]["splits"] = IMAGES
-    content["roles"]["student"].pop("pretrained")
-    track = replace(track, content=content)
-    write_dataset(track.data_root, SyntheticSpec(**content["data"]["synthetic"]), IMAGES)
-    write_survey(track, root / "survey.json")
-    (root / "project").mkdir()
-    return Lab(track, root / "survey.json", root / "project")
+    return make(tmp_path_factory.mktemp("lab"))
 
 
 @pytest.fixture(scope="session")

@@ -22,8 +22,10 @@ from mmengine.registry import DefaultScope
 from mmengine.visualization import Visualizer
 from torch import Tensor, nn
 
+from icd.data.survey import write_survey
+from icd.data.synthetic import SyntheticSpec, write_dataset
 from icd.suite.run import Run, merge
-from icd.suite.track import Track
+from icd.suite.track import Track, load_track
 from icd.training import config, evaluate, train
 from icd.training.config import Inputs
 
@@ -177,6 +179,19 @@ class Lab:
             kind._instance_dict.clear()
         with contextlib.chdir(self.project), quick_configs():
             yield
+
+
+def make(root: Path) -> Lab:
+    """A lab in an empty folder, with its data."""
+    track = load_track("mini", data_root=root / "data")
+    content = merge(track.content, SMALL)
+    content["data"]["splits"] = IMAGES
+    content["roles"]["student"].pop("pretrained")
+    track = replace(track, content=content)
+    write_dataset(track.data_root, SyntheticSpec(**content["data"]["synthetic"]), IMAGES)
+    write_survey(track, root / "survey.json")
+    (root / "project").mkdir()
+    return Lab(track, root / "survey.json", root / "project")
 
 
 @contextlib.contextmanager

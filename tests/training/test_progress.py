@@ -69,8 +69,8 @@ def test_a_loss_that_is_no_number_ends_the_run(value: float, tmp_path: Path) -> 
     message = rf"no finite loss in iteration 7: {losses}, images \[42, 7\]; last good checkpoint: "
     with pytest.raises(FloatingPointError, match=message + "none"):
         hook.after_train_iter(runner, 0, BATCH, outputs(value))
-    (tmp_path / "last_checkpoint").write_text("a/work/iter_5.pth")
-    with pytest.raises(FloatingPointError, match=message + r"a/work/iter_5\.pth"):
+    (tmp_path / "iter_5.pth").touch()
+    with pytest.raises(FloatingPointError, match=message + r".*/iter_5\.pth"):
         hook.after_train_iter(runner, 0, BATCH, outputs(value))
 
 

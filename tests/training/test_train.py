@@ -108,10 +108,14 @@ def test_the_seed_decides_and_an_interruption_does_not(
     assert not differing(resumed, whole)
 
 
-def test_the_same_seed_gives_the_same_detector(lab: Lab, tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_detector_and_metrics(lab: Lab, tmp_path: Path) -> None:
     run = lab.run()
-    first, again = (weights(lab.at(tmp_path / place).train(run)) for place in ("first", "again"))
+    labs = [lab.at(tmp_path / place) for place in ("first", "again")]
+    first, again = (weights(each.train(run)) for each in labs)
     assert not differing(first, again)
+    first, again = (each.evaluate(run) for each in labs)
+    assert first["metrics"] == again["metrics"]
+    assert first["bootstrap"] == again["bootstrap"]
 
 
 def test_another_seed_gives_another_detector(lab: Lab) -> None:
