@@ -1,0 +1,138 @@
+"""The distillation loss of :mod:`icd.method.plain`, at less cost.
+
+Projection, layer norm and error of the student's values are computed chunk by chunk, and again
+for the gradient; nothing of the size of a feature pyramid is kept in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx, once_differentiable
+
+from icd.method.packed import Chunk, Layout, gather, scatter, span
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How values are compared.
+
+    layout: of the tokens.
+    heads: number M of heads.
+    normalise: applied to the values [..., d] of each head, of both networks.
+    """
+
+    layout: Layout
+    heads: int
+    normalise: Callable[[Tensor], Tensor]
+
+    def error(self, student: Tensor, teacher: Tensor, shares: Tensor) -> Tensor:
+        """Error of values [c, C] of some tokens, each head's times its share [c, M or 1]."""
+        ours, theirs = (
+            self.normalise(values.unflatten(-1, (self.heads, -1))) for values in (student, teacher)
+        )
+        return ((ours - theirs).square().mean(dim=-1) * shares).sum()
+
+    def shares(self, weights: Tensor) -> Tensor:
+        """What the error of each token and head counts, from its weight [N, M or 1, L]."""
+        total = weights.sum(dim=-1, keepdim=True)
+        return weights / total.where(total > 0, 1) / (len(weights) * self.heads)
+
+
+def imitation_loss(
+    student: Sequence[Tensor],
+    projection: nn.Linear,
+    teacher: Sequence[Tensor],
+    weights: Tensor,
+    comparison: Comparison,
+) -> Tensor:
+    """<m, MSE(V^S, V^T)> / sum m, averaged over images and heads.
+
+    Args:
+        student: FPN levels, each [N, C, h, w].
+        projection: from features to the student's values.
+        teacher: values, for each image [L_i, C], of its tokens; constants.
+        weights: [N, M or 1, L]; an image whose weights are all zero adds 0.
+        comparison: of values.
+    """
+    dtype = computing_type(projection.weight)
+    return ChunkedError.apply(
+        comparison,
+        projection.weight.to(dtype),
+        projection.bias.to(dtype),
+        comparison.shares(weights.to(torch.promote_types(weights.dtype, dtype))),
+        *teacher,
+        *student,
+    )
+
+
+def computing_type(x: Tensor) -> torch.dtype:
+    """The type in which autocast, if it is on, multiplies matrices."""
+    device = x.device.type
+    on = torch.is_autocast_enabled(device) and x.dtype == torch.float32
+    return torch.get_autocast_dtype(device) if on else x.dtype
+
+
+class ChunkedError(torch.autograd.Function):
+    """The weighted error of projected features, for gradients of features and projection."""
+
+    @staticmethod
+    def forward(
+        ctx: FunctionCtx,
+        comparison: Comparison,
+        weight: Tensor,
+        bias: Tensor,
+        shares: Tensor,
+        *features: Tensor,
+    ) -> Tensor:
+        """See :func:`imitation_loss`; ``features`` are the teacher's values, then the levels."""
+        ctx.comparison = comparison
+        ctx.save_for_backward(weight, bias, shares, *features)
+        errors = [
+            comparison.error(torch.addmm(bias, x, weight.t()), values, share)
+            for _, _, x, values, share in in_chunks(comparison, weight.dtype, shares, features)
+        ]
+        return torch.stack(errors).sum()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor | None, ...]:
+        """Gradients of weight, bias and levels; the features are projected once more."""
+        weight, bias, shares, *features = ctx.saved_tensors
+        images, wanted = len(shares), any(ctx.needs_input_grad[4:])
+        levels = [torch.zeros_like(x) for x in features[images:]] if wanted else []
+        over_weight, over_bias = (full_precision_zeros(x) for x in (weight, bias))
+        for image, chunk, x, values, share in in_chunks(
+            ctx.comparison, weight.dtype, shares * grad, features
+        ):
+            with torch.enable_grad():
+                projected = torch.addmm(bias, x, weight.t()).detach().requires_grad_()
+                error = ctx.comparison.error(projected, values, share)
+                (gradient,) = torch.autograd.grad(error, projected)
+            over_weight += gradient.t() @ x
+            over_bias += gradient.sum(dim=0)
+            if wanted:
+                scatter(gradient @ weight, [level[image] for level in levels], chunk)
+        nothing = [None] * (len(features) - len(levels))
+        return None, over_weight, over_bias, None, *nothing, *levels
+
+
+def full_precision_zeros(x: Tensor) -> Tensor:
+    """Zeros of the shape of ``x`` in which gradients of many chunks can be summed."""
+    return torch.zeros_like(x, dtype=torch.promote_types(x.dtype, torch.float32))
+
+
+def in_chunks(
+    comparison: Comparison, dtype: torch.dtype, shares: Tensor, features: Sequence[Tensor]
+) -> Iterator[tuple[int, Chunk, Tensor, Tensor, Tensor]]:
+    """Image, chunk, and the chunk's student features, teacher's values and shares."""
+    layout, images = comparison.layout, len(shares)
+    for image, chunks in enumerate(layout.images):
+        student = [level[image] for level in features[images:]]
+        maps = layout.levels_of(shares[image])
+        for chunk in chunks:
+            x = gather(student, chunk).to(dtype)
+            yield image, chunk, x, features[image][span(chunk)], gather(maps, chunk)
