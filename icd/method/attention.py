@@ -32,7 +32,7 @@ class Found:
 
     queries: [Q, C], the layer's output for the queries of all images.
     asked: for each image [M, K_i, d], the projected queries, without gradient.
-    keys, values: for each image [L_i, C], of its tokens.
+    keys, values: for each image [M, L_i, d], of its tokens.
     layout: of these tokens.
     """
 
@@ -54,7 +54,7 @@ class Found:
     def summed(self, image: int, chosen: range, temperature: float) -> Tensor:
         """The same [M, L_i] for the tokens of one image; no more than a few maps at once."""
         query = self.asked[image][:, chosen.start : chosen.stop]
-        keys = heads_first(self.keys[image], len(query))
+        keys = self.keys[image]
         total = full_precision(keys.new_zeros(keys.shape[:2]))
         scale = 1 / (temperature * math.sqrt(keys.shape[-1]))
         for heads, some in blocks(len(query), len(chosen), keys.shape[1]):
@@ -72,11 +72,6 @@ def blocks(heads: int, queries: int, tokens: int) -> Iterator[tuple[slice, slice
             yield slice(head, head + group), slice(first, first + some)
 
 
-def heads_first(x: Tensor, heads: int) -> Tensor:
-    """[L, C] as [heads, L, C / heads]."""
-    return x.unflatten(-1, (heads, -1)).transpose(0, 1)
-
-
 def look_up(attention: CrossAttention, queries: Tensor, tokens: PackedTokens) -> Found:
     """Aggregate the values of ``tokens`` for ``queries`` [Q, C] of all images."""
     heads, query = attention.heads, attention.query(queries)
@@ -84,22 +79,17 @@ def look_up(attention: CrossAttention, queries: Tensor, tokens: PackedTokens) ->
     rows, columns = position_terms(attention, tokens)
     found, asked, keys, values = [], [], [], []
     for image, some in enumerate(query.split(tokens.queries)):
-        levels, chunks = [x[image] for x in tokens.levels], tokens.layout.images[image]
+        given = [x[image] for x in tokens.levels], tokens.layout.images[image], heads
         place = (rows[image].to(query.dtype), columns[image].to(query.dtype))
-        keys.append(Project.apply(levels, chunks, key[0], *place))
-        values.append(Project.apply(levels, chunks, value[0], value[1], None))
-        q, k, v = (heads_first(x, heads) for x in (some, keys[-1], values[-1]))
+        k = Project.apply(*given, key[0], *place)
+        v = Project.apply(*given, *value, None)
+        q = some.unflatten(-1, (heads, -1)).transpose(0, 1)
         aggregated = F.scaled_dot_product_attention(q[None], k[None], v[None])[0]
         found.append(aggregated.transpose(0, 1).flatten(1))
-        asked.append(q.detach())
-    return Found(
-        attention.out(torch.cat(found)), asked, detached(keys), detached(values), tokens.layout
-    )
-
-
-def detached(tensors: Sequence[Tensor]) -> list[Tensor]:
-    """The same without gradient: what else is done with keys and values does not change them."""
-    return [tensor.detach() for tensor in tensors]
+        # What else is done with them does not change them.
+        for kept, tensor in ((asked, q), (keys, k), (values, v)):
+            kept.append(tensor.detach())
+    return Found(attention.out(torch.cat(found)), asked, keys, values, tokens.layout)
 
 
 def like_linear(linear: nn.Linear, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
@@ -119,13 +109,14 @@ def position_terms(attention: CrossAttention, tokens: PackedTokens) -> tuple[Ten
 
 
 class Project(torch.autograd.Function):
-    """The projected tokens [L, C'] of one image; constant features, of which no copy is kept."""
+    """The projected tokens [M, L, d] of one image; constant features, of which no copy is kept."""
 
     @staticmethod
     def forward(
         ctx: FunctionCtx,
         levels: Sequence[Tensor],
         chunks: Sequence[Chunk],
+        heads: int,
         weight: Tensor,
         rows: Tensor,
         columns: Tensor | None,
@@ -135,9 +126,10 @@ class Project(torch.autograd.Function):
         Args:
             levels: each [C, h, w].
             chunks: the pieces of the image.
-            weight: [C', C].
-            rows: [all rows of all levels, C'], or [C'] for all tokens.
-            columns: [all columns of all levels, C'].
+            heads: number M of heads, which share the M d projected channels.
+            weight: [M d, C].
+            rows: [all rows of all levels, M d], or [M d] for all tokens.
+            columns: [all columns of all levels, M d].
         """
         ctx.levels, ctx.chunks = levels, chunks
         ctx.save_for_backward(weight)
@@ -149,10 +141,10 @@ class Project(torch.autograd.Function):
                 part.copy_(rows)
             else:
                 for piece, row, column in places(chunk, levels):
-                    cells = out[piece.tokens].unflatten(0, (len(piece.rows), piece.columns))
+                    cells = out[piece.tokens].unflatten(0, (-1, piece.columns))
                     torch.add(rows[row, None], columns[column], out=cells)
             part.addmm_(gather(levels, chunk).to(weight.dtype), weight.t())
-        return out
+        return out.unflatten(1, (heads, -1)).transpose(0, 1)
 
     @staticmethod
     @once_differentiable
@@ -164,16 +156,16 @@ class Project(torch.autograd.Function):
         over_weight, over_rows = zeros(weight.shape), zeros(row_size)
         over_columns = None if column_size is None else zeros(column_size)
         for chunk in ctx.chunks:
-            part = grad[span(chunk)]
+            part = grad[:, span(chunk)].transpose(0, 1).flatten(1)
             over_weight += part.t() @ gather(ctx.levels, chunk).to(weight.dtype)
             if over_columns is None:
                 over_rows += part.sum(dim=0)
                 continue
             for piece, row, column in places(chunk, ctx.levels):
-                cells = grad[piece.tokens].unflatten(0, (len(piece.rows), piece.columns))
+                cells = part[piece.within(chunk)].unflatten(0, (-1, piece.columns))
                 over_rows[row] += cells.sum(dim=1)
                 over_columns[column] += cells.sum(dim=0)
-        return None, None, over_weight, over_rows, over_columns
+        return None, None, None, over_weight, over_rows, over_columns
 
 
 def places(chunk: Chunk, levels: Sequence[Tensor]) -> Iterator[tuple[Piece, slice, slice]]:

@@ -30,10 +30,9 @@ class Comparison:
     normalise: Callable[[Tensor], Tensor]
 
     def error(self, student: Tensor, teacher: Tensor, shares: Tensor) -> Tensor:
-        """Error of values [c, C] of some tokens, each head's times its share [c, M or 1]."""
-        ours, theirs = (
-            self.normalise(values.unflatten(-1, (self.heads, -1))) for values in (student, teacher)
-        )
+        """Error of values [c, C] and [M, c, d] of some tokens, times their shares [c, M or 1]."""
+        ours = self.normalise(student.unflatten(-1, (self.heads, -1)))
+        theirs = self.normalise(teacher.transpose(0, 1))
         return ((ours - theirs).square().mean(dim=-1) * shares).sum()
 
     def shares(self, weights: Tensor) -> Tensor:
@@ -54,7 +53,7 @@ def imitation_loss(
     Args:
         student: FPN levels, each [N, C, h, w].
         projection: from features to the student's values.
-        teacher: values, for each image [L_i, C], of its tokens; constants.
+        teacher: values, for each image [M, L_i, d], of its tokens; constants.
         weights: [N, M or 1, L]; an image whose weights are all zero adds 0.
         comparison: of values.
     """
@@ -135,4 +134,4 @@ def in_chunks(
         maps = layout.levels_of(shares[image])
         for chunk in chunks:
             x = gather(student, chunk).to(dtype)
-            yield image, chunk, x, features[image][span(chunk)], gather(maps, chunk)
+            yield image, chunk, x, features[image][:, span(chunk)], gather(maps, chunk)

@@ -39,6 +39,11 @@ class Piece:
         """Where these tokens lie among those of the image."""
         return slice(self.start, self.start + len(self.rows) * self.columns)
 
+    def within(self, chunk: Chunk) -> slice:
+        """Where these tokens lie among those of their chunk."""
+        first = chunk[0].start
+        return slice(self.start - first, self.tokens.stop - first)
+
     def of(self, maps: Tensor) -> Tensor:
         """The cells [rows, columns, C] of one level of an image [C, h, w]; a view."""
         rows = slice(self.rows.start, self.rows.stop)
