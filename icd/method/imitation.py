@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 
-from icd.method.packed import Chunk, Layout, gather, scatter, span
+from icd.method.packed import Chunk, Layout, gather, multiply, span
 
 
 @dataclass(frozen=True)
@@ -29,16 +29,10 @@ class Comparison:
     heads: int
     normalise: Callable[[Tensor], Tensor]
 
-    def error(self, student: Tensor, teacher: Tensor, shares: Tensor) -> Tensor:
-        """Error of values [c, C] and [M, c, d] of some tokens, times their shares [c, M or 1]."""
+    def difference(self, student: Tensor, teacher: Tensor) -> Tensor:
+        """[c, M, d], of the values [c, C] and [M, c, d] of some tokens."""
         ours = self.normalise(student.unflatten(-1, (self.heads, -1)))
-        theirs = self.normalise(teacher.transpose(0, 1))
-        return ((ours - theirs).square().mean(dim=-1) * shares).sum()
-
-    def shares(self, weights: Tensor) -> Tensor:
-        """What the error of each token and head counts, from its weight [N, M or 1, L]."""
-        total = weights.sum(dim=-1, keepdim=True)
-        return weights / total.where(total > 0, 1) / (len(weights) * self.heads)
+        return ours - self.normalise(teacher.transpose(0, 1))
 
 
 def imitation_loss(
@@ -57,12 +51,13 @@ def imitation_loss(
         weights: [N, M or 1, L]; an image whose weights are all zero adds 0.
         comparison: of values.
     """
-    dtype = computing_type(projection.weight)
+    dtype, total = computing_type(projection.weight), weights.sum(dim=-1, keepdim=True)
+    shares = weights.to(torch.promote_types(weights.dtype, dtype)) / total.where(total > 0, 1)
     return ChunkedError.apply(
         comparison,
         projection.weight.to(dtype),
         projection.bias.to(dtype),
-        comparison.shares(weights.to(torch.promote_types(weights.dtype, dtype))),
+        shares / (len(shares) * len(projection.bias)),
         *teacher,
         *student,
     )
@@ -90,10 +85,10 @@ class ChunkedError(torch.autograd.Function):
         """See :func:`imitation_loss`; ``features`` are the teacher's values, then the levels."""
         ctx.comparison = comparison
         ctx.save_for_backward(weight, bias, shares, *features)
-        errors = [
-            comparison.error(torch.addmm(bias, x, weight.t()), values, share)
-            for _, _, x, values, share in in_chunks(comparison, weight.dtype, shares, features)
-        ]
+        errors = []
+        for _, _, x, values, share in in_chunks(comparison, weight.dtype, shares, features):
+            gap = comparison.difference(torch.addmm(bias, x, weight.t()), values)
+            errors.append((gap.square_() * share).sum())
         return torch.stack(errors).sum()
 
     @staticmethod
@@ -109,12 +104,12 @@ class ChunkedError(torch.autograd.Function):
         ):
             with torch.enable_grad():
                 projected = torch.addmm(bias, x, weight.t()).detach().requires_grad_()
-                error = ctx.comparison.error(projected, values, share)
-                (gradient,) = torch.autograd.grad(error, projected)
+                gap = ctx.comparison.difference(projected, values)
+            (gradient,) = torch.autograd.grad(gap, projected, 2 * share * gap.detach())
             over_weight += gradient.t() @ x
             over_bias += gradient.sum(dim=0)
             if wanted:
-                scatter(gradient @ weight, [level[image] for level in levels], chunk)
+                multiply(gradient, weight, [level[image] for level in levels], chunk)
         nothing = [None] * (len(features) - len(levels))
         return None, over_weight, over_bias, None, *nothing, *levels
 
@@ -127,11 +122,11 @@ def full_precision_zeros(x: Tensor) -> Tensor:
 def in_chunks(
     comparison: Comparison, dtype: torch.dtype, shares: Tensor, features: Sequence[Tensor]
 ) -> Iterator[tuple[int, Chunk, Tensor, Tensor, Tensor]]:
-    """Image, chunk, and the chunk's student features, teacher's values and shares."""
+    """Image, chunk, and its student features [c, C], values [M, c, d], shares [c, M or 1, 1]."""
     layout, images = comparison.layout, len(shares)
     for image, chunks in enumerate(layout.images):
         student = [level[image] for level in features[images:]]
         maps = layout.levels_of(shares[image])
         for chunk in chunks:
             x = gather(student, chunk).to(dtype)
-            yield image, chunk, x, features[image][:, span(chunk)], gather(maps, chunk)
+            yield image, chunk, x, features[image][:, span(chunk)], gather(maps, chunk)[..., None]

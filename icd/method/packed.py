@@ -123,11 +123,15 @@ def gather(levels: Sequence[Tensor], chunk: Chunk) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
-def scatter(values: Tensor, levels: Sequence[Tensor], chunk: Chunk) -> None:
-    """The reverse: write [c, C] into levels, each [C, h, w]."""
-    sizes = [len(piece.rows) * piece.columns for piece in chunk]
-    for piece, part in zip(chunk, values.split(sizes), strict=True):
-        piece.of(levels[piece.level]).copy_(part.unflatten(0, (len(piece.rows), piece.columns)))
+def multiply(a: Tensor, b: Tensor, levels: Sequence[Tensor], chunk: Chunk) -> None:
+    """Write a b [c, C] where the tokens of a chunk lie in levels, each [C, h, w]."""
+    places = [piece.of(levels[piece.level]) for piece in chunk]
+    if len(places) == 1 and places[0].shape[1] == levels[chunk[0].level].shape[2]:
+        torch.mm(a, b, out=places[0].flatten(0, 1))  # whole rows are a view
+        return
+    parts = (a @ b).split([len(piece.rows) * piece.columns for piece in chunk])
+    for place, part in zip(places, parts, strict=True):
+        place.copy_(part.unflatten(0, place.shape[:2]))
 
 
 @dataclass(frozen=True)
