@@ -47,11 +47,12 @@ def imitation_loss(
     Args:
         student: FPN levels, each [N, C, h, w].
         projection: from features to the student's values.
-        teacher: values, for each image [M, L_i, d], of its tokens; constants.
+        teacher: values, for each image [M, L_i, d], of its tokens; constants. The student's are
+            computed in their type, which is that of autocast if it is on.
         weights: [N, M or 1, L]; an image whose weights are all zero adds 0.
         comparison: of values.
     """
-    dtype, total = computing_type(projection.weight), weights.sum(dim=-1, keepdim=True)
+    dtype, total = teacher[0].dtype, weights.sum(dim=-1, keepdim=True)
     shares = weights.to(torch.promote_types(weights.dtype, dtype)) / total.where(total > 0, 1)
     return ChunkedError.apply(
         comparison,
@@ -61,13 +62,6 @@ def imitation_loss(
         *teacher,
         *student,
     )
-
-
-def computing_type(x: Tensor) -> torch.dtype:
-    """The type in which autocast, if it is on, multiplies matrices."""
-    device = x.device.type
-    on = torch.is_autocast_enabled(device) and x.dtype == torch.float32
-    return torch.get_autocast_dtype(device) if on else x.dtype
 
 
 class ChunkedError(torch.autograd.Function):

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from icd.method.mlp import MLP
@@ -154,8 +153,8 @@ class QueryEncoder(nn.Module):
 
     def describe(self, queries: Queries) -> Tensor:
         """E(y): [N, K, classes + 256 + 10], one-hot class, sine position, one-hot scale."""
-        label = F.one_hot(queries.labels, self.num_classes)
-        scale = F.one_hot(self._scale_bins(queries.pixel_sizes), SCALE_BINS).flatten(-2)
+        label = one_hot(queries.labels, self.num_classes)
+        scale = one_hot(self._scale_bins(queries.pixel_sizes), SCALE_BINS).flatten(-2)
         scale = scale * self.scale_hint
         position = sine_place(queries.centres)
         return torch.cat([label.to(position), position, scale.to(position)], dim=-1)
@@ -167,6 +166,11 @@ class QueryEncoder(nn.Module):
     def forward(self, queries: Queries) -> Tensor:
         """The query vectors q: [N, K, C]."""
         return self.mlp(self.describe(queries))
+
+
+def one_hot(index: Tensor, size: int) -> Tensor:
+    """[...] as [..., size] bool; that of PyTorch looks at the largest index first."""
+    return index[..., None] == torch.arange(size, device=index.device)
 
 
 def sine_place(centres: Tensor) -> Tensor:
