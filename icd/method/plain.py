@@ -76,16 +76,26 @@ def losses(
     tokens = tokenize(teacher, targets.image_sizes, targets.padded_size)
     found = method.decoder(method.encoder(queries), tokens)
     features = flatten_levels(student)
-    features = features.detach() if detach else features
+    values = student_values(method, features.detach() if detach else features)
     clues = Clues(
         targets, teacher, student, tokens.valid, method.asked(targets, queries), method.temperature
     )
-    imitation = []
-    for layer, projection in zip(found, method.student_values, strict=True):
-        values = split_heads(projection(features), method.heads)
-        weights = method.weigh(clues, layer)
-        imitation.append(
-            distillation_loss(method.normalise(values), method.normalise(layer.values), weights)
-        )
     per_layer = [method.auxiliary(layer.queries, queries) for layer in found]
-    return method.total(per_layer, imitation)
+    return method.total(per_layer, imitation(method, values, found, clues))
+
+
+def student_values(method: ICD, features: Tensor) -> list[Tensor]:
+    """V^S of each layer, [N, M, L, d], from the student's features [N, L, C]."""
+    return [split_heads(project(features), method.heads) for project in method.student_values]
+
+
+def imitation(
+    method: ICD, values: Sequence[Tensor], found: Sequence[LookUp], clues: Clues
+) -> list[Tensor]:
+    """L_distill of each layer."""
+    return [
+        distillation_loss(
+            method.normalise(ours), method.normalise(layer.values), method.weigh(clues, layer)
+        )
+        for ours, layer in zip(values, found, strict=True)
+    ]
