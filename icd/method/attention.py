@@ -32,7 +32,8 @@ class Found:
 
     queries: [Q, C], the layer's output for the queries of all images.
     asked: for each image [M, K_i, d], the projected queries, without gradient.
-    keys, values: for each image [M, L_i, d], of its tokens.
+    keys: for each image [M, L_i, d], of its tokens.
+    values: for each group of images [M, tokens, d].
     layout: of these tokens.
     """
 
@@ -77,18 +78,22 @@ def look_up(attention: CrossAttention, queries: Tensor, tokens: PackedTokens) ->
     heads, query = attention.heads, attention.query(queries)
     key, value = (like_linear(part, query.dtype) for part in (attention.key, attention.value))
     rows, columns = position_terms(attention, tokens)
-    found, asked, keys, values = [], [], [], []
-    for image, some in enumerate(query.split(tokens.queries)):
-        given = [x[image] for x in tokens.levels], tokens.layout.images[image], heads
-        place = (rows[image].to(query.dtype), columns[image].to(query.dtype))
-        k = Project.apply(*given, key[0], *place)
-        v = Project.apply(*given, *value, None)
-        q = some.unflatten(-1, (heads, -1)).transpose(0, 1)
-        aggregated = F.scaled_dot_product_attention(q[None], k[None], v[None])[0]
-        found.append(aggregated.transpose(0, 1).flatten(1))
-        # What else is done with them does not change them.
-        for kept, tensor in ((asked, q), (keys, k), (values, v)):
-            kept.append(tensor.detach())
+    place, asked = (rows.to(query.dtype), columns.to(query.dtype)), query.split(tokens.queries)
+    asked = [some.unflatten(-1, (heads, -1)).transpose(0, 1) for some in asked]
+    found, keys, values = [], [], []
+    for group in tokens.layout.groups:
+        k = Project.apply(tokens.levels, group.chunks, heads, key[0], *place)
+        v = Project.apply(tokens.levels, group.chunks, heads, *value, None)
+        # What else is done with keys and values does not change them.
+        keys += k.detach().split(group.lengths, dim=1)
+        values.append(v.detach())
+        for image, *pair in zip(
+            group.images, *(x.split(group.lengths, dim=1) for x in (k, v)), strict=True
+        ):
+            q, k, v = (x[None] for x in (asked[image], *pair))
+            aggregated = F.scaled_dot_product_attention(q, k, v)[0]
+            found.append(aggregated.transpose(0, 1).flatten(1))
+    asked = [some.detach() for some in asked]
     return Found(attention.out(torch.cat(found)), asked, keys, values, tokens.layout)
 
 
@@ -109,7 +114,7 @@ def position_terms(attention: CrossAttention, tokens: PackedTokens) -> tuple[Ten
 
 
 class Project(torch.autograd.Function):
-    """The projected tokens [M, L, d] of one image; constant features, of which no copy is kept."""
+    """The projected tokens [M, T, d] of a group; constant features, of which no copy is kept."""
 
     @staticmethod
     def forward(
@@ -124,12 +129,12 @@ class Project(torch.autograd.Function):
         """W x plus what a token's row and its column add; without columns, ``rows`` is a bias.
 
         Args:
-            levels: each [C, h, w].
-            chunks: the pieces of the image.
+            levels: each [N, C, h, w].
+            chunks: the pieces of the group.
             heads: number M of heads, which share the M d projected channels.
             weight: [M d, C].
-            rows: [all rows of all levels, M d], or [M d] for all tokens.
-            columns: [all columns of all levels, M d].
+            rows: [N, all rows of all levels, M d], or [M d] for all tokens.
+            columns: [N, all columns of all levels, M d].
         """
         ctx.levels, ctx.chunks = levels, chunks
         ctx.save_for_backward(weight)
@@ -142,7 +147,7 @@ class Project(torch.autograd.Function):
             else:
                 for piece, row, column in places(chunk, levels):
                     cells = out[piece.tokens].unflatten(0, (-1, piece.columns))
-                    torch.add(rows[row, None], columns[column], out=cells)
+                    torch.add(rows[row][:, None], columns[column], out=cells)
             part.addmm_(gather(levels, chunk).to(weight.dtype), weight.t())
         return out.unflatten(1, (heads, -1)).transpose(0, 1)
 
@@ -168,10 +173,14 @@ class Project(torch.autograd.Function):
         return None, None, None, over_weight, over_rows, over_columns
 
 
-def places(chunk: Chunk, levels: Sequence[Tensor]) -> Iterator[tuple[Piece, slice, slice]]:
-    """Each piece, where its rows lie among those of all levels, and where its columns do."""
+Place = tuple[int, slice]
+
+
+def places(chunk: Chunk, levels: Sequence[Tensor]) -> Iterator[tuple[Piece, Place, Place]]:
+    """Each piece, where its rows lie among those of its image's levels, and its columns."""
     above, left = (starts([level.shape[axis] for level in levels]) for axis in (-2, -1))
     for piece in chunk:
         row, column = above[piece.level], left[piece.level]
         rows = slice(row + piece.rows.start, row + piece.rows.stop)
-        yield piece, rows, slice(column, column + piece.columns)
+        columns = slice(column, column + piece.columns)
+        yield piece, (piece.image, rows), (piece.image, columns)

@@ -47,7 +47,7 @@ def imitation_loss(
     Args:
         student: FPN levels, each [N, C, h, w].
         projection: from features to the student's values.
-        teacher: values, for each image [M, L_i, d], of its tokens; constants. The student's are
+        teacher: values, for each group of images [M, tokens, d]; constants. The student's are
             computed in their type, which is that of autocast if it is on.
         weights: [N, M or 1, L]; an image whose weights are all zero adds 0.
         comparison: of values.
@@ -80,7 +80,7 @@ class ChunkedError(torch.autograd.Function):
         ctx.comparison = comparison
         ctx.save_for_backward(weight, bias, shares, *features)
         errors = []
-        for _, _, x, values, share in in_chunks(comparison, weight.dtype, shares, features):
+        for _, x, values, share in in_chunks(comparison, weight.dtype, shares, features):
             gap = comparison.difference(torch.addmm(bias, x, weight.t()), values)
             errors.append((gap.square_() * share).sum())
         return torch.stack(errors).sum()
@@ -90,10 +90,10 @@ class ChunkedError(torch.autograd.Function):
     def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of weight, bias and levels; the features are projected once more."""
         weight, bias, shares, *features = ctx.saved_tensors
-        images, wanted = len(shares), any(ctx.needs_input_grad[4:])
-        levels = [torch.zeros_like(x) for x in features[images:]] if wanted else []
+        groups, wanted = len(ctx.comparison.layout.groups), any(ctx.needs_input_grad[4:])
+        levels = [torch.zeros_like(x) for x in features[groups:]] if wanted else []
         over_weight, over_bias = (full_precision_zeros(x) for x in (weight, bias))
-        for image, chunk, x, values, share in in_chunks(
+        for chunk, x, values, share in in_chunks(
             ctx.comparison, weight.dtype, shares * grad, features
         ):
             with torch.enable_grad():
@@ -103,7 +103,7 @@ class ChunkedError(torch.autograd.Function):
             over_weight += gradient.t() @ x
             over_bias += gradient.sum(dim=0)
             if wanted:
-                multiply(gradient, weight, [level[image] for level in levels], chunk)
+                multiply(gradient, weight, levels, chunk)
         nothing = [None] * (len(features) - len(levels))
         return None, over_weight, over_bias, None, *nothing, *levels
 
@@ -115,12 +115,11 @@ def full_precision_zeros(x: Tensor) -> Tensor:
 
 def in_chunks(
     comparison: Comparison, dtype: torch.dtype, shares: Tensor, features: Sequence[Tensor]
-) -> Iterator[tuple[int, Chunk, Tensor, Tensor, Tensor]]:
-    """Image, chunk, and its student features [c, C], values [M, c, d], shares [c, M or 1, 1]."""
-    layout, images = comparison.layout, len(shares)
-    for image, chunks in enumerate(layout.images):
-        student = [level[image] for level in features[images:]]
-        maps = layout.levels_of(shares[image])
-        for chunk in chunks:
-            x = gather(student, chunk).to(dtype)
-            yield image, chunk, x, features[image][:, span(chunk)], gather(maps, chunk)[..., None]
+) -> Iterator[tuple[Chunk, Tensor, Tensor, Tensor]]:
+    """Each chunk, its student features [c, C], values [M, c, d] and shares [c, M or 1, 1]."""
+    layout, groups = comparison.layout, len(comparison.layout.groups)
+    student, maps = features[groups:], layout.levels_of(shares)
+    for group, values in zip(layout.groups, features[:groups], strict=True):
+        for chunk in group.chunks:
+            x, share = gather(student, chunk).to(dtype), gather(maps, chunk)[..., None]
+            yield chunk, x, values[:, span(chunk)], share

@@ -12,6 +12,7 @@ from functools import cached_property
 from itertools import accumulate
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from icd.method.tokens import Size, cell_counts, sine_axes, valid_cells
@@ -23,12 +24,13 @@ CHUNK = 2048  # tokens that are worked on at once: their values stay in a proces
 class Piece:
     """Some rows of one level of an image, without padding.
 
-    level: index of the level.
+    image, level: their indices.
     rows: the cells' rows in the level.
     columns: number of their columns, from 0.
-    start: index of the first of these tokens among those of the image.
+    start: index of the first of these tokens among those of their group.
     """
 
+    image: int
     level: int
     rows: range
     columns: int
@@ -36,7 +38,7 @@ class Piece:
 
     @property
     def tokens(self) -> slice:
-        """Where these tokens lie among those of the image."""
+        """Where these tokens lie among those of their group."""
         return slice(self.start, self.start + len(self.rows) * self.columns)
 
     def within(self, chunk: Chunk) -> slice:
@@ -44,13 +46,27 @@ class Piece:
         first = chunk[0].start
         return slice(self.start - first, self.tokens.stop - first)
 
-    def of(self, maps: Tensor) -> Tensor:
-        """The cells [rows, columns, C] of one level of an image [C, h, w]; a view."""
+    def of(self, levels: Sequence[Tensor]) -> Tensor:
+        """The cells [rows, columns, C] of levels [N, C, h, w]; a view."""
         rows = slice(self.rows.start, self.rows.stop)
-        return maps[:, rows, : self.columns].permute(1, 2, 0)
+        return levels[self.level][self.image, :, rows, : self.columns].permute(1, 2, 0)
 
 
 Chunk = tuple[Piece, ...]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Images that are worked on together, since they have few tokens; else one image.
+
+    images: their indices.
+    lengths: number of tokens of each.
+    chunks: the tokens of one image after another, in chunks of about ``CHUNK`` tokens.
+    """
+
+    images: range
+    lengths: tuple[int, ...]
+    chunks: tuple[Chunk, ...]
 
 
 @dataclass(frozen=True)
@@ -65,68 +81,86 @@ class Layout:
     cells: tuple[tuple[Size, ...], ...]
 
     @cached_property
-    def images(self) -> tuple[tuple[Chunk, ...], ...]:
-        """The pieces of each image, level after level, in chunks of about ``CHUNK`` tokens."""
-        return tuple(tuple(chunks(pieces(sizes))) for sizes in zip(*self.cells, strict=True))
-
-    @cached_property
     def lengths(self) -> tuple[int, ...]:
         """Number of tokens of each image."""
-        return tuple(chunks[-1][-1].tokens.stop for chunks in self.images)
+        images = zip(*self.cells, strict=True)
+        return tuple(sum(rows * columns for rows, columns in sizes) for sizes in images)
+
+    @cached_property
+    def groups(self) -> tuple[Group, ...]:
+        """All images in groups."""
+        return tuple(
+            Group(images, self.lengths[images.start : images.stop], tuple(self.chunks(images)))
+            for images in together(self.lengths)
+        )
+
+    def chunks(self, images: range) -> Iterator[Chunk]:
+        """The pieces of a group; neighbours together if they are at most ``CHUNK`` tokens."""
+        chunk: list[Piece] = []
+        for piece in self.pieces(images):
+            if chunk and piece.tokens.stop - chunk[0].start > CHUNK:
+                yield tuple(chunk)
+                chunk = []
+            chunk.append(piece)
+        yield tuple(chunk)
+
+    def pieces(self, images: range) -> Iterator[Piece]:
+        """The pieces of a group: of each image, level after level."""
+        start = 0
+        for image in images:
+            for level, cells in enumerate(self.cells):
+                rows, columns = cells[image]
+                step = max(1, CHUNK // max(columns, 1))
+                for first in range(0, rows, step):
+                    some = range(first, min(first + step, rows))
+                    piece = Piece(image, level, some, columns, start)
+                    start = piece.tokens.stop
+                    yield piece
 
     def place(self, weights: Tensor, image: int) -> Tensor:
         """[M, L] over all cells, zero in the padding, from [M, tokens of an image]."""
-        if weights.shape[-1] == sum(rows * columns for rows, columns in self.level_sizes):
-            return weights
-        levels = [weights.new_zeros(len(weights), *size) for size in self.level_sizes]
-        for piece in (piece for chunk in self.images[image] for piece in chunk):
-            part = weights[:, piece.tokens].unflatten(1, (len(piece.rows), piece.columns))
-            piece.of(levels[piece.level]).copy_(part.permute(1, 2, 0))
-        return torch.cat([level.flatten(1) for level in levels], dim=1)
+        sizes = [level[image] for level in self.cells]
+        parts = weights.split([rows * columns for rows, columns in sizes], dim=1)
+        padded = [
+            F.pad(part.unflatten(1, (rows, columns)), (0, width - columns, 0, height - rows))
+            for part, (rows, columns), (height, width) in zip(
+                parts, sizes, self.level_sizes, strict=True
+            )
+        ]
+        return torch.cat([level.flatten(1) for level in padded], dim=1)
 
     def levels_of(self, weights: Tensor) -> list[Tensor]:
-        """Weights over all cells [M, L] as maps of the levels, each [M, h, w]."""
-        parts = weights.split([rows * columns for rows, columns in self.level_sizes], dim=1)
-        return [part.unflatten(1, size) for part, size in zip(parts, self.level_sizes, strict=True)]
+        """Weights over all cells [N, M, L] as maps of the levels, each [N, M, h, w]."""
+        parts = weights.split([rows * columns for rows, columns in self.level_sizes], dim=2)
+        return [part.unflatten(2, size) for part, size in zip(parts, self.level_sizes, strict=True)]
 
 
-def pieces(sizes: Sequence[Size]) -> Iterator[Piece]:
-    """The pieces of an image with so many rows and columns on each level."""
-    start = 0
-    for level, (rows, columns) in enumerate(sizes):
-        step = max(1, CHUNK // max(columns, 1))
-        for first in range(0, rows, step):
-            piece = Piece(level, range(first, min(first + step, rows)), columns, start)
-            start = piece.tokens.stop
-            yield piece
-
-
-def chunks(of: Iterator[Piece]) -> Iterator[Chunk]:
-    """Neighbours together as long as they are not more than ``CHUNK`` tokens."""
-    chunk: list[Piece] = []
-    for piece in of:
-        if chunk and piece.tokens.stop - chunk[0].start > CHUNK:
-            yield tuple(chunk)
-            chunk = []
-        chunk.append(piece)
-    yield tuple(chunk)
+def together(lengths: Sequence[int]) -> Iterator[range]:
+    """Neighbouring images of so many tokens, grouped so that a group has at most ``CHUNK``."""
+    first = total = 0
+    for image, length in enumerate(lengths):
+        if image > first and total + length > CHUNK:
+            yield range(first, image)
+            first, total = image, 0
+        total += length
+    yield range(first, len(lengths))
 
 
 def span(chunk: Chunk) -> slice:
-    """Where the tokens of a chunk lie among those of the image."""
+    """Where the tokens of a chunk lie among those of their group."""
     return slice(chunk[0].start, chunk[-1].tokens.stop)
 
 
 def gather(levels: Sequence[Tensor], chunk: Chunk) -> Tensor:
-    """The tokens [c, C] of a chunk from one image's levels, each [C, h, w]; a view if it can be."""
-    parts = [piece.of(levels[piece.level]).flatten(0, 1) for piece in chunk]
+    """The tokens [c, C] of a chunk from levels [N, C, h, w]; a view if it can be."""
+    parts = [piece.of(levels).flatten(0, 1) for piece in chunk]
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def multiply(a: Tensor, b: Tensor, levels: Sequence[Tensor], chunk: Chunk) -> None:
-    """Write a b [c, C] where the tokens of a chunk lie in levels, each [C, h, w]."""
-    places = [piece.of(levels[piece.level]) for piece in chunk]
-    if len(places) == 1 and places[0].shape[1] == levels[chunk[0].level].shape[2]:
+    """Write a b [c, C] where the tokens of a chunk lie in levels [N, C, h, w]."""
+    places = [piece.of(levels) for piece in chunk]
+    if len(places) == 1 and places[0].shape[1] == levels[chunk[0].level].shape[3]:
         torch.mm(a, b, out=places[0].flatten(0, 1))  # whole rows are a view
         return
     parts = (a @ b).split([len(piece.rows) * piece.columns for piece in chunk])

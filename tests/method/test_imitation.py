@@ -24,7 +24,7 @@ def random_input(layout: Layout, heads: int = M) -> tuple[list[Tensor], list[Ten
     def random(*shape: int) -> Tensor:
         return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
-    values = [random(M, length, C // M) for length in layout.lengths]
+    values = [random(M, sum(group.lengths), C // M) for group in layout.groups]
     weights = [
         layout.place(random(heads, length).exp(), i) for i, length in enumerate(layout.lengths)
     ]
@@ -61,7 +61,9 @@ def test_is_the_loss_of_projected_values(heads: int) -> None:
     tokens = torch.cat([level.flatten(2).transpose(1, 2) for level in student], dim=1)
     ours = projection(tokens).unflatten(-1, (M, -1)).transpose(1, 2)
     expected = distillation_loss(
-        normalise_values(ours), normalise_values(torch.stack(values)), weights
+        normalise_values(ours),
+        normalise_values(torch.stack(values[0].split(WHOLE.lengths, dim=1))),
+        weights,
     )
     found = imitation_loss(
         student, projection, values, weights, Comparison(WHOLE, M, normalise_values)

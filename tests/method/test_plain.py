@@ -54,7 +54,7 @@ def check(method: ICD, batch: Batch, detach: bool) -> None:
     shapes(),
     options(),
     st.booleans(),
-    st.sampled_from([1, 7, 16, 2048]),
+    st.sampled_from([1, 7, 16, 40, 2048]),
     st.sampled_from(sorted(LAYOUTS)),
     st.integers(0, 1000),
 )
@@ -78,13 +78,17 @@ def test_equals_the_plain_formulation(
         check(method, batch, detach)
 
 
-def test_tokens_are_those_of_the_plain_formulation_without_padding() -> None:
+@pytest.mark.parametrize("chunk", [5, 300, 500, 2048])
+def test_tokens_are_those_of_the_plain_formulation_without_padding(
+    chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packed, "CHUNK", chunk)
     batch = make_batch({}, 16)
     sizes = batch.targets.image_sizes, batch.targets.padded_size
     tokens, whole = pack(batch.teacher, *sizes, (1, 1, 1)), tokenize(batch.teacher, *sizes)
-    for image, chunks in enumerate(tokens.layout.images):
-        levels = [level[image] for level in batch.teacher]
-        found = torch.cat([packed.gather(levels, chunk) for chunk in chunks])
+    chunks = [chunk for group in tokens.layout.groups for chunk in group.chunks]
+    tokens_of = torch.cat([packed.gather(batch.teacher, chunk) for chunk in chunks])
+    for image, found in enumerate(tokens_of.split(tokens.layout.lengths)):
         assert torch.equal(found, whole.features[image, whole.valid[image]])
         weights = torch.rand(2, len(found))
         placed = tokens.layout.place(weights, image)
