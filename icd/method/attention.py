@@ -85,10 +85,10 @@ def look_up(attention: CrossAttention, queries: Tensor, tokens: PackedTokens) ->
         k = Project.apply(tokens.levels, group.chunks, heads, key[0], *place)
         v = Project.apply(tokens.levels, group.chunks, heads, *value, None)
         # What else is done with keys and values does not change them.
-        keys += k.detach().split(group.lengths, dim=1)
+        keys += k.detach().split(group.length, dim=1)
         values.append(v.detach())
         for image, *pair in zip(
-            group.images, *(x.split(group.lengths, dim=1) for x in (k, v)), strict=True
+            group.images, *(x.split(group.length, dim=1) for x in (k, v)), strict=True
         ):
             q, k, v = (x[None] for x in (asked[image], *pair))
             aggregated = F.scaled_dot_product_attention(q, k, v)[0]
@@ -139,15 +139,15 @@ class Project(torch.autograd.Function):
         ctx.levels, ctx.chunks = levels, chunks
         ctx.save_for_backward(weight)
         ctx.sizes = rows.shape, None if columns is None else columns.shape
-        out = weight.new_empty(chunks[-1][-1].tokens.stop, len(weight))
+        out = weight.new_empty(span(chunks[-1]).stop, len(weight))
         for chunk in chunks:
             part = out[span(chunk)]
             if columns is None:
                 part.copy_(rows)
             else:
                 for piece, row, column in places(chunk, levels):
-                    cells = out[piece.tokens].unflatten(0, (-1, piece.columns))
-                    torch.add(rows[row][:, None], columns[column], out=cells)
+                    cells = piece.within(part, chunk)
+                    torch.add(rows[row][:, :, None], columns[column][:, None], out=cells)
             part.addmm_(gather(levels, chunk).to(weight.dtype), weight.t())
         return out.unflatten(1, (heads, -1)).transpose(0, 1)
 
@@ -167,20 +167,20 @@ class Project(torch.autograd.Function):
                 over_rows += part.sum(dim=0)
                 continue
             for piece, row, column in places(chunk, ctx.levels):
-                cells = part[piece.within(chunk)].unflatten(0, (-1, piece.columns))
-                over_rows[row] += cells.sum(dim=1)
-                over_columns[column] += cells.sum(dim=0)
+                cells = piece.within(part, chunk)
+                over_rows[row] += cells.sum(dim=2)
+                over_columns[column] += cells.sum(dim=1)
         return None, None, None, over_weight, over_rows, over_columns
 
 
-Place = tuple[int, slice]
+Place = tuple[slice, slice]
 
 
 def places(chunk: Chunk, levels: Sequence[Tensor]) -> Iterator[tuple[Piece, Place, Place]]:
-    """Each piece, where its rows lie among those of its image's levels, and its columns."""
+    """Each piece, where its rows lie among those of its images' levels, and its columns."""
     above, left = (starts([level.shape[axis] for level in levels]) for axis in (-2, -1))
     for piece in chunk:
         row, column = above[piece.level], left[piece.level]
         rows = slice(row + piece.rows.start, row + piece.rows.stop)
-        columns = slice(column, column + piece.columns)
-        yield piece, (piece.image, rows), (piece.image, columns)
+        images = slice(piece.images.start, piece.images.stop)
+        yield piece, (images, rows), (images, slice(column, column + piece.columns))

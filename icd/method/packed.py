@@ -8,48 +8,52 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import accumulate
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from icd.method.tokens import Size, cell_counts, sine_axes, valid_cells
+from icd.method.tokens import Size, cell_counts, sine_axes
 
-CHUNK = 2048  # tokens that are worked on at once: their values stay in a processor's cache
+CHUNK = 4096  # tokens that are worked on at once: their values stay in a processor's cache
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Some rows of one level of an image, without padding.
+    """Some rows of one level of a group's images, without padding.
 
-    image, level: their indices.
+    images: of the group, g of them.
+    level: its index.
     rows: the cells' rows in the level.
     columns: number of their columns, from 0.
-    start: index of the first of these tokens among those of their group.
+    start: index of the first of these tokens among those of their image.
     """
 
-    image: int
+    images: range
     level: int
     rows: range
     columns: int
     start: int
 
     @property
-    def tokens(self) -> slice:
-        """Where these tokens lie among those of their group."""
-        return slice(self.start, self.start + len(self.rows) * self.columns)
-
-    def within(self, chunk: Chunk) -> slice:
-        """Where these tokens lie among those of their chunk."""
-        first = chunk[0].start
-        return slice(self.start - first, self.tokens.stop - first)
+    def stop(self) -> int:
+        """Index after the last of these tokens."""
+        return self.start + len(self.rows) * self.columns
 
     def of(self, levels: Sequence[Tensor]) -> Tensor:
-        """The cells [rows, columns, C] of levels [N, C, h, w]; a view."""
-        rows = slice(self.rows.start, self.rows.stop)
-        return levels[self.level][self.image, :, rows, : self.columns].permute(1, 2, 0)
+        """The cells [g, rows, columns, C] of levels [N, C, h, w]; a view."""
+        images, rows = (slice(x.start, x.stop) for x in (self.images, self.rows))
+        return levels[self.level][images, :, rows, : self.columns].permute(0, 2, 3, 1)
+
+    def within(self, values: Tensor, chunk: Chunk) -> Tensor:
+        """The cells [g, rows, columns, C] of values [c, C] of their chunk; a view."""
+        first = chunk[0].start
+        each = values.unflatten(0, (len(self.images), -1))[
+            :, self.start - first : self.stop - first
+        ]
+        return each.unflatten(1, (len(self.rows), self.columns))
 
 
 Chunk = tuple[Piece, ...]
@@ -57,15 +61,15 @@ Chunk = tuple[Piece, ...]
 
 @dataclass(frozen=True)
 class Group:
-    """Images that are worked on together, since they have few tokens; else one image.
+    """Images of one size that are worked on together, since they have few tokens; else one image.
 
     images: their indices.
-    lengths: number of tokens of each.
-    chunks: the tokens of one image after another, in chunks of about ``CHUNK`` tokens.
+    length: number of tokens of each.
+    chunks: those of one image in chunks of about ``CHUNK``; those of several in one.
     """
 
     images: range
-    lengths: tuple[int, ...]
+    length: int
     chunks: tuple[Chunk, ...]
 
 
@@ -88,38 +92,39 @@ class Layout:
 
     @cached_property
     def groups(self) -> tuple[Group, ...]:
-        """All images in groups."""
+        """All images in groups of neighbours."""
+        images = tuple(zip(*self.cells, strict=True))
         return tuple(
-            Group(images, self.lengths[images.start : images.stop], tuple(self.chunks(images)))
-            for images in together(self.lengths)
+            Group(some, self.lengths[some.start], tuple(self.chunks(some)))
+            for some in together(images, self.lengths)
         )
 
     def chunks(self, images: range) -> Iterator[Chunk]:
         """The pieces of a group; neighbours together if they are at most ``CHUNK`` tokens."""
         chunk: list[Piece] = []
         for piece in self.pieces(images):
-            if chunk and piece.tokens.stop - chunk[0].start > CHUNK:
+            if chunk and (piece.stop - chunk[0].start) * len(images) > CHUNK:
                 yield tuple(chunk)
                 chunk = []
             chunk.append(piece)
         yield tuple(chunk)
 
     def pieces(self, images: range) -> Iterator[Piece]:
-        """The pieces of a group: of each image, level after level."""
+        """The pieces of a group, level after level."""
         start = 0
-        for image in images:
-            for level, cells in enumerate(self.cells):
-                rows, columns = cells[image]
-                step = max(1, CHUNK // max(columns, 1))
-                for first in range(0, rows, step):
-                    some = range(first, min(first + step, rows))
-                    piece = Piece(image, level, some, columns, start)
-                    start = piece.tokens.stop
-                    yield piece
+        for level, cells in enumerate(self.cells):
+            rows, columns = cells[images.start]
+            step = max(1, CHUNK // max(columns, 1)) if len(images) == 1 else max(rows, 1)
+            for first in range(0, rows, step):
+                piece = Piece(images, level, range(first, min(first + step, rows)), columns, start)
+                start = piece.stop
+                yield piece
 
     def place(self, weights: Tensor, image: int) -> Tensor:
         """[M, L] over all cells, zero in the padding, from [M, tokens of an image]."""
         sizes = [level[image] for level in self.cells]
+        if tuple(sizes) == self.level_sizes:
+            return weights
         parts = weights.split([rows * columns for rows, columns in sizes], dim=1)
         padded = [
             F.pad(part.unflatten(1, (rows, columns)), (0, width - columns, 0, height - rows))
@@ -135,37 +140,38 @@ class Layout:
         return [part.unflatten(2, size) for part, size in zip(parts, self.level_sizes, strict=True)]
 
 
-def together(lengths: Sequence[int]) -> Iterator[range]:
-    """Neighbouring images of so many tokens, grouped so that a group has at most ``CHUNK``."""
-    first = total = 0
-    for image, length in enumerate(lengths):
-        if image > first and total + length > CHUNK:
+def together(images: Sequence[tuple[Size, ...]], lengths: Sequence[int]) -> Iterator[range]:
+    """Neighbours with the same cells on each level, at most ``CHUNK`` tokens in a group."""
+    first = 0
+    for image in range(1, len(images)):
+        grown = lengths[first] * (image + 1 - first)
+        if images[image] != images[first] or grown > CHUNK:
             yield range(first, image)
-            first, total = image, 0
-        total += length
-    yield range(first, len(lengths))
+            first = image
+    yield range(first, len(images))
 
 
 def span(chunk: Chunk) -> slice:
-    """Where the tokens of a chunk lie among those of their group."""
-    return slice(chunk[0].start, chunk[-1].tokens.stop)
+    """Where the tokens of a chunk lie among those of their group, image after image."""
+    images = len(chunk[0].images)
+    return slice(chunk[0].start * images, chunk[-1].stop * images)
 
 
 def gather(levels: Sequence[Tensor], chunk: Chunk) -> Tensor:
     """The tokens [c, C] of a chunk from levels [N, C, h, w]; a view if it can be."""
-    parts = [piece.of(levels).flatten(0, 1) for piece in chunk]
-    return parts[0] if len(parts) == 1 else torch.cat(parts)
+    parts = [piece.of(levels).flatten(1, 2) for piece in chunk]
+    return (parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)).flatten(0, 1)
 
 
 def multiply(a: Tensor, b: Tensor, levels: Sequence[Tensor], chunk: Chunk) -> None:
     """Write a b [c, C] where the tokens of a chunk lie in levels [N, C, h, w]."""
-    places = [piece.of(levels) for piece in chunk]
-    if len(places) == 1 and places[0].shape[1] == levels[chunk[0].level].shape[3]:
-        torch.mm(a, b, out=places[0].flatten(0, 1))  # whole rows are a view
+    place = chunk[0].of(levels)
+    if place.shape[0] == len(chunk) == 1 and place.shape[2] == levels[chunk[0].level].shape[3]:
+        torch.mm(a, b, out=place.flatten(0, 2))  # whole rows of an image are a view
         return
-    parts = (a @ b).split([len(piece.rows) * piece.columns for piece in chunk])
-    for place, part in zip(places, parts, strict=True):
-        place.copy_(part.unflatten(0, place.shape[:2]))
+    product = a @ b
+    for piece in chunk:
+        piece.of(levels).copy_(piece.within(product, chunk))
 
 
 @dataclass(frozen=True)
@@ -195,12 +201,26 @@ def pack(
     """Packed tokens of a batch; arguments as of `tokenize`, and the number of queries."""
     sizes = tuple(tuple(level.shape[-2:]) for level in levels)
     cells = tuple(tuple(cell_counts(image_sizes, padded_size, size)) for size in sizes)
-    axes = [
-        sine_axes(*valid_cells(image_sizes, padded_size, size, level.device), level)
-        for size, level in zip(sizes, levels, strict=True)
-    ]
-    rows, columns = (torch.cat(halves, dim=1) for halves in zip(*axes, strict=True))
+    rows, columns = axes(sizes, cells, levels[0].shape[1], levels[0].dtype, levels[0].device)
     return PackedTokens(levels, Layout(sizes, cells), rows, columns, queries)
+
+
+@lru_cache(maxsize=4)  # the same in every step unless sizes of images vary
+def axes(
+    sizes: tuple[Size, ...],
+    cells: tuple[tuple[Size, ...], ...],
+    channels: int,
+    dtype: torch.dtype,
+    device: torch.device,
+) -> tuple[Tensor, Tensor]:
+    """Rows and columns of :class:`PackedTokens`."""
+    each = []
+    for (height, width), counts in zip(sizes, cells, strict=True):
+        valid = torch.tensor(counts).to(device, non_blocking=True).unbind(dim=1)
+        shape = torch.empty(len(counts), channels, height, width, dtype=dtype, device="meta")
+        each.append(sine_axes(*valid, shape))
+    rows, columns = (torch.cat(halves, dim=1) for halves in zip(*each, strict=True))
+    return rows, columns
 
 
 def starts(counts: Sequence[int]) -> list[int]:

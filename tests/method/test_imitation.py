@@ -24,7 +24,7 @@ def random_input(layout: Layout, heads: int = M) -> tuple[list[Tensor], list[Ten
     def random(*shape: int) -> Tensor:
         return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
-    values = [random(M, sum(group.lengths), C // M) for group in layout.groups]
+    values = [random(M, len(group.images) * group.length, C // M) for group in layout.groups]
     weights = [
         layout.place(random(heads, length).exp(), i) for i, length in enumerate(layout.lengths)
     ]
