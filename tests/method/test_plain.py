@@ -78,6 +78,18 @@ def test_equals_the_plain_formulation(
         check(method, batch, detach)
 
 
+@pytest.mark.parametrize("where", ["instance", "foreground"])
+@pytest.mark.parametrize("chunk", [300, 600, 4096])
+def test_images_of_one_size_are_worked_on_together(
+    chunk: int, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each alone, two together and all three, of 272 tokens, with as many queries as they have."""
+    monkeypatch.setattr(packed, "CHUNK", chunk)
+    shape = {"sizes": ((96, 128),) * 3, "counts": (2, 0, 5)}
+    method = random_method(layers=2, channels=32, where=where).double()
+    check(method, make_batch(shape, 32), detach=False)
+
+
 @pytest.mark.parametrize("chunk", [5, 300, 500, 2048])
 def test_tokens_are_those_of_the_plain_formulation_without_padding(
     chunk: int, monkeypatch: pytest.MonkeyPatch
