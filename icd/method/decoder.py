@@ -3,34 +3,18 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import replace
 
-import torch
 from torch import Tensor, nn
 
+from icd.method import attention, plain
+from icd.method.attention import Found
 from icd.method.auxiliary import full_precision
+from icd.method.packed import PackedTokens
+from icd.method.plain import LookUp
 from icd.method.tokens import Tokens
 
 VALUE_SPACES = ("trained", "fixed", "identity")
-
-
-@dataclass(frozen=True)
-class LookUp:
-    """What one decoder layer found; with M heads of d = C / M channels.
-
-    queries: [N, K, C], the layer's output.
-    logits: [N, M, K, L], K_j^T F_j^q(q) / sqrt(d); -inf at tokens that are not valid.
-    values: [N, M, L, d], V_j^T.
-    """
-
-    queries: Tensor
-    logits: Tensor
-    values: Tensor
-
-
-def split_heads(x: Tensor, heads: int) -> Tensor:
-    """[N, L, C] as [N, heads, L, C / heads]."""
-    return x.unflatten(-1, (heads, -1)).transpose(1, 2)
 
 
 class CrossAttention(nn.Module):
@@ -38,6 +22,8 @@ class CrossAttention(nn.Module):
 
     The position embedding enters the keys through a projection of its own, the values carry no
     position. Projections start as those of ``torch.nn.MultiheadAttention``.
+
+    Its equations stand in :func:`icd.method.plain.look_up`.
     """
 
     def __init__(self, channels: int, heads: int) -> None:
@@ -54,15 +40,14 @@ class CrossAttention(nn.Module):
             init_projection(projection)
         nn.init.zeros_(self.out.bias)
 
-    def forward(self, queries: Tensor, tokens: Tokens) -> LookUp:
-        """Aggregate the values of ``tokens`` for ``queries`` [N, K, C]."""
-        query = split_heads(self.query(queries), self.heads)
-        key = split_heads(self.key(tokens.features + self.position(tokens.position)), self.heads)
-        value = split_heads(self.value(tokens.features), self.heads)
-        logits = query @ key.transpose(-1, -2) / math.sqrt(key.shape[-1])
-        logits = logits.masked_fill(~tokens.valid[:, None, None, :], -torch.inf)
-        found = (full_precision(logits).softmax(dim=-1) @ value).transpose(1, 2).flatten(2)
-        return LookUp(self.out(found), logits, value)
+    def forward(self, queries: Tensor, tokens: Tokens | PackedTokens) -> LookUp | Found:
+        """Aggregate the values of ``tokens`` for ``queries``.
+
+        [N, K, C] for :class:`Tokens`, which is the plain formulation, or [Q, C] for packed ones,
+        which is the same without padding and at less cost.
+        """
+        look_up = attention.look_up if isinstance(tokens, PackedTokens) else plain.look_up
+        return look_up(self, queries, tokens)
 
 
 def value_projection(channels: int, features: int | None = None) -> nn.Linear:
@@ -107,12 +92,12 @@ class DecoderLayer(nn.Module):
         )
         self.norm2 = nn.LayerNorm(channels)
 
-    def forward(self, queries: Tensor, tokens: Tokens) -> LookUp:
-        """One round of looking up; ``queries`` [N, K, C] do not see each other."""
+    def forward(self, queries: Tensor, tokens: Tokens | PackedTokens) -> LookUp | Found:
+        """One round of looking up; ``queries`` do not see each other."""
         found = self.attention(queries, tokens)
         queries = self.norm1(full_precision(queries) + found.queries)
         queries = self.norm2(queries + self.ffn(queries))
-        return LookUp(queries, found.logits, found.values)
+        return replace(found, queries=queries)
 
 
 class Decoder(nn.Module):
@@ -125,8 +110,8 @@ class Decoder(nn.Module):
             or [CrossAttention(channels, heads)]
         )
 
-    def forward(self, queries: Tensor, tokens: Tokens) -> list[LookUp]:
-        """What each layer found for ``queries`` [N, K, C]."""
+    def forward(self, queries: Tensor, tokens: Tokens | PackedTokens) -> list[LookUp] | list[Found]:
+        """What each layer found for ``queries``; see :class:`CrossAttention`."""
         found = []
         for layer in self.layers:
             found.append(layer(queries, tokens))

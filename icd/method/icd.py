@@ -17,20 +17,18 @@ import torch
 from mmdet.registry import MODELS
 from mmengine.dist import get_rank
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
+from icd.method.attention import Found
 from icd.method.auxiliary import AUXILIARY_LOSSES, AuxiliaryTask, full_precision
-from icd.method.decoder import (
-    Decoder,
-    LookUp,
-    set_value_space,
-    split_heads,
-    value_projection,
-)
-from icd.method.distillation import distillation_loss, normalise_values
+from icd.method.decoder import Decoder, set_value_space, value_projection
+from icd.method.distillation import normalise_values
+from icd.method.imitation import Comparison, imitation_loss
+from icd.method.packed import pack
 from icd.method.priors import Priors
 from icd.method.queries import Draw, FakeSampler, Queries, QueryEncoder, pose, query_count
 from icd.method.targets import Targets
-from icd.method.tokens import flatten_levels, tokenize
+from icd.method.tokens import valid_tokens
 from icd.method.where import Clues, weighing
 from icd.seeds import seed_of
 
@@ -137,26 +135,50 @@ class ICD(nn.Module):
         queries: Queries,
         detach: bool,
     ) -> dict[str, Tensor]:
-        """The losses for given queries; ``detach`` spares the student (warm-up)."""
-        tokens = tokenize(teacher, targets.image_sizes, targets.padded_size)
-        found = self.decoder(self.encoder(queries), tokens)
-        features = flatten_levels(student)
-        asked = queries.valid if self.fakes else queries.real
-        clues = Clues(targets, teacher, student, tokens.valid, asked, self.temperature)
-        imitation = self.imitation(found, features.detach() if detach else features, clues)
-        per_layer = [self.auxiliary(layer.queries, queries) for layer in found]
+        """The losses for given queries; ``detach`` spares the student (warm-up).
+
+        The same as :func:`icd.method.plain.losses`, where the equations stand.
+        """
+        sizes = targets.image_sizes, targets.padded_size
+        tokens, encoded = pack(teacher, *sizes, queries.counts), self.encoder(queries)
+        asked = [some[:count] for some, count in zip(encoded, queries.counts, strict=True)]
+        found = self.decoder(torch.cat(asked), tokens)
+        clues = Clues(
+            targets,
+            teacher,
+            student,
+            valid_tokens(teacher, *sizes),
+            self.asked(targets, queries),
+            self.temperature,
+        )
+        student = [level.detach() for level in student] if detach else student
+        per_layer = [
+            self.auxiliary(pad_sequence(layer.queries.split(queries.counts), True), queries)
+            for layer in found
+        ]
+        return self.total(per_layer, self.imitation(found, student, clues))
+
+    def asked(self, targets: Targets, queries: Queries) -> list[range]:
+        """Whose attention counts: the annotated instances, which come first, or all."""
+        if self.fakes:
+            return [range(count) for count in queries.counts]
+        return [range(len(boxes)) for boxes in targets.boxes]
+
+    def imitation(
+        self, found: Sequence[Found], student: Sequence[Tensor], clues: Clues
+    ) -> list[Tensor]:
+        """L_distill of each of the decoder's layers for student levels [N, C, h, w]."""
+        comparison = Comparison(found[0].layout, self.heads, self.normalise)
+        return [
+            imitation_loss(student, projection, layer.values, self.weigh(clues, layer), comparison)
+            for layer, projection in zip(found, self.student_values, strict=True)
+        ]
+
+    def total(
+        self, per_layer: Sequence[dict[str, Tensor]], imitation: Sequence[Tensor]
+    ) -> dict[str, Tensor]:
+        """Losses from those of each layer: the auxiliary task's are summed, L_distill averaged."""
         return {
             **{f"loss_{name}": sum(losses[name] for losses in per_layer) for name in per_layer[0]},
-            "loss_distillation": self.weight * imitation,
+            "loss_distillation": self.weight * torch.stack(list(imitation)).mean(),
         }
-
-    def imitation(self, found: Sequence[LookUp], student: Tensor, clues: Clues) -> Tensor:
-        """L_distill of student features [N, L, C], averaged over the decoder's layers."""
-        losses = []
-        for layer, projection in zip(found, self.student_values, strict=True):
-            values = split_heads(projection(student), self.heads)
-            weights = self.weigh(clues, layer)
-            losses.append(
-                distillation_loss(self.normalise(values), self.normalise(layer.values), weights)
-            )
-        return torch.stack(losses).mean()

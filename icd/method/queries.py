@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from icd.method.mlp import MLP
@@ -48,6 +47,7 @@ class Queries:
         fractions of the image: the target of localisation.
     real: [N, K] bool, True for annotated instances.
     valid: [N, K] bool, False for unused slots.
+    counts: of valid queries of each image, known without asking the device.
     """
 
     labels: Tensor
@@ -57,6 +57,7 @@ class Queries:
     sides: Tensor
     real: Tensor
     valid: Tensor
+    counts: tuple[int, ...] = ()
 
 
 def query_count(real: int, fake_ratio: float, cap: int) -> int:
@@ -90,14 +91,14 @@ def pose(targets: Targets, draws: Sequence[Draw], jitter_range: float) -> Querie
     for boxes, labels, (height, width), draw in zip(
         targets.boxes, targets.labels, targets.image_sizes, draws, strict=True
     ):
-        n, extent = len(boxes), torch.tensor([width, height], device=device)
-        corners = torch.cat([boxes / extent.repeat(2), draw.boxes.to(boxes)[n:]]).clamp(0, 1)
+        n, extent = len(boxes), torch.tensor([width, height]).to(device, non_blocking=True)
+        corners = torch.cat([boxes / extent.repeat(2), like(draw.boxes, boxes)[n:]]).clamp(0, 1)
         top_left, bottom_right = corners.split(2, dim=1)
         sizes = bottom_right - top_left
-        moved = (top_left + bottom_right) / 2 + draw.jitter.to(sizes) * jitter_range * sizes
+        moved = (top_left + bottom_right) / 2 + like(draw.jitter, sizes) * jitter_range * sizes
         per_image.append(
             Queries(
-                labels=torch.cat([labels, draw.labels.to(labels)[n:]]),
+                labels=torch.cat([labels, like(draw.labels, labels)[n:]]),
                 centres=moved,
                 sizes=sizes,
                 pixel_sizes=sizes * extent,
@@ -109,14 +110,20 @@ def pose(targets: Targets, draws: Sequence[Draw], jitter_range: float) -> Querie
     return _stack(per_image)
 
 
+def like(drawn: Tensor, other: Tensor) -> Tensor:
+    """``drawn`` with the type of ``other``, on its device, which nobody waits for."""
+    return drawn.to(other.device, other.dtype, non_blocking=True)
+
+
 def _stack(per_image: Sequence[Queries]) -> Queries:
     """[K_i, ...] of each image as one [N, max K_i, ...]; the padding is zero, thus not valid."""
-    fields = Queries.__dataclass_fields__
+    tensors = Queries.__dataclass_fields__.keys() - {"counts"}
     return Queries(
         **{
             name: nn.utils.rnn.pad_sequence([getattr(q, name) for q in per_image], True)
-            for name in fields
-        }
+            for name in tensors
+        },
+        counts=tuple(len(q.sizes) for q in per_image),
     )
 
 
@@ -146,8 +153,8 @@ class QueryEncoder(nn.Module):
 
     def describe(self, queries: Queries) -> Tensor:
         """E(y): [N, K, classes + 256 + 10], one-hot class, sine position, one-hot scale."""
-        label = F.one_hot(queries.labels, self.num_classes)
-        scale = F.one_hot(self._scale_bins(queries.pixel_sizes), SCALE_BINS).flatten(-2)
+        label = one_hot(queries.labels, self.num_classes)
+        scale = one_hot(self._scale_bins(queries.pixel_sizes), SCALE_BINS).flatten(-2)
         scale = scale * self.scale_hint
         position = sine_place(queries.centres)
         return torch.cat([label.to(position), position, scale.to(position)], dim=-1)
@@ -159,6 +166,11 @@ class QueryEncoder(nn.Module):
     def forward(self, queries: Queries) -> Tensor:
         """The query vectors q: [N, K, C]."""
         return self.mlp(self.describe(queries))
+
+
+def one_hot(index: Tensor, size: int) -> Tensor:
+    """[...] as [..., size] bool; that of PyTorch looks at the largest index first."""
+    return index[..., None] == torch.arange(size, device=index.device)
 
 
 def sine_place(centres: Tensor) -> Tensor:

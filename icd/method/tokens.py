@@ -77,26 +77,40 @@ def valid_cells(
     image_sizes: Sequence[Size], padded_size: Size, level_size: Size, device: torch.device
 ) -> tuple[Tensor, Tensor]:
     """Number of rows and of columns of a level, each [N], that see the true image."""
+    counts = torch.tensor(cell_counts(image_sizes, padded_size, level_size))
+    rows, columns = counts.to(device, non_blocking=True).unbind(dim=1)
+    return rows, columns
+
+
+def cell_counts(
+    image_sizes: Sequence[Size], padded_size: Size, level_size: Size
+) -> list[tuple[int, int]]:
+    """The same as numbers: (rows, columns) of each image."""
     stride = (padded_size[0] / level_size[0] + padded_size[1] / level_size[1]) / 2
-    counts = [
-        [
+    return [
+        tuple(
             min(math.ceil(extent / stride), cells)
             for extent, cells in zip(size, level_size, strict=True)
-        ]
+        )
         for size in image_sizes
     ]
-    rows, columns = torch.tensor(counts, device=device).unbind(dim=1)
-    return rows, columns
 
 
 def sine_position(rows: Tensor, columns: Tensor, level: Tensor) -> Tensor:
     """Sine embedding of DETR, normalised over the valid cells: [N, h * w, C], y half first."""
-    _, channels, height, width = level.shape
-    y = _sine_axis(rows, height, channels // 2, level.dtype)
-    x = _sine_axis(columns, width, channels // 2, level.dtype)
+    height, width = level.shape[-2:]
+    y, x = sine_axes(rows, columns, level)
     y = y[:, :, None, :].expand(-1, -1, width, -1)
     x = x[:, None, :, :].expand(-1, height, -1, -1)
     return torch.cat([y, x], dim=-1).flatten(1, 2)
+
+
+def sine_axes(rows: Tensor, columns: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
+    """The halves of that embedding: of each row [N, h, C / 2] and of each column [N, w, C / 2]."""
+    _, channels, height, width = level.shape
+    y = _sine_axis(rows, height, channels // 2, level.dtype)
+    x = _sine_axis(columns, width, channels // 2, level.dtype)
+    return y, x
 
 
 def _sine_axis(count: Tensor, length: int, channels: int, dtype: torch.dtype) -> Tensor:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 import torchvision
@@ -18,8 +19,6 @@ from mmdet.registry import TASK_UTILS
 from torch import Tensor
 
 from icd.method.auxiliary import full_precision
-from icd.method.decoder import LookUp
-from icd.method.distillation import instance_weights
 from icd.method.targets import Targets
 from icd.method.tokens import Size
 
@@ -38,7 +37,7 @@ class Clues:
     targets: the ground truth.
     teacher, student: FPN levels, each [N, C, h, w].
     valid: [N, L] bool, False in the padding.
-    asked: [N, K] bool, the queries whose attention counts.
+    asked: for each image, which of its queries have an attention that counts.
     temperature: flattens that attention.
     """
 
@@ -46,7 +45,7 @@ class Clues:
     teacher: Sequence[Tensor]
     student: Sequence[Tensor]
     valid: Tensor
-    asked: Tensor
+    asked: Sequence[range]
     temperature: float
 
     @property
@@ -55,17 +54,24 @@ class Clues:
         return [tuple(level.shape[-2:]) for level in self.teacher]
 
 
-def instance(clues: Clues, found: LookUp) -> Tensor:
+class Looked(Protocol):
+    """What a decoder layer found, as far as it tells where to imitate."""
+
+    def attention(self, asked: Sequence[range], temperature: float) -> Tensor:
+        """[N, M, L], summed over the queries asked of each image, without gradient."""
+
+
+def instance(clues: Clues, found: Looked) -> Tensor:
     """The attention of the instances, summed (Kang et al., NeurIPS 2021): [N, M, L]."""
-    return instance_weights(found.logits, clues.asked, clues.temperature)
+    return found.attention(clues.asked, clues.temperature)
 
 
-def everywhere(clues: Clues, found: LookUp) -> Tensor:
+def everywhere(clues: Clues, found: Looked) -> Tensor:
     """All tokens alike, also in images without objects: [N, 1, L]."""
     return clues.valid[:, None].float()
 
 
-def foreground(clues: Clues, found: LookUp) -> Tensor:
+def foreground(clues: Clues, found: Looked) -> Tensor:
     """Tokens whose cell's centre lies in an annotated box, on every level: [N, 1, L]."""
     centres = cell_centres(clues.level_sizes, clues.targets.padded_size, clues.valid.device)
     inside = [
@@ -75,7 +81,7 @@ def foreground(clues: Clues, found: LookUp) -> Tensor:
     return (torch.stack(inside) & clues.valid)[:, None].float()
 
 
-def fine_grained(clues: Clues, found: LookUp) -> Tensor:
+def fine_grained(clues: Clues, found: Looked) -> Tensor:
     """Tokens near objects (Wang et al., CVPR 2019): [N, 1, L].
 
     Near an object are the cells with an anchor whose IoU with it is more than half of the
@@ -102,7 +108,7 @@ def near_objects(anchors: Tensor, valid: Tensor, boxes: Tensor) -> Tensor:
     return near
 
 
-def activation(clues: Clues, found: LookUp) -> Tensor:
+def activation(clues: Clues, found: Looked) -> Tensor:
     """Where activations are large in teacher and student (Zhang and Ma, ICLR 2021): [N, 1, L].
 
     On each level the softmax over cells of the mean absolute channel, times the number of cells,
@@ -149,7 +155,7 @@ def cell_centres(sizes: Sequence[Size], padded_size: Size, device: torch.device)
     return torch.cat(centres)
 
 
-Weighing = Callable[[Clues, LookUp], Tensor]
+Weighing = Callable[[Clues, Looked], Tensor]
 
 WHERE: dict[str, Weighing] = {
     function.__name__: function

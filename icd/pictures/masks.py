@@ -5,15 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from mmdet.registry import DATASETS, MODELS
 from mmengine.registry import init_default_scope
 from numpy import ndarray
 from torch import Tensor
 
-from icd.method.distillation import instance_weights
+from icd.method.packed import pack
 from icd.method.queries import pose
-from icd.method.tokens import tokenize
+from icd.method.tokens import valid_tokens
 from icd.method.where import WHERE, Clues
 from icd.pictures.spread import spread
 from icd.pictures.table import require
@@ -89,20 +88,21 @@ def look(distiller: Distiller, sample: dict, rank: int) -> Masks:
 
     generator = torch.Generator().manual_seed(0)  # of fakes and jitter, which do not count here
     queries = pose(targets, [method.sampler(len(boxes), generator)], 0.0)
-    tokens = tokenize(teacher, targets.image_sizes, targets.padded_size)
-    found = method.decoder(method.encoder(queries), tokens)[-1]
-    clues = Clues(targets, teacher, student, tokens.valid, queries.real, method.temperature)
+    sizes = targets.image_sizes, targets.padded_size
+    tokens = pack(teacher, *sizes, queries.counts)
+    found = method.decoder(method.encoder(queries)[0], tokens)[-1]
+    valid, objects = valid_tokens(teacher, *sizes), [range(len(boxes))]
+    clues = Clues(targets, teacher, student, valid, objects, method.temperature)
 
     def over_image(weights: Tensor) -> ndarray:
         return spread(weights.double(), clues.level_sizes, targets.padded_size, size).numpy()
 
     chosen = by_area(boxes)[rank % len(boxes)]
-    asked = F.one_hot(torch.tensor([chosen]), len(boxes)).bool()
     return Masks(
         image=sample["inputs"].flip(0).permute(1, 2, 0).numpy(),
         boxes=boxes.numpy(),
         chosen=chosen,
-        heads=over_image(instance_weights(found.logits, asked, method.temperature)[0]),
+        heads=over_image(found.attention([range(chosen, chosen + 1)], method.temperature)[0]),
         where={name: over_image(WHERE[name](clues, found)[0].mean(dim=0)) for name in COMPARED},
     )
 

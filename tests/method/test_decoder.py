@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from icd.method.decoder import CrossAttention, Decoder, split_heads, value_projection
+from icd.method.decoder import CrossAttention, Decoder, value_projection
+from icd.method.plain import split_heads
 from icd.method.tokens import Tokens
 
 C = 16

@@ -13,7 +13,7 @@ from reference import valid_rows_and_columns
 from torch import Tensor, nn
 
 import icd.method.icd
-from icd.method import tokens
+from icd.method import packed, tokens
 from icd.method.icd import ICD
 from icd.method.queries import Draw, pose
 from icd.method.targets import Targets
@@ -392,13 +392,13 @@ def test_levels_without_a_valid_cell_are_finite(
     where: str, precision: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Our count of valid cells rounds up, so no level has none; nothing relies on that."""
-    count = tokens.valid_cells
+    count = tokens.cell_counts
 
-    def none_on_small_levels(*args: Any) -> tuple[Tensor, Tensor]:
-        rows, columns = count(*args)
-        return (rows, columns) if args[2][0] > 3 else (0 * rows, 0 * columns)
+    def none_on_small_levels(*args: Any) -> list[tuple[int, int]]:
+        return count(*args) if args[2][0] > 3 else [(0, 0) for _ in count(*args)]
 
-    monkeypatch.setattr(tokens, "valid_cells", none_on_small_levels)
+    for module in (tokens, packed):
+        monkeypatch.setattr(module, "cell_counts", none_on_small_levels)
     method, batch = random_method(where=where), random_batch()
     batch = with_gradients(in_bfloat16(batch) if precision == "bfloat16" else batch)
     require_finite(run_in(precision, method, batch), method, batch)

@@ -71,7 +71,7 @@ def test_foreground_is_the_boxes():
     box = torch.tensor([[8.0, 16.0, 40.0, 48.0]])
     targets = Targets([box], [torch.tensor([0])], [(64, 64)], (64, 64))
     levels = [torch.zeros(1, 4, 8, 8)]
-    clues = Clues(targets, levels, levels, torch.ones(1, 64).bool(), torch.ones(1, 1).bool(), 1.0)
+    clues = Clues(targets, levels, levels, torch.ones(1, 64).bool(), [range(1)], 1.0)
     found = spread(foreground(clues, None)[0, 0].double(), [(8, 8)], (64, 64), (64, 64))
     expected = torch.zeros(64, 64).double()
     expected[16:48, 8:40] = 1 / 32**2

@@ -85,7 +85,7 @@ def test_student_teacher_and_method_compute_in_bfloat16_and_give_float32(
             if isinstance(module, nn.Conv2d):
                 module.register_forward_hook(note(name))
         part.neck.register_forward_hook(lambda m, i, out: seen["neck"].update(x.dtype for x in out))
-    half.method.student_values[0].register_forward_hook(note("method"))
+    half.method.encoder.mlp[0].register_forward_hook(note("method"))
     losses_of(half, batch([2, 1]))
     assert seen.pop("neck") == {torch.float32}
     assert all(seen.pop(name) == {torch.bfloat16} for name in ("student", "teacher", "method"))

@@ -1,0 +1,1 @@
+"""What the method costs: time and memory, always as ratios of things measured in turn."""

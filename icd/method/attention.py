@@ -1,0 +1,186 @@
+"""The look-up of :mod:`icd.method.plain`, at less cost.
+
+Aggregated values come from fused attention, which keeps no attention map; the maps of chosen
+queries are made when they are asked for. Keys and values are made image by image from the levels,
+and the position embedding enters them by row and column, as it is the sum of two halves.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx, once_differentiable
+
+from icd.method.auxiliary import full_precision
+from icd.method.packed import Chunk, Layout, PackedTokens, Piece, gather, span, starts
+
+if TYPE_CHECKING:
+    from icd.method.decoder import CrossAttention
+
+MAP_ELEMENTS = 2**20  # of the attention maps that exist at the same time
+
+
+@dataclass(frozen=True)
+class Found:
+    """What one decoder layer found; with M heads of d = C / M channels.
+
+    queries: [Q, C], the layer's output for the queries of all images.
+    asked: for each image [M, K_i, d], the projected queries, without gradient.
+    keys: for each image [M, L_i, d], of its tokens.
+    values: for each group of images [M, tokens, d].
+    layout: of these tokens.
+    """
+
+    queries: Tensor
+    asked: Sequence[Tensor]
+    keys: Sequence[Tensor]
+    values: Sequence[Tensor]
+    layout: Layout
+
+    def attention(self, asked: Sequence[range], temperature: float = 1.0) -> Tensor:
+        """Attention [N, M, L] summed over the queries ``asked`` of each image, no gradient."""
+        summed = [
+            self.layout.place(self.summed(image, chosen, temperature), image)
+            for image, chosen in enumerate(asked)
+        ]
+        return torch.stack(summed)
+
+    @torch.no_grad()
+    def summed(self, image: int, chosen: range, temperature: float) -> Tensor:
+        """The same [M, L_i] for the tokens of one image; no more than a few maps at once."""
+        query = self.asked[image][:, chosen.start : chosen.stop]
+        keys = self.keys[image]
+        total = full_precision(keys.new_zeros(keys.shape[:2]))
+        scale = 1 / (temperature * math.sqrt(keys.shape[-1]))
+        for heads, some in blocks(len(query), len(chosen), keys.shape[1]):
+            logits = (query[heads, some] * scale) @ keys[heads].transpose(1, 2)
+            total[heads] += full_precision(logits).softmax(dim=-1).sum(dim=1)
+        return total
+
+
+def blocks(heads: int, queries: int, tokens: int) -> Iterator[tuple[slice, slice]]:
+    """All heads and queries, in blocks with at most ``MAP_ELEMENTS`` attention weights."""
+    some = max(1, min(queries, MAP_ELEMENTS // tokens))
+    group = max(1, MAP_ELEMENTS // (some * tokens))
+    for head in range(0, heads, group):
+        for first in range(0, queries, some):
+            yield slice(head, head + group), slice(first, first + some)
+
+
+def look_up(attention: CrossAttention, queries: Tensor, tokens: PackedTokens) -> Found:
+    """Aggregate the values of ``tokens`` for ``queries`` [Q, C] of all images."""
+    heads, query = attention.heads, attention.query(queries)
+    key, value = (like_linear(part, query.dtype) for part in (attention.key, attention.value))
+    rows, columns = position_terms(attention, tokens)
+    place, asked = (rows.to(query.dtype), columns.to(query.dtype)), query.split(tokens.queries)
+    asked = [some.unflatten(-1, (heads, -1)).transpose(0, 1) for some in asked]
+    found, keys, values = [], [], []
+    for group in tokens.layout.groups:
+        k = Project.apply(tokens.levels, group.chunks, heads, key[0], *place)
+        v = Project.apply(tokens.levels, group.chunks, heads, *value, None)
+        # What else is done with keys and values does not change them.
+        keys += k.detach().split(group.length, dim=1)
+        values.append(v.detach())
+        for image, *pair in zip(
+            group.images, *(x.split(group.length, dim=1) for x in (k, v)), strict=True
+        ):
+            q, k, v = (x[None] for x in (asked[image], *pair))
+            aggregated = F.scaled_dot_product_attention(q, k, v)[0]
+            found.append(aggregated.transpose(0, 1).flatten(1))
+    asked = [some.detach() for some in asked]
+    return Found(attention.out(torch.cat(found)), asked, keys, values, tokens.layout)
+
+
+def like_linear(linear: nn.Linear, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Weight and bias in the type in which autocast, if it is on, computes."""
+    return linear.weight.to(dtype), linear.bias.to(dtype)
+
+
+def position_terms(attention: CrossAttention, tokens: PackedTokens) -> tuple[Tensor, Tensor]:
+    """What its row [N, rows, C] and its column [N, columns, C] add to a token's key.
+
+    W_k (W_p [y, x] + b_p) + b_k, apart for y and x; the constants go with the row.
+    """
+    over_rows, over_columns = attention.position.weight.chunk(2, dim=1)
+    rows = F.linear(tokens.rows, over_rows, attention.position.bias)
+    columns = F.linear(tokens.columns, over_columns)
+    return attention.key(rows), F.linear(columns, attention.key.weight)
+
+
+class Project(torch.autograd.Function):
+    """The projected tokens [M, T, d] of a group; constant features, of which no copy is kept."""
+
+    @staticmethod
+    def forward(
+        ctx: FunctionCtx,
+        levels: Sequence[Tensor],
+        chunks: Sequence[Chunk],
+        heads: int,
+        weight: Tensor,
+        rows: Tensor,
+        columns: Tensor | None,
+    ) -> Tensor:
+        """W x plus what a token's row and its column add; without columns, ``rows`` is a bias.
+
+        Args:
+            levels: each [N, C, h, w].
+            chunks: the pieces of the group.
+            heads: number M of heads, which share the M d projected channels.
+            weight: [M d, C].
+            rows: [N, all rows of all levels, M d], or [M d] for all tokens.
+            columns: [N, all columns of all levels, M d].
+        """
+        ctx.levels, ctx.chunks = levels, chunks
+        ctx.save_for_backward(weight)
+        ctx.sizes = rows.shape, None if columns is None else columns.shape
+        out = weight.new_empty(span(chunks[-1]).stop, len(weight))
+        for chunk in chunks:
+            part = out[span(chunk)]
+            if columns is None:
+                part.copy_(rows)
+            else:
+                for piece, row, column in places(chunk, levels):
+                    cells = piece.within(part, chunk)
+                    torch.add(rows[row][:, :, None], columns[column][:, None], out=cells)
+            part.addmm_(gather(levels, chunk).to(weight.dtype), weight.t())
+        return out.unflatten(1, (heads, -1)).transpose(0, 1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor | None, ...]:
+        """Gradients of weight, rows and columns."""
+        (weight,) = ctx.saved_tensors
+        row_size, column_size = ctx.sizes
+        zeros = full_precision(grad.new_zeros(())).new_zeros
+        over_weight, over_rows = zeros(weight.shape), zeros(row_size)
+        over_columns = None if column_size is None else zeros(column_size)
+        for chunk in ctx.chunks:
+            part = grad[:, span(chunk)].transpose(0, 1).flatten(1)
+            over_weight += part.t() @ gather(ctx.levels, chunk).to(weight.dtype)
+            if over_columns is None:
+                over_rows += part.sum(dim=0)
+                continue
+            for piece, row, column in places(chunk, ctx.levels):
+                cells = piece.within(part, chunk)
+                over_rows[row] += cells.sum(dim=2)
+                over_columns[column] += cells.sum(dim=1)
+        return None, None, None, over_weight, over_rows, over_columns
+
+
+Place = tuple[slice, slice]
+
+
+def places(chunk: Chunk, levels: Sequence[Tensor]) -> Iterator[tuple[Piece, Place, Place]]:
+    """Each piece, where its rows lie among those of its images' levels, and its columns."""
+    above, left = (starts([level.shape[axis] for level in levels]) for axis in (-2, -1))
+    for piece in chunk:
+        row, column = above[piece.level], left[piece.level]
+        rows = slice(row + piece.rows.start, row + piece.rows.stop)
+        images = slice(piece.images.start, piece.images.stop)
+        yield piece, (images, rows), (images, slice(column, column + piece.columns))
