@@ -34,8 +34,10 @@ def test_the_outcome_is_that_of_the_processes(tmp_path: Path, track: str, status
 
 
 def test_a_run_on_several_cards_is_launched_once_it_has_them(
-    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a-run").mkdir()
     done: list = []
     monkeypatch.setattr("icd.__main__.use_gpus", done.append)
     monkeypatch.setattr("icd.launch.launch", lambda count, argv: done.append((count, argv)) or 7)

@@ -62,7 +62,7 @@ def test_a_training_that_is_asked_to_stop_saves_and_goes_on_later(
     last = capsys.readouterr().err.splitlines()[-1]
     assert last == (
         f"{run.id}: interrupted by SIGTERM after 3 of 6 iterations; state saved in "
-        f"{run.folder.resolve()}/work/iter_3.pth, the same command continues from there"
+        f"{run.folder.resolve() / 'work'}/iter_3.pth, the same command continues from there"
     ).replace(str(lab.project), str(other.project))
     assert not (other.folder(run) / "model.pth").exists()
     with monkeypatch.context() as patch:
@@ -129,6 +129,8 @@ def test_nobody_has_to_read_what_it_says(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def idle(setup: bool) -> None:
     """A data-loading process; it goes on for a minute if nobody ends it."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # whatever the process of the tests has set
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
     if setup:
         uninterrupted_worker(1, 2, 7)
     time.sleep(60)
