@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,10 +62,9 @@ def train(args: argparse.Namespace) -> None:
     if args.gpus > 1 and not is_launched():
         from icd.launch import launch
 
-        with locked(args.run):  # for all its processes
-            use_gpus(args.gpus)
-            sys.exit(launch(args.gpus, args.argv))
-    with nullcontext() if is_launched() else locked(args.run), recorded(args.run):
+        use_gpus(args.gpus)
+        sys.exit(launch(args.gpus, args.argv))
+    with locked(args.run), recorded(args.run):
         use_gpus(args.gpus)
         from icd.training.interrupt import interruptible
         from icd.training.train import train as train_run

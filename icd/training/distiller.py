@@ -80,10 +80,8 @@ class Distiller(BaseModel):
 
 def build_method(config: dict, student: nn.Module, teacher: nn.Module, levels: slice) -> nn.Module:
     """A method between two necks, for ``levels`` of the student's, with an adapter if needed."""
-    kind, (ours, theirs) = (
-        method_class(config["type"]),
-        (student.out_channels, teacher.out_channels),
-    )
+    kind = method_class(config["type"])
+    ours, theirs = student.out_channels, teacher.out_channels
     count = len(range(student.num_outs)[levels])
     offered = {"channels": theirs, "levels": count}
     if ours != theirs:
