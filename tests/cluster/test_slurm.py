@@ -190,6 +190,8 @@ def test_a_cancelled_workflow_takes_its_jobs_along(project: Project, cancelled: 
     slurm.wait(lambda: slurm.ask("squeue", "-h") == "", 60, "empty queue")
     states = slurm.ask("squeue", "-h", "--states=all", "-o", "%T").split()
     assert set(states) == {"COMPLETED", "FAILED", "CANCELLED"}
+    # Slurm forgets the job before its training has saved its state.
+    slurm.wait(lambda: bool(project.attempts("icd")), 60, "record of the training")
     assert project.attempts("icd")[0]["status"] == 128 + signal.SIGTERM
     assert project.path("teacher", "metrics.json").exists(), "what was done stays"
 
