@@ -94,9 +94,11 @@ def evaluate(args: argparse.Namespace) -> None:
 
 def collect(args: argparse.Namespace) -> None:
     """Gather the raw numbers of an ablation's runs in two CSV files."""
-    from icd.suite.results import write_results
+    from icd.suite.results import tabulated, write_results
 
-    write_results(_ablation(args.ablation, args), args.folder)
+    ablation = _ablation(args.ablation, args)
+    earlier = tabulated(_track(args).results, ablation.split) if args.reuse else None
+    write_results(ablation, args.folder, earlier)
 
 
 def render(args: argparse.Namespace) -> None:
@@ -182,6 +184,7 @@ DATA = ("--data", {"type": Path, "required": True, "help": "root folder of the d
 OUTPUT = ("--output", {"type": Path, "required": True, "help": "file to write"})
 FOLDER = ("--folder", {"type": Path, "required": True, "help": "of the ablation's results"})
 GPUS = ("--gpus", {"type": int, "default": 0, "help": "GPUs to use; 0 means the CPU"})
+REUSE = ("--reuse", {"action": "store_true", "help": "take over runs that tables already show"})
 FIGURES = ("--figures", {"type": Path, "nargs": "+", "required": True, "help": "images to write"})
 WORKERS = ("--workers", {"type": int, "default": 0, "help": "data-loading processes"})
 
@@ -215,9 +218,9 @@ COMMANDS = {
         ("--split", {"default": "test", "help": "of the run's data set"}),
         ("--weights", {"type": Path, "help": "a snapshot of its training instead"}),
     ],
-    collect: [ABLATION, TRACK, DATA, FOLDER],
+    collect: [ABLATION, TRACK, DATA, FOLDER, REUSE],
     render: [ABLATION, TRACK, DATA, FOLDER],
-    tables: [TRACK, DATA],
+    tables: [TRACK, DATA, REUSE],
     measure: [
         ("kind", {"choices": NUMBERS, "help": ", ".join(NUMBERS)}),
         ABLATION,

@@ -38,7 +38,7 @@ def measured(kind: str, ablation: Ablation, track: Track) -> list[Path]:
     """What the numbers of a kind are gathered from."""
     if kind == "errors":
         rows = ablation.choose(COMPARED)
-        return [run.folder / "metrics.json" for row in rows for run in row.runs]
+        return [run.metrics() for row in rows for run in row.runs]
     runs = first_runs(ablation, CURVES)
     if kind == "losses":
         return [run.folder / "model.pth" for run in runs]
@@ -59,7 +59,7 @@ def sources(kind: str, track: Track) -> list[Path]:
 def drawn(kind: str, ablation: Ablation) -> list[Path]:
     """What a picture takes from the runs themselves."""
     if kind == "detections":
-        return [run.folder / "metrics.json" for run in first_runs(ablation, COMPARED)]
+        return [run.metrics() for run in first_runs(ablation, COMPARED)]
     if kind == "attention":
         (run,) = first_runs(ablation, ATTENTION)
         detectors = [one.folder / name for one in (run, run.teacher) for name in DETECTOR]

@@ -10,7 +10,7 @@ from typing import Any
 from icd.errors import InputError
 from icd.suite.run import Run, merge
 from icd.suite.schema import ROOT, load_yaml
-from icd.suite.track import Track, shipped_names
+from icd.suite.track import TEST, TUNE, Track, shipped_names
 from icd.suite.zoo import model as zoo_model
 
 FOLDER = ROOT / "ablations"
@@ -46,6 +46,7 @@ class Ablation:
 
     baseline: id of the row that gains are measured against, if a row names no other.
     kind: whose AP the table shows, bbox (boxes) or segm (masks).
+    split: on whose images it is measured.
     reference: id of a row that all others are compared with besides.
     figure: ``label`` and ``scale`` of the axis against which AP is drawn, at each row's ``x``.
     findings: what came out on this track, in words.
@@ -61,6 +62,7 @@ class Ablation:
     reference: str | None = None
     figure: dict[str, str] | None = None
     findings: str = ""
+    split: str = TEST
 
     def row(self, name: str) -> Row:
         """The row of this id."""
@@ -82,13 +84,14 @@ class Ablation:
         return list(found.values())
 
     @property
+    def measured(self) -> list[Run]:
+        """The runs of all rows, each once."""
+        return list({run.id: run for row in self.rows for run in row.runs}.values())
+
+    @property
     def runs(self) -> list[Run]:
         """The runs of all rows and those whose weights they need before them, each once."""
-        found: dict[str, Run] = {}
-        for row in self.rows:
-            for run in row.runs:
-                _collect(run, found)
-        return list(found.values())
+        return with_sources(self.measured)
 
     def choose(self, ids: Iterable[str]) -> list[Row]:
         """The rows of these ids, in their order.
@@ -102,6 +105,14 @@ class Ablation:
                 file = FOLDER / f"{self.name}.yaml"
                 raise InputError(file, "rows", f"has no row {name!r}", f"one beside {sorted(rows)}")
         return [rows[name] for name in ids]
+
+
+def with_sources(runs: Iterable[Run]) -> list[Run]:
+    """These runs and, before them, those whose weights they need, each once."""
+    found: dict[str, Run] = {}
+    for run in runs:
+        _collect(run, found)
+    return list(found.values())
 
 
 def _collect(run: Run, found: dict[str, Run]) -> None:
@@ -142,6 +153,7 @@ def read_ablation(file: Path, track: Track) -> Ablation:
         reference=content.get("reference"),
         figure=content.get("figure"),
         findings=content.get("findings", {}).get(track.name, ""),
+        split=track.tuning_split if content.get("split") == TUNE else TEST,
     )
 
 
@@ -160,7 +172,7 @@ def _require_rows(content: dict[str, Any], ids: list[str], file: Path) -> None:
 def _row(row: dict[str, Any], table: dict[str, Any], track: Track, file: Path) -> Row:
     here = row.get("tracks", {}).get(track.name, {})
     change = merge(merge(table.get("base", {}), row.get("change", {})), here.get("change", {}))
-    absent = here.get("absent") or _missing(change, track)
+    absent = _elsewhere(table, track) or here.get("absent") or _missing(change, track)
     seeds = [] if absent else track.seeds[: table.get("seeds", len(track.seeds))]
     try:
         runs = {run.id: run for run in (track.describe(change, seed) for seed in seeds)}
@@ -178,6 +190,12 @@ def _row(row: dict[str, Any], table: dict[str, Any], track: Track, file: Path) -
         x=row.get("x"),
         reference=row.get("reference"),
     )
+
+
+def _elsewhere(table: dict[str, Any], track: Track) -> str | None:
+    """That a table is one of other tracks alone."""
+    only = table.get("only", [track.name])
+    return None if track.name in only else f"the table is one of the track {' and '.join(only)}"
 
 
 def _missing(change: dict[str, Any], track: Track) -> str | None:

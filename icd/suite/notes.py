@@ -51,7 +51,7 @@ def measure(summary: Summary) -> str:
     teachers = {run.teacher.id for row in ablation.rows for run in row.runs if run.teacher}
     own = " (each with its own teacher)" * (len(teachers) > 1)
     return (
-        f"{KINDS[ablation.kind]}AP in percent on the test split, "
+        f"{KINDS[ablation.kind]}AP in percent on the {ablation.split} split, "
         f"mean ± standard deviation over the seeds{own}."
     )
 

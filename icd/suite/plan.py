@@ -49,8 +49,8 @@ def iterations(run: Run) -> int:
 
 
 def done(run: Run) -> bool:
-    """True if the run was trained and evaluated here."""
-    return (run.folder / "metrics.json").is_file()
+    """True if the run was trained here."""
+    return (run.folder / "model.pth").is_file()
 
 
 def measure(track: Track) -> Estimate:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,9 @@ from icd.failures import failure
 from icd.files import atomic
 from icd.suite.ablation import Ablation, Row
 from icd.suite.run import Run
+from icd.suite.track import TEST
+
+Metrics = dict[str, Any]  # the content of a run's metrics.json
 
 KINDS = {"bbox": "", "segm": "Mask "}  # what stands before AP
 DONE, NOT_RUN, FAILED, ABSENT = "done", "not run", "failed", "absent"
@@ -25,16 +29,24 @@ LINES, BOOTSTRAP = "results.csv", "bootstrap.csv"
 KEYS = ["row", "run", "seed", "kind"]  # of a line of replicates; the others are their numbers
 
 
-def write_results(ablation: Ablation, folder: Path) -> None:
+def write_results(
+    ablation: Ablation, folder: Path, earlier: Mapping[str, Metrics] | None = None
+) -> None:
     """Gather what the runs of an ablation have left behind.
 
     Writes ``results.csv`` (metrics unrounded; a run without them has one line with a status and
     without a value) and ``bootstrap.csv`` (a line of AP under resampled images per run and kind).
+
+    Args:
+        ablation: the table.
+        folder: of its results.
+        earlier: metrics of runs that need not have been trained here, see :func:`tabulated`.
     """
-    lines = _frame([line for row in ablation.rows for line in _lines(row, ablation.kind)])
-    last = ["status", "kind", "metric", "value"]
+    found = {run.id: _outcome(run, ablation.split, earlier or {}) for run in ablation.measured}
+    lines = _frame([line for row in ablation.rows for line in _lines(row, ablation, found)])
+    last = ["split", "status", "kind", "metric", "value"]
     lines = lines[[*lines.columns.drop(last), *last]]
-    replicates = _frame([line for row in ablation.rows for line in _replicates(row)])
+    replicates = _frame([line for row in ablation.rows for line in _replicates(row, found)])
     for name, frame in ((LINES, lines), (BOOTSTRAP, replicates)):
         with atomic(folder / name) as temporary:
             frame.to_csv(temporary, index=False)
@@ -45,44 +57,47 @@ def _frame(lines: list[dict[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=None if lines else KEYS, dtype=object)
 
 
-def _lines(row: Row, kind: str) -> Iterator[dict[str, Any]]:
+Outcome = tuple[str, Metrics]  # what became of a run, see :func:`status`; empty unless it is done
+
+
+def _outcome(run: Run, split: str, earlier: Mapping[str, Metrics]) -> Outcome:
+    state = status(run, split)
+    if state == DONE:
+        return state, json.loads(run.metrics(split).read_text())
+    return (DONE, earlier[run.id]) if run.id in earlier else (state, {})
+
+
+def _lines(row: Row, ablation: Ablation, found: Mapping[str, Outcome]) -> Iterator[dict[str, Any]]:
     """The lines of a row in ``results.csv``."""
-    missing = {"kind": kind, "metric": "AP", "value": None}
+    missing = {"split": ablation.split, "kind": ablation.kind, "metric": "AP", "value": None}
     if row.absent is not None:
         yield {"row": row.id, "run": None, "status": f"{ABSENT}: {row.absent}", **missing}
     for run in row.runs:
-        state = status(run)
-        known = {"row": row.id, "run": run.id, **run.summary, "status": state}
+        state, content = found[run.id]
+        known = missing | {"row": row.id, "run": run.id, **run.summary, "status": state}
         if state != DONE:
-            yield known | missing
-            continue
-        for kind_found, values in _metrics(run)["metrics"].items():
+            yield known
+        for kind, values in content.get("metrics", {}).items():
             for name, value in values.items():
-                yield known | {"kind": kind_found, "metric": name, "value": value}
+                yield known | {"kind": kind, "metric": name, "value": value}
 
 
-def _replicates(row: Row) -> Iterator[dict[str, Any]]:
+def _replicates(row: Row, found: Mapping[str, Outcome]) -> Iterator[dict[str, Any]]:
     """The lines of a row in ``bootstrap.csv``; none of a run evaluated without a bootstrap."""
     for run in row.runs:
-        if status(run) != DONE:
-            continue
-        for kind, values in _metrics(run).get("bootstrap", {}).items():
+        for kind, values in found[run.id][1].get("bootstrap", {}).items():
             known = {"row": row.id, "run": run.id, "seed": run.description.get("seed")}
             # A millionth is far below what 200 replicates can tell.
             rounded = (None if value is None else round(value, 6) for value in values)
             yield known | {"kind": kind} | dict(enumerate(rounded))
 
 
-def _metrics(run: Run) -> dict[str, Any]:
-    return json.loads((run.folder / "metrics.json").read_text())
-
-
-def status(run: Run) -> str:
+def status(run: Run, split: str = TEST) -> str:
     """``done``, ``not run`` or ``failed``, the last two with the reason if it is known."""
     error = failure(run.folder)
     if error is not None:
         return f"{FAILED}: {error}"
-    if (run.folder / "metrics.json").exists():
+    if run.metrics(split).exists():
         return DONE
     if run.teacher and failure(run.teacher.folder) is not None:
         return f"{NOT_RUN}: its teacher failed"
@@ -111,6 +126,10 @@ class Results:
         """AP in percent under resamplings of the images by seed, each (B,)."""
         found = ((_seed(run), self._replicates.get((run.id, kind))) for run in row.runs)
         return {seed: 100 * values for seed, values in found if values is not None}
+
+    def bootstrapped(self, run: str, kind: str) -> NDArray[np.float64] | None:
+        """AP (B,) of a run, by its id, under resamplings of the images; no percentages."""
+        return self._replicates.get((run, kind))
 
     def status(self, run: Run) -> str:
         """What became of a run; one that the file does not know was not run."""
@@ -145,4 +164,25 @@ def read_results(folder: Path) -> Results:
 
 def states(ablation: Ablation) -> Counter[str]:
     """How many of an ablation's runs are done, failed or not run."""
-    return Counter(split_status(status(run))[0] for run in ablation.runs)
+    measured = Counter(split_status(status(run, ablation.split))[0] for run in ablation.measured)
+    own = {run.id for run in ablation.measured}
+    sources = [run for run in ablation.runs if run.id not in own]
+    return measured + Counter(FAILED for run in sources if failure(run.folder) is not None)
+
+
+def tabulated(results: Path, split: str = TEST) -> dict[str, Metrics]:
+    """Metrics by run, as its own file has them, from the tables in a track's folder of results."""
+    found: dict[str, Metrics] = {}
+    for file in sorted(results.glob(f"*/{LINES}")):
+        table = read_results(file.parent)
+        done = table.lines[table.lines.status == DONE]
+        if set(done.get("split", TEST)) - {split}:
+            continue
+        for (run, kind), lines in done.groupby(["run", "kind"]):
+            values = lines.value.astype(object).where(lines.value.notna(), None)
+            metrics = dict(zip(lines.metric, values, strict=True))
+            content = found.setdefault(run, {"metrics": {}, "bootstrap": {}})
+            content["metrics"][kind] = metrics
+            if (replicates := table.bootstrapped(run, kind)) is not None:
+                content["bootstrap"][kind] = [None if isnan(x) else x for x in replicates.tolist()]
+    return found

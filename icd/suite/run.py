@@ -99,6 +99,10 @@ class Run:
         """Where the run lives, relative to the root of the project."""
         return Path("results", self.description["track"], "runs", self.id)
 
+    def metrics(self, split: str = "test") -> Path:
+        """Where its COCO metrics on a split of the data set are written."""
+        return self.folder / ("metrics.json" if split == "test" else f"metrics-{split}.json")
+
     @property
     def summary(self) -> dict[str, str | int | bool | None]:
         """The columns that tell runs apart in a table of raw numbers."""

@@ -14,11 +14,13 @@ sys.path.insert(0, workflow.basedir)
 from icd.errors import InputError
 from icd.pictures import needs
 from icd.pictures.kinds import DRAWINGS, NUMBERS
-from icd.suite.ablation import FOLDER, ablation_names, load_ablation
+from icd.suite.ablation import FOLDER, ablation_names, load_ablation, with_sources
+from icd.suite.results import tabulated
 from icd.suite.snapshots import snapshot_file
-from icd.suite.track import TEST, load_track
+from icd.suite.track import TEST, TUNE, load_track
 from icd.suite.zoo import WEIGHTS
 
+REUSE = config.get("reuse", False) is True  # anything else was misspelt, and trains all
 TRACK_NAME = str(config.get("track", "mini"))
 try:
     TRACK = load_track(TRACK_NAME, config)
@@ -33,6 +35,7 @@ SOURCES = {source.id for run in RUNS.values() for source in run.sources}
 ZOO = {Path(run.description["checkpoint"]).name: run for run in RUNS.values() if run.zoo}
 RESULTS = str(TRACK.results)
 SURVEY = f"{RESULTS}/data.json"
+TAKE_OVER = "--reuse" if REUSE else ""
 GPUS = TRACK.machine["gpus"]
 
 # Snakemake would silently let a run count as less than it takes.
@@ -43,11 +46,24 @@ if "gpu" in workflow.global_resources and workflow.global_resources["gpu"].value
     )
 
 
+def to_train(ablation):
+    """The runs that an ablation measures, less those that reuse=true takes from tables."""
+    known = tabulated(TRACK.results, ablation.split) if REUSE else {}
+    return [run for run in ablation.measured if run.id not in known]
+
+
+def wanted(ablation):
+    """What is kept of an ablation's runs: they are asked for by name, since committed tables must
+    not hide that they were not run."""
+    runs = to_train(ablation)
+    metrics = [run.metrics(ablation.split) for run in runs]
+    return [file for run in with_sources(runs) for file in run_files(run)] + metrics
+
+
 def run_files(run):
-    """All that is kept of a run."""
-    folder = str(run.folder)
-    names = ["run.json", "model.py", "model.pth", "metrics.json"]
-    return [*(f"{folder}/{name}" for name in names), f"{RESULTS}/manifests/{run.id}.json"]
+    """What a training leaves."""
+    names = ["run.json", "model.py", "model.pth"]
+    return [*(run.folder / name for name in names), f"{RESULTS}/manifests/{run.id}.json"]
 
 
 def source_files(wildcards):
@@ -61,7 +77,7 @@ def source_files(wildcards):
     ]
     if run.teacher:
         # It is evaluated before anything is distilled from it; that it was is all that counts.
-        files.append(ancient(f"{run.teacher.folder}/metrics.json"))
+        files.append(ancient(run.teacher.metrics()))
     return files
 
 

@@ -10,7 +10,8 @@ rule collect:
     """Gather the raw numbers of an ablation."""
     input:
         lambda wildcards: [
-            f"{run.folder}/metrics.json" for run in ABLATIONS[wildcards.ablation].runs
+            run.metrics(ABLATIONS[wildcards.ablation].split)
+            for run in to_train(ABLATIONS[wildcards.ablation])
         ],
     output:
         lines=f"{RESULTS}/{{ablation}}/results.csv",
@@ -23,11 +24,12 @@ rule collect:
         track=TRACK_NAME,
         root=TRACK.data_root,
         folder=subpath(output.lines, parent=True),
+        reuse=TAKE_OVER,
     message:
         "Collect the numbers of {wildcards.ablation}"
     shell:
         "python -m icd collect {wildcards.ablation} {params.track:q} --data {params.root:q}"
-        " --folder {params.folder:q} 2>&1 | tee {log:q}"
+        " --folder {params.folder:q} {params.reuse} 2>&1 | tee {log:q}"
 
 
 rule render:
@@ -73,7 +75,7 @@ onsuccess:
 
 # A failed run must not hide the others: its table is rendered as far as it got, and says so.
 onerror:
-    shell("python -m icd tables {TRACK_NAME:q} --data {TRACK.data_root:q}")
+    shell("python -m icd tables {TRACK_NAME:q} --data {TRACK.data_root:q} {TAKE_OVER}")
 
 
 for name, ablation in ABLATIONS.items():
@@ -82,8 +84,7 @@ for name, ablation in ABLATIONS.items():
         name:
             name
         input:
-            # Runs are asked for by name: committed tables must not hide that they were not run.
-            [path for run in ablation.runs for path in run_files(run)],
+            wanted(ablation),
             expand(
                 f"{RESULTS}/{name}/{{file}}",
                 file=[

@@ -116,8 +116,28 @@ rule evaluate:
     params:
         folder=lambda wildcards: RUNS[wildcards.run].folder,
         gpus=min(GPUS, 1),
+        split=TEST,
     message:
         "Evaluate {wildcards.run}"
     shell:
         "python -m icd evaluate {params.folder:q} --output {output:q} --gpus {params.gpus}"
+        " --split {params.split:q}"
         " >> {log:q} 2> >(tee -a {log:q} >&2)"
+
+
+use rule evaluate as evaluate_tuning with:
+    input:
+        config=f"{RESULTS}/runs/{{run}}/model.py",
+        checkpoint=f"{RESULTS}/runs/{{run}}/model.pth",
+        annotations=TRACK.annotations(TRACK.tuning_split),
+    output:
+        f"{RESULTS}/runs/{{run}}/metrics-tune.json",
+    log:
+        f"{RESULTS}/runs/{{run}}/evaluate-tune.log",
+    priority: 0
+    params:
+        folder=lambda wildcards: RUNS[wildcards.run].folder,
+        gpus=min(GPUS, 1),
+        split=TUNE,
+    message:
+        "Evaluate {wildcards.run} on images to tune by"
