@@ -163,7 +163,7 @@ def read_results(folder: Path) -> Results:
 
 
 def states(ablation: Ablation) -> Counter[str]:
-    """How many of an ablation's runs are done, failed or not run."""
+    """How many runs of an ablation's rows are done, failed or not run; with failed sources."""
     measured = Counter(split_status(status(run, ablation.split))[0] for run in ablation.measured)
     own = {run.id for run in ablation.measured}
     sources = [run for run in ablation.runs if run.id not in own]

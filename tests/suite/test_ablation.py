@@ -48,6 +48,33 @@ def test_the_main_table_has_the_rows_of_the_paper():
     assert len(MINI["seeds"]) > 2
 
 
+def test_a_table_may_be_one_of_some_tracks_alone(tmp_path):
+    here = read_ablation(write(tmp_path / "a.yaml", CONTENT | {"only": ["mini"]}), track())
+    there = read_ablation(write(tmp_path / "b.yaml", CONTENT | {"only": ["coco", "own"]}), track())
+    assert all(row.runs and not row.absent for row in here.rows)
+    assert not there.runs
+    assert {row.absent for row in there.rows} == {"the table is one of the track coco and own"}
+
+
+@pytest.mark.parametrize(
+    ("splits", "expected"), [(("train", "tune", "test"), "tune"), (("train", "test"), "test")]
+)
+def test_a_table_may_be_measured_on_images_to_tune_by(tmp_path, splits, expected):
+    content = changed(MINI, "data.splits", dict.fromkeys(splits, 10))
+    content = changed(content, "roles.student.pretrained", None)
+    file = write(tmp_path / "table.yaml", CONTENT | {"split": "tune"})
+    assert read_ablation(file, track(content)).split == expected
+    assert read_ablation(write(file, CONTENT), track(content)).split == "test"
+
+
+def test_what_is_measured_are_the_runs_of_the_rows(tmp_path):
+    ablation = read_ablation(write(tmp_path / "table.yaml", CONTENT), track())
+    measured = {run.id for run in ablation.measured}
+    assert measured == {run.id for row in ablation.rows for run in row.runs}
+    sources = {source.id for run in ablation.measured for source in run.sources}
+    assert {run.id for run in ablation.runs} == measured | sources
+
+
 def test_rows_state_only_what_they_change(tmp_path):
     found = track(changed(MINI, "seeds", [3, 5]))
     ablation = read_ablation(write(tmp_path / "table.yaml", CONTENT), found)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
 import statistics
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from track_files import MINI, changed, track, write
 from icd.suite.ablation import Ablation, Row, read_ablation
 from icd.suite.figures import write_figures
 from icd.suite.notes import sources
-from icd.suite.results import Results, read_results, states, write_results
+from icd.suite.results import Results, read_results, states, tabulated, write_results
 from icd.suite.statistics import Estimate
 from icd.suite.summary import METRICS, summarise
 from icd.suite.tables import aligned, escape, latex, markdown, numbers, signed, spread, write_tables
@@ -116,7 +117,7 @@ def test_the_csv_holds_every_number_unrounded(ablation, content, results):
 def test_a_line_of_the_csv_describes_its_run(ablation, results):
     lines = results.lines
     assert list(lines.columns[:2]) == ["row", "run"]
-    assert list(lines.columns[-4:]) == ["status", "kind", "metric", "value"]
+    assert list(lines.columns[-5:]) == ["split", "status", "kind", "metric", "value"]
     icd = lines[lines.row == "icd"]
     assert icd.seed.unique().tolist() == SEEDS
     assert set(icd.method) == {"icd"}
@@ -125,6 +126,51 @@ def test_a_line_of_the_csv_describes_its_run(ablation, results):
         assert line.teacher == runs[line.run].teacher.id
     assert not lines.duplicated(["row", "seed", "kind", "metric"]).any()
     assert lines.row.unique().tolist() == list(ROWS)
+
+
+def test_tables_give_back_the_metrics_of_their_runs(content, results):
+    found = tabulated(Path())
+    assert found.keys() == content.keys()
+    for run, expected in content.items():
+        assert found[run]["metrics"] == expected["metrics"]
+        assert found[run]["bootstrap"]["bbox"] == pytest.approx(
+            expected["bootstrap"]["bbox"], abs=1e-6
+        )
+    assert tabulated(Path(), "tune") == {}
+
+
+def test_what_a_table_shows_need_not_be_trained_again(ablation, content, results):
+    for run in ablation.runs:
+        shutil.rmtree(run.folder)
+    write_results(ablation, Path("again"), tabulated(Path()))
+    for name in ("results.csv", "bootstrap.csv"):
+        assert Path("again", name).read_bytes() == Path("out", name).read_bytes()
+    write_results(ablation, Path("anew"))
+    assert set(read_results(Path("anew")).lines.status) == {"not run"}
+
+
+def test_a_run_that_was_trained_here_counts_more_than_its_line_in_a_table(
+    ablation, content, results
+):
+    run = row(ablation, "icd").runs[0]
+    run.metrics().write_text(json.dumps({"metrics": {"bbox": {"AP": 0.75}}}))
+    write_results(ablation, Path("again"), tabulated(Path()))
+    values = read_results(Path("again")).values(row(ablation, "icd"), "AP", "bbox")
+    assert values[0] == 75
+
+
+def test_a_table_of_another_split_reads_the_metrics_there(ablation, content):
+    tuned = replace(ablation, split="tune")
+    for run in tuned.measured:
+        run.folder.mkdir(parents=True)
+        run.metrics("tune").write_text(json.dumps(content[run.id]))
+    write_results(tuned, Path("out"))
+    results = read_results(Path("out"))
+    assert set(results.lines.status) == {"done"}
+    assert set(results.lines.split) == {"tune"}
+    assert "on the tune split" in markdown(summarise(tuned, results))
+    write_results(ablation, Path("out"))
+    assert set(read_results(Path("out")).lines.status) == {"not run"}
 
 
 def test_replicates_are_a_line_per_run(ablation, content, results):
@@ -346,7 +392,7 @@ def test_missing_runs_have_a_line_without_a_value(broken):
 
 def test_states_are_counted(broken):
     ablation, _ = broken
-    assert states(ablation) == {"done": 6, "failed": 2, "not run": 5}
+    assert states(ablation) == {"done": 6, "failed": 2, "not run": 4}
 
 
 def test_a_failure_outweighs_the_metrics_of_an_earlier_attempt(ablation, content):

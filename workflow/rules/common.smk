@@ -20,7 +20,7 @@ from icd.suite.snapshots import snapshot_file
 from icd.suite.track import TEST, TUNE, load_track
 from icd.suite.zoo import WEIGHTS
 
-REUSE = config.get("reuse", False) is True  # anything else was misspelt, and trains all
+ANSWERS = {"true": True, "false": False}
 TRACK_NAME = str(config.get("track", "mini"))
 try:
     TRACK = load_track(TRACK_NAME, config)
@@ -29,6 +29,9 @@ try:
 except InputError as error:
     sys.exit(f"error: {error}")
 
+if (answer := str(config.get("reuse", False)).lower()) not in ANSWERS:
+    sys.exit(f"error: --config reuse={answer}: expected true (take over runs from tables) or false")
+REUSE = ANSWERS[answer]
 RUNS = {run.id: run for ablation in ABLATIONS.values() for run in ablation.runs}
 DISTILLED = {run.id for run in RUNS.values() if run.description.get("method")}
 SOURCES = {source.id for run in RUNS.values() for source in run.sources}
