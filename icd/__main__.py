@@ -142,8 +142,11 @@ def plan(args: argparse.Namespace) -> None:
     from icd.suite.track import load_track
 
     track = load_track(args.track, data_root=args.data)
-    ablations = [load_ablation(name, track) for name in args.ablations or ablation_names()]
-    print(plan_text(track, ablations))
+    asked = dict.fromkeys(args.ablations or ablation_names())
+    others = [name for name in ablation_names() if name not in asked]
+    print(
+        plan_text(track, *([load_ablation(n, track) for n in names] for names in (asked, others)))
+    )
 
 
 def show(args: argparse.Namespace) -> None:

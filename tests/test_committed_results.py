@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 from icd.suite.ablation import ablation_names, load_ablation
-from icd.suite.page import page
+from icd.suite.page import heading_anchor, page
 from icd.suite.results import DONE, read_results
 from icd.suite.schema import ROOT
 from icd.suite.tables import write_tables
 from icd.suite.track import load_track
 
 README = (ROOT / "README.md").read_text()
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 MINI = ROOT / "results/mini"
 COMMITTED = [name for name in ablation_names() if (MINI / name).exists()]
 
@@ -73,12 +74,23 @@ def test_the_readme_shows_the_main_table() -> None:
     assert "\n".join(lines) in README
 
 
-def test_what_the_readme_points_to_is_there() -> None:
-    links = [link for link in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in link]
-    assert links
+@pytest.mark.parametrize("file", PAGES, ids=lambda file: file.name)
+def test_what_a_page_points_to_is_there(file: Path) -> None:
+    text = file.read_text()
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", text) if "://" not in link]
     for link in links:
-        assert (ROOT / link).exists(), link
-    for path in re.findall(
-        r"`((?:icd|workflow|ablations|tests|results|profiles)/[\w./-]*)`", README
-    ):
+        path, _, anchor = link.partition("#")
+        target = file.parent / path if path else file
+        assert target.exists(), link
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", target.read_text(), re.M)
+            assert anchor in [heading_anchor(heading) for heading in headings], link
+    paths = re.findall(r"`((?:icd|workflow|ablations|tests|results|profiles)/[\w./-]*)`", text)
+    for path in paths:
         assert Path(ROOT, path).exists(), path
+    assert links or paths
+
+
+def test_every_page_is_linked_from_the_readme() -> None:
+    for file in PAGES[1:]:
+        assert f"(docs/{file.name})" in README

@@ -35,7 +35,7 @@ def page(track: Track, ablations: Sequence[Ablation]) -> str:
     """Every table that is there, with its figure, then the pictures; the main table first."""
     found = [ablation for ablation in ablations if _table(track, ablation).is_file()]
     found.sort(key=lambda ablation: (ablation.name != "main", ablation.name))
-    contents = [f"- [{ablation.title}](#{_anchor(ablation.title)})" for ablation in found]
+    contents = [f"- [{ablation.title}](#{heading_anchor(ablation.title)})" for ablation in found]
     pictures = [kind for kind in DRAWINGS if (track.results / f"pictures/{kind}.png").is_file()]
     if pictures:
         contents.append("- [Pictures](#pictures)")
@@ -67,6 +67,6 @@ def _table(track: Track, ablation: Ablation) -> Path:
     return track.results / ablation.name / "table.md"
 
 
-def _anchor(title: str) -> str:
+def heading_anchor(title: str) -> str:
     """As code hosts name a heading."""
     return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
+import yaml
 from track_files import MINI, changed, track, write
 
 from icd.suite.ablation import ablation_names, load_ablation, read_ablation
+from icd.suite.schema import ROOT, definitions
 from icd.suite.track import load_track
 
 CONTENT = {
@@ -33,6 +37,19 @@ def test_shipped_ablations_are_valid_on_shipped_tracks(name, track_name):
     assert found.name == name
     assert found.rows
     assert all(bool(row.runs) != bool(row.absent) for row in found.rows)
+
+
+@pytest.mark.parametrize(("track_name", "rows"), [("mini", 2), ("coco", 3)])
+def test_the_example_of_the_docs_is_a_table(track_name, rows, tmp_path):
+    text = (ROOT / "docs/experiments.md").read_text()
+    (example,) = re.findall(r"```yaml\n(.*?)```", text, re.S)
+    content = yaml.safe_load(example)
+    track = load_track(track_name, {"coco": "/data/coco"})
+    found = read_ablation(write(tmp_path / "temperature.yaml", content), track)
+    assert sum(bool(row.runs) for row in found.rows) == rows
+    known = definitions("ablation")["change"]["properties"]
+    named = re.search(r"states what it changes \((.+?)\)", text)[1]
+    assert set(re.findall(r"`(\w+)`", named)) == set(known)
 
 
 def test_the_main_table_has_the_rows_of_the_paper():

@@ -51,6 +51,33 @@ def test_nothing_is_known_of_runs_that_were_never_measured(tables):
     assert "How long it takes is not known" in text
     assert lines(text)["main"][4] == "?"
     assert "GB" not in text
+    assert "How much disk they need is known once one of them is done here." in text
+
+
+def test_a_track_may_state_what_was_not_measured(tables):
+    stated = track(changed(ONE_SEED, "machine.seconds_per_iteration", 3.0))
+    main, heads = tables
+    iterations = sum(run.description["schedule"]["iterations"] for run in main.runs)
+    text = plan_text(stated, [main])
+    assert lines(text)["main"][4] == f"{iterations * 3 / 3600:.1f}"
+    assert "hours, one run after another, by the 3 seconds per iteration that the track" in text
+    finish(main.row("icd").runs[0], seconds=360.0)  # 0.6 seconds an iteration
+    text = plan_text(stated, [heads])
+    rest = sum(
+        run.description["schedule"]["iterations"]
+        for run in heads.runs
+        if not run.description["method"]
+    )
+    assert lines(text)["heads"][4] == f"{(3 * 360 + rest * 3) / 3600:.1f}"
+    assert "of 3 runs by the 3 seconds per iteration" in text
+
+
+def test_a_table_alone_tells_which_others_share_its_runs(tables):
+    main, heads = tables
+    text = plan_text(track(ONE_SEED), [main], [heads])
+    assert lines(text)["main"][3] == "4"
+    assert "Other tables with some of these runs: heads (4)." in text
+    assert "Other tables" not in plan_text(track(ONE_SEED), tables)
 
 
 def test_finished_runs_tell_how_long_others_take(tables):

@@ -1,4 +1,4 @@
-"""A method from outside of the package, added as the README says, up to the line of a table."""
+"""A method from outside of the package, added as docs/methods.md says, up to a table's line."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from icd.suite.results import read_results, write_results
 from icd.suite.schema import ROOT
 from icd.suite.tables import write_tables
 
-SECTION = (ROOT / "README.md").read_text().split("**Add a method.**")[1]
+SECTION = (ROOT / "docs/methods.md").read_text().split("## Add a method")[1]
 METHOD = re.search(r"```python\n(.+?)```", SECTION, re.S)[1]  # the one file ...
 ROW = yaml.safe_load(
     re.search(r"`means: (\{.+?\})`", SECTION)[1]
