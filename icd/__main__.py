@@ -118,7 +118,7 @@ def tables(args: argparse.Namespace) -> None:
     from icd.suite.results import DONE, FAILED, states
     from icd.suite.track import load_track
 
-    for args.ablation in ablation_names():
+    for args.ablation in ablation_names(_track(args)):
         found = states(_ablation(args.ablation, args))
         if found[DONE] and found[FAILED]:
             args.folder = load_track(args.track, data_root=args.data).results / args.ablation
@@ -132,7 +132,7 @@ def page(args: argparse.Namespace) -> None:
     from icd.suite.ablation import ablation_names
     from icd.suite.page import write_page
 
-    write_page(_track(args), [_ablation(name, args) for name in ablation_names()])
+    write_page(_track(args), [_ablation(name, args) for name in ablation_names(_track(args))])
 
 
 def plan(args: argparse.Namespace) -> None:
@@ -142,8 +142,8 @@ def plan(args: argparse.Namespace) -> None:
     from icd.suite.track import load_track
 
     track = load_track(args.track, data_root=args.data)
-    asked = dict.fromkeys(args.ablations or ablation_names())
-    others = [name for name in ablation_names() if name not in asked]
+    asked = dict.fromkeys(args.ablations or ablation_names(track))
+    others = [name for name in ablation_names(track) if name not in asked]
     print(
         plan_text(track, *([load_ablation(n, track) for n in names] for names in (asked, others)))
     )

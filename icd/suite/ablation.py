@@ -9,7 +9,7 @@ from typing import Any
 
 from icd.errors import InputError
 from icd.suite.run import Run, merge
-from icd.suite.schema import ROOT, load_yaml
+from icd.suite.schema import ROOT, load_yaml, read_yaml
 from icd.suite.track import TEST, TUNE, Track, shipped_names
 from icd.suite.zoo import model as zoo_model
 
@@ -121,9 +121,16 @@ def _collect(run: Run, found: dict[str, Run]) -> None:
     found.setdefault(run.id, run)
 
 
-def ablation_names() -> list[str]:
-    """Names of all ablations, each a file of the folder ablations/."""
-    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+def ablation_names(track: Track | None = None) -> list[str]:
+    """Names of all ablations, each a file of the folder ablations/, or of those of a track."""
+    files = sorted(FOLDER.glob("*.yaml"))
+    return [file.stem for file in files if track is None or _is_for(track, read_yaml(file))]
+
+
+def _is_for(track: Track, content: Any) -> bool:
+    """False for a table that names the tracks which have it, another one's."""
+    only = content.get("only") if isinstance(content, dict) else None
+    return track.name in only if isinstance(only, list) else True
 
 
 def load_ablation(name: str, track: Track) -> Ablation:
@@ -137,6 +144,8 @@ def load_ablation(name: str, track: Track) -> Ablation:
 def read_ablation(file: Path, track: Track) -> Ablation:
     """Expand an ablation file: every row on the seeds of the track."""
     content = load_yaml(file, "ablation")
+    if not _is_for(track, content):
+        raise InputError(file, "only", f"leaves out the track {track.name}", str(content["only"]))
     ids = [row["id"] for row in content["rows"]]
     for name in ids:
         if ids.count(name) > 1:
@@ -172,7 +181,7 @@ def _require_rows(content: dict[str, Any], ids: list[str], file: Path) -> None:
 def _row(row: dict[str, Any], table: dict[str, Any], track: Track, file: Path) -> Row:
     here = row.get("tracks", {}).get(track.name, {})
     change = merge(merge(table.get("base", {}), row.get("change", {})), here.get("change", {}))
-    absent = _elsewhere(table, track) or here.get("absent") or _missing(change, track)
+    absent = here.get("absent") or _missing(change, track)
     seeds = [] if absent else track.seeds[: table.get("seeds", len(track.seeds))]
     try:
         runs = {run.id: run for run in (track.describe(change, seed) for seed in seeds)}
@@ -190,12 +199,6 @@ def _row(row: dict[str, Any], table: dict[str, Any], track: Track, file: Path) -
         x=row.get("x"),
         reference=row.get("reference"),
     )
-
-
-def _elsewhere(table: dict[str, Any], track: Track) -> str | None:
-    """That a table is one of other tracks alone."""
-    only = table.get("only", [track.name])
-    return None if track.name in only else f"the table is one of the track {' and '.join(only)}"
 
 
 def _missing(change: dict[str, Any], track: Track) -> str | None:

@@ -8,6 +8,7 @@ import pytest
 import yaml
 from track_files import MINI, changed, track, write
 
+from icd.errors import InputError
 from icd.suite.ablation import ablation_names, load_ablation, read_ablation
 from icd.suite.schema import ROOT, definitions
 from icd.suite.track import load_track
@@ -30,10 +31,14 @@ CONTENT = {
 }
 
 
-@pytest.mark.parametrize("name", ablation_names())
-@pytest.mark.parametrize("track_name", ["mini", "coco"])
+TRACKS = {name: load_track(name, {"coco": "/data/coco"}) for name in ("mini", "coco")}
+
+
+@pytest.mark.parametrize(
+    ("track_name", "name"), [(key, name) for key in TRACKS for name in ablation_names(TRACKS[key])]
+)
 def test_shipped_ablations_are_valid_on_shipped_tracks(name, track_name):
-    found = load_ablation(name, load_track(track_name, {"coco": "/data/coco"}))
+    found = load_ablation(name, TRACKS[track_name])
     assert found.name == name
     assert found.rows
     assert all(bool(row.runs) != bool(row.absent) for row in found.rows)
@@ -66,11 +71,14 @@ def test_the_main_table_has_the_rows_of_the_paper():
 
 
 def test_a_table_may_be_one_of_some_tracks_alone(tmp_path):
-    here = read_ablation(write(tmp_path / "a.yaml", CONTENT | {"only": ["mini"]}), track())
-    there = read_ablation(write(tmp_path / "b.yaml", CONTENT | {"only": ["coco", "own"]}), track())
-    assert all(row.runs and not row.absent for row in here.rows)
-    assert not there.runs
-    assert {row.absent for row in there.rows} == {"the table is one of the track coco and own"}
+    file = write(tmp_path / "table.yaml", CONTENT | {"only": ["mini"]})
+    assert read_ablation(file, track()).runs
+    with pytest.raises(
+        InputError, match=r"table.yaml: only leaves out the track own; expected \['mini'\]"
+    ):
+        read_ablation(file, track(MINI | {"name": "own"}))
+    assert set(ablation_names()) == set(ablation_names(TRACKS["mini"]))
+    assert set(ablation_names()) - set(ablation_names(TRACKS["coco"])) == {"tuning"}
 
 
 @pytest.mark.parametrize(

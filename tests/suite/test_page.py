@@ -18,7 +18,7 @@ TABLE = "# {}\n\nWhy?\n\n| a | b |\n|:--|--:|\n| x | <1 |\n"
 def tables(tmp_path, monkeypatch) -> list[Ablation]:
     """All ablations, of which two have a table."""
     monkeypatch.chdir(tmp_path)
-    found = [load_ablation(name, track()) for name in ablation_names()]
+    found = [load_ablation(name, track()) for name in ablation_names(track())]
     for ablation in found:
         if ablation.name in ("main", "heads"):
             folder = track().results / ablation.name

@@ -394,7 +394,7 @@ def test_all_tables_of_the_coco_track_are_planned_with_no_run_twice(tmp_path):
     printed = snakemake(tmp_path, "--dry-run", "everything", *config)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 10
-    tables = [load_ablation(name, track) for name in ablation_names()]
+    tables = [load_ablation(name, track) for name in ablation_names(track)]
     assert all(row.runs for table in tables for row in table.rows), "the paper's scale has all rows"
     trained = re.findall(r"^Job \d+: Train (.+)$", printed, re.M)
     assert len(trained) == len(set(trained))

@@ -25,7 +25,7 @@ TRACK_NAME = str(config.get("track", "mini"))
 try:
     TRACK = load_track(TRACK_NAME, config)
     TRACK.require_files()
-    ABLATIONS = {name: load_ablation(name, TRACK) for name in ablation_names()}
+    ABLATIONS = {name: load_ablation(name, TRACK) for name in ablation_names(TRACK)}
 except InputError as error:
     sys.exit(f"error: {error}")
 
