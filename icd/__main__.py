@@ -118,7 +118,8 @@ def tables(args: argparse.Namespace) -> None:
     from icd.suite.results import DONE, FAILED, states
     from icd.suite.track import load_track
 
-    for args.ablation in ablation_names(_track(args)):
+    names = ablation_names(load_track(args.track, data_root=args.data))
+    for args.ablation in names:
         found = states(_ablation(args.ablation, args))
         if found[DONE] and found[FAILED]:
             args.folder = load_track(args.track, data_root=args.data).results / args.ablation

@@ -124,7 +124,9 @@ def _collect(run: Run, found: dict[str, Run]) -> None:
 def ablation_names(track: Track | None = None) -> list[str]:
     """Names of all ablations, each a file of the folder ablations/, or of those of a track."""
     files = sorted(FOLDER.glob("*.yaml"))
-    return [file.stem for file in files if track is None or _is_for(track, read_yaml(file))]
+    return [
+        file.stem for file in files if track is None or _is_for(track, read_yaml(file, "ablation"))
+    ]
 
 
 def _is_for(track: Track, content: Any) -> bool:

@@ -74,7 +74,7 @@ def test_a_table_may_be_one_of_some_tracks_alone(tmp_path):
     file = write(tmp_path / "table.yaml", CONTENT | {"only": ["mini"]})
     assert read_ablation(file, track()).runs
     with pytest.raises(
-        InputError, match=r"table.yaml: only leaves out the track own; expected \['mini'\]"
+        InputError, match=r"table.yaml: only: leaves out the track own; expected \['mini'\]"
     ):
         read_ablation(file, track(MINI | {"name": "own"}))
     assert set(ablation_names()) == set(ablation_names(TRACKS["mini"]))
