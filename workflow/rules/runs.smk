@@ -116,8 +116,9 @@ rule evaluate:
     params:
         folder=lambda wildcards: RUNS[wildcards.run].folder,
         gpus=min(GPUS, 1),
+        evaluator=TRACK.machine["evaluator"],
     message:
         "Evaluate {wildcards.run}"
     shell:
         "python -m icd evaluate {params.folder:q} --output {output:q} --gpus {params.gpus}"
-        " >> {log:q} 2> >(tee -a {log:q} >&2)"
+        " --evaluator {params.evaluator} >> {log:q} 2> >(tee -a {log:q} >&2)"
