@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from icd.devices import is_launched, use_gpus
 from icd.errors import InputError
+from icd.evaluators import EVALUATORS
 from icd.failures import recorded
 from icd.files import UNWRITABLE
 from icd.lock import locked
@@ -89,7 +90,7 @@ def evaluate(args: argparse.Namespace) -> None:
         from icd.training.interrupt import interruptible
 
         with interruptible(args.run.name):
-            evaluate_run(args.run, args.split, args.output, args.weights)
+            evaluate_run(args.run, args.split, args.output, args.weights, args.evaluator)
 
 
 def collect(args: argparse.Namespace) -> None:
@@ -221,6 +222,10 @@ COMMANDS = {
         GPUS,
         ("--split", {"default": "test", "help": "of the run's data set"}),
         ("--weights", {"type": Path, "help": "a snapshot of its training instead"}),
+        (
+            "--evaluator",
+            {"choices": EVALUATORS, "default": EVALUATORS[0], "help": "of COCO metrics"},
+        ),
     ],
     collect: [ABLATION, TRACK, DATA, FOLDER, REUSE],
     render: [ABLATION, TRACK, DATA, FOLDER],

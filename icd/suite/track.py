@@ -11,6 +11,7 @@ from typing import Any
 
 from icd.data import GENERATOR_VERSION
 from icd.errors import InputError
+from icd.evaluators import EVALUATORS
 from icd.suite.methods import OPTIMIZER, check_methods, check_options
 from icd.suite.run import VERSION, Description, Run, content_hash, merge
 from icd.suite.schema import WORKFLOW, check, load_yaml, read_yaml
@@ -28,6 +29,7 @@ MACHINE = {  # where a track says nothing
     "seconds_per_iteration": 1.0,
     "checkpoint_every": 1000,
     "snapshots": 0,
+    "evaluator": EVALUATORS[0],
 }
 
 

@@ -12,7 +12,7 @@ from tracks import track
 
 from icd.pictures.measure.errors import tide, write
 from icd.suite.ablation import load_ablation
-from icd.training.evaluate import coco_metrics
+from icd.training.coco import coco_metrics
 
 TYPES = ("Cls", "Loc", "Both", "Dupe", "Bkg", "Miss")
 # Two classes; in each of four images one object of each.

@@ -238,6 +238,7 @@ def test_a_track_needs_no_machine_section():
         "seconds_per_iteration": 1.0,
         "checkpoint_every": 1000,
         "snapshots": 0,
+        "evaluator": "hotcoco",
     }
 
 

@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from icd.training.bootstrap import REPLICATES, bootstrap_ap, multiplicities
+from icd.training.coco import per_image
 
 IMAGES, CLASSES = 12, [1, 3, 7]
 
@@ -61,6 +63,10 @@ def evaluated(scenes: list[tuple[list[dict], list[dict]]], counts: Any) -> COCOe
     return evaluator
 
 
+def resampled_ap(evaluator: COCOeval, counts: NDArray) -> NDArray:
+    return bootstrap_ap(per_image(evaluator), evaluator.params.imgIds, counts)
+
+
 def reference_ap(evaluator: COCOeval) -> float:
     with contextlib.redirect_stdout(io.StringIO()):
         evaluator.accumulate()
@@ -70,7 +76,7 @@ def reference_ap(evaluator: COCOeval) -> float:
 
 def test_each_image_once_is_the_ap_of_pycocotools(scenes):
     evaluator = evaluated(scenes, np.ones(IMAGES, int))
-    (ap,) = bootstrap_ap(evaluator, np.ones((1, IMAGES), int))
+    (ap,) = resampled_ap(evaluator, np.ones((1, IMAGES), int))
     assert ap == pytest.approx(reference_ap(evaluator), rel=0, abs=1e-12)
     assert 0.1 < ap < 0.9
 
@@ -78,7 +84,7 @@ def test_each_image_once_is_the_ap_of_pycocotools(scenes):
 def test_a_resample_is_the_ap_of_the_duplicated_data_set(scenes):
     evaluator = evaluated(scenes, np.ones(IMAGES, int))
     counts = multiplicities(IMAGES, 30)
-    found = bootstrap_ap(evaluator, counts)
+    found = resampled_ap(evaluator, counts)
     expected = [reference_ap(evaluated(scenes, line)) for line in counts]
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
     assert np.ptp(expected) > 0.05
@@ -87,7 +93,7 @@ def test_a_resample_is_the_ap_of_the_duplicated_data_set(scenes):
 def test_classes_that_are_not_drawn_are_left_out(scenes):
     evaluator = evaluated(scenes, np.ones(IMAGES, int))
     counts = np.eye(IMAGES, dtype=int)
-    found = bootstrap_ap(evaluator, counts)
+    found = resampled_ap(evaluator, counts)
     for value, line in zip(found, counts, strict=True):
         expected = reference_ap(evaluated(scenes, line))
         assert value == pytest.approx(expected, abs=1e-12) or (expected == -1 and np.isnan(value))
@@ -97,7 +103,7 @@ def test_classes_that_are_not_drawn_are_left_out(scenes):
 
 def test_no_detection_scores_zero(scenes):
     evaluator = evaluated([(truth, []) for truth, _ in scenes], np.ones(IMAGES, int))
-    assert set(bootstrap_ap(evaluator, multiplicities(IMAGES, 5))) == {0.0}
+    assert set(resampled_ap(evaluator, multiplicities(IMAGES, 5))) == {0.0}
 
 
 def test_draws_are_those_of_a_bootstrap():
@@ -116,4 +122,4 @@ def test_draws_are_the_same_for_every_run():
 
 def test_counts_of_other_images_are_refused(scenes):
     with pytest.raises(ValueError, match=f"counts of 3 images for {IMAGES}"):
-        bootstrap_ap(evaluated(scenes, np.ones(IMAGES, int)), np.ones((1, 3), int))
+        resampled_ap(evaluated(scenes, np.ones(IMAGES, int)), np.ones((1, 3), int))

@@ -25,9 +25,9 @@ from icd.data.survey import write_survey
 from icd.errors import InputError
 from icd.suite.run import Run, merge
 from icd.suite.track import load_track
+from icd.training.coco import NAMES, coco_metrics
 from icd.training.dataset import CompletedCocoDataset
 from icd.training.distiller import targets_of
-from icd.training.evaluate import NAMES, coco_metrics
 from icd.training.masks import require_masks
 
 WIDTH, HEIGHT = 64, 48

@@ -24,7 +24,7 @@ from icd.suite.ablation import Ablation, ablation_names, load_ablation, with_sou
 from icd.suite.run import Run
 from icd.suite.schema import ROOT, WORKFLOW
 from icd.suite.track import load_track
-from icd.training.evaluate import NAMES
+from icd.training.coco import NAMES
 
 END = {"Collect the numbers of main", "Render main", "Complete the main table"}
 

@@ -116,12 +116,13 @@ rule evaluate:
     params:
         folder=lambda wildcards: RUNS[wildcards.run].folder,
         gpus=min(GPUS, 1),
+        evaluator=TRACK.machine["evaluator"],
         split=TEST,
     message:
         "Evaluate {wildcards.run}"
     shell:
         "python -m icd evaluate {params.folder:q} --output {output:q} --gpus {params.gpus}"
-        " --split {params.split:q}"
+        " --evaluator {params.evaluator} --split {params.split:q}"
         " >> {log:q} 2> >(tee -a {log:q} >&2)"
 
 
@@ -138,6 +139,7 @@ use rule evaluate as evaluate_tuning with:
     params:
         folder=lambda wildcards: RUNS[wildcards.run].folder,
         gpus=min(GPUS, 1),
+        evaluator=TRACK.machine["evaluator"],
         split=TUNE,
     message:
         "Evaluate {wildcards.run} on images to tune by"
