@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import fill
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -11,8 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import ScaledTranslation
 
 from icd.files import atomic
-from icd.suite.ablation import Ablation
-from icd.suite.results import KINDS, Results
+from icd.suite.ablation import Ablation, Row
+from icd.suite.results import DONE, KINDS, Results
 from icd.suite.statistics import Estimate
 from icd.suite.summary import Line, Summary, summarise
 
@@ -32,6 +33,7 @@ SEED = {"s": 12, "color": POINT, "zorder": 4, "label": "one seed"}
 PAPER = {"marker": "D", "s": 24, "facecolor": "white", "edgecolor": PUBLISHED, "zorder": 3}
 BARS = {"color": POINT, "elinewidth": 1.2, "capsize": 4, "zorder": 2}
 MARK = {"marker": "s", "s": 16, "edgecolor": POINT, "zorder": 3}
+LABEL = 36  # characters of a line of an axis label
 ASIDE = 0.27  # of a row: what would hide the mean stands beside it
 
 
@@ -52,25 +54,46 @@ def save(figure: Figure, outputs: Sequence[Path]) -> None:
 
 
 def draw_rows(summary: Summary) -> Figure:
-    """AP of each row as bars and, beside it, the gains with their intervals."""
+    """AP of each row as bars; beside it gains, and differences to a reference, with intervals."""
     gaps = {id(line): gap for line, gap in zip(summary.lines, places(summary.lines), strict=True)}
     height = 0.42 * (max(gaps.values()) + 1) + 1.5
-    figure = Figure(figsize=(7.6, height), layout="constrained")
-    left, right = figure.subplots(1, 2, sharey=True, width_ratios=[1.15, 1])
+    compared = summary.ablation.references != []
+    figure = Figure(figsize=(9.6 if compared else 7.6, height), layout="constrained")
+    left, *others = figure.subplots(
+        1, 2 + compared, sharey=True, width_ratios=[1.15, 1, 1][: 2 + compared]
+    )
     for line in summary.lines:
         draw_level(left, line, gaps[id(line)])
-        draw_gain(right, line, gaps[id(line)])
+        draw_change(others[0], line.gain, line.published_gain, gaps[id(line)])
+        for axes in others[1:]:
+            draw_change(axes, line.difference, line.published_difference, gaps[id(line)])
     left.set_yticks(list(gaps.values()), [line.row.label for line in summary.lines])
     left.set_ylim(max(gaps.values()) + 0.6, -0.6)  # the first row on top
-    right.tick_params(axis="y", left=False)
-    right.spines["left"].set_visible(False)
-    right.axvline(0, color=GUIDE, linewidth=0.8, zorder=0)
     kind = KINDS[summary.ablation.kind]
     left.set_xlabel(f"{kind}AP (%)")
-    baselines = {line.baseline.label for line in summary.lines}
-    over = f"over {baselines.pop()}" if len(baselines) == 1 else "over its baseline"
-    right.set_xlabel(f"gain in {kind}AP {over}")
-    return titled(figure, summary, [left, right])
+    others[0].set_xlabel(f"gain in {kind}AP\n{over(summary)}")
+    for axes in others[1:]:
+        axes.set_xlabel(f"difference in {kind}AP\n{to(summary)}")
+    for axes in others:
+        axes.tick_params(axis="y", left=False)
+        axes.spines["left"].set_visible(False)
+        axes.axvline(0, color=GUIDE, linewidth=0.8, zorder=0)
+    return titled(figure, summary, [left, *others])
+
+
+def over(summary: Summary) -> str:
+    """What gains are measured against, for a label."""
+    return _whose([line.baseline for line in summary.lines], "over", "its baseline")
+
+
+def to(summary: Summary) -> str:
+    """What rows are compared with besides, for a label."""
+    return _whose(summary.ablation.references, "to", "its reference")
+
+
+def _whose(rows: Sequence[Row], word: str, several: str) -> str:
+    labels = {row.label for row in rows}
+    return fill(f"{word} {labels.pop() if len(labels) == 1 else several}", LABEL)
 
 
 def places(lines: Sequence[Line]) -> list[float]:
@@ -84,83 +107,107 @@ def places(lines: Sequence[Line]) -> list[float]:
 
 
 def draw_level(axes: Axes, line: Line, place: float) -> None:
-    """A bar for the mean, points for the seeds, a diamond for the paper."""
+    """A bar for the mean, points for the seeds, a diamond below for the paper."""
     seeds = line.metrics["AP"]
     if line.published is not None:
-        axes.scatter(line.published, place, label="paper, on COCO", **PAPER)
-    if not seeds:
-        word = "-" if line.state == "done" else line.state
-        axes.annotate(word, (0, place), (4, 0), textcoords="offset points", va="center", fontsize=8)
-        return
-    mean = sum(seeds) / len(seeds)
-    axes.barh(place, mean, height=0.66, color=BAR, zorder=1)
-    axes.scatter(seeds, [place] * len(seeds), **SEED)
-    axes.annotate(
-        f"{mean:.1f}", (0, place), (4, 0), textcoords="offset points", va="center", fontsize=8
-    )
+        axes.scatter(line.published, place + ASIDE, label="paper, on COCO", **PAPER)
+    text = "-" if line.state == DONE else line.state
+    if seeds:
+        mean = sum(seeds) / len(seeds)
+        axes.barh(place, mean, height=0.66, color=BAR, zorder=1)
+        axes.scatter(seeds, [place] * len(seeds), **SEED)
+        text = f"{mean:.1f}"
+    axes.annotate(text, (0, place), (4, 0), textcoords="offset points", va="center", fontsize=8)
 
 
-def draw_gain(axes: Axes, line: Line, place: float) -> None:
-    """The gain with its interval, hollow if undecided; seeds above, a diamond for the paper's."""
-    if line.published_gain is not None:
-        axes.scatter(line.published_gain, place + ASIDE, label="paper, on COCO", **PAPER)
-    if line.gain is not None:
-        draw_estimate(axes, line.gain, place, horizontal=True)
-        axes.scatter(line.gain.values, [place - ASIDE] * line.gain.seeds, **SEED)
+def draw_change(axes: Axes, found: Estimate | None, published: float | None, place: float) -> None:
+    """A difference with its interval, hollow if undecided; seeds above, the paper's below."""
+    if published is not None:
+        axes.scatter(published, place + ASIDE, label="paper, on COCO", **PAPER)
+    if found is not None:
+        draw_estimate(axes, found, place, horizontal=True, hollow=found.undecided)
+        axes.scatter(found.values, [place - ASIDE] * found.seeds, **SEED)
 
 
-def draw_estimate(axes: Axes, value: Estimate, place: float, horizontal: bool) -> None:
+def draw_estimate(
+    axes: Axes, value: Estimate, place: float, horizontal: bool = False, hollow: bool = False
+) -> None:
     """A mean with its interval as an error bar."""
     at = (value.mean, place) if horizontal else (place, value.mean)
     if value.interval is not None:
         low, high = value.interval
         error = [[value.mean - low], [high - value.mean]]
         axes.errorbar(*at, **{"xerr" if horizontal else "yerr": error}, **BARS)
-    hollow = horizontal and value.undecided
     label = "mean and 95 % interval" + ", undecided" * hollow
     axes.scatter(*at, facecolor="white" if hollow else POINT, label=label, **MARK)
 
 
 def draw_curve(summary: Summary) -> Figure:
-    """AP against an option, ours and, on an axis of its own, the paper's."""
-    lines = [line for line in summary.lines if line.row.x is not None]
-    known = [line for line in lines if line.published is not None]
-    figure = Figure(figsize=(7.6 if known else 4.4, 3.2), layout="constrained")
-    ours, *paper = figure.subplots(1, 2 if known else 1, squeeze=False, sharex=True)[0]
-    kind, axis = KINDS[summary.ablation.kind], summary.ablation.figure
-    for axes in (ours, *paper):  # first: what is drawn beside a mark depends on it
-        axes.set_xscale(axis.get("scale", "linear"))
-    draw_ours(ours, lines)
-    baseline = next((line for line in summary.lines if line.is_baseline), None)
-    draw_guide(ours, baseline and baseline.level and baseline.level.mean, baseline)
-    ours.set_ylabel(f"{kind}AP (%)")
-    for axes in paper:
-        draw_guide(axes, baseline and baseline.published, baseline)
-        points = sorted((line.row.x, line.published) for line in known)
-        axes.plot(*zip(*points, strict=True), color=PUBLISHED, linewidth=1, zorder=1)
-        axes.scatter(*zip(*points, strict=True), label="paper, on COCO", **PAPER)
-        axes.set_ylabel(f"published {kind}AP (%)")
-    for axes in (ours, *paper):
-        ticks = sorted({line.row.x for line in lines})
+    """AP against an option: ours, differences to the reference, and the published values."""
+    lines = sorted(
+        (line for line in summary.lines if line.row.x is not None), key=lambda line: line.row.x
+    )
+    draw = [draw_ours]
+    draw += [draw_differences] if summary.ablation.references else []
+    draw += [draw_published] if any(line.published is not None for line in lines) else []
+    figure = Figure(figsize=(1.2 + 2.9 * len(draw), 3.2), layout="constrained")
+    panels = figure.subplots(1, len(draw), squeeze=False, sharex=True)[0]
+    axis, ticks = summary.ablation.figure, sorted({line.row.x for line in lines})
+    for axes, draw_panel in zip(panels, draw, strict=True):
+        axes.set_xscale(axis.get("scale", "linear"))  # first: what stands aside depends on it
+        draw_panel(axes, lines, summary)
         axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         axes.minorticks_off()
+        axes.margins(x=0.08)
         axes.set_xlabel(axis["label"])
-    return titled(figure, summary, [ours, *paper])
+    return titled(figure, summary, panels)
 
 
-def draw_ours(axes: Axes, lines: Sequence[Line]) -> None:
-    """Means with intervals, joined by a line, and the seeds."""
-    found = sorted((line for line in lines if line.level), key=lambda line: line.row.x)
+def draw_ours(axes: Axes, lines: Sequence[Line], summary: Summary) -> None:
+    """Means with intervals, joined by a line, and the seeds; what has no mean says why."""
+    found = [line for line in lines if line.level]
     means = [line.level.mean for line in found]
     axes.plot([line.row.x for line in found], means, color=POINT, linewidth=1, zorder=1)
     for line in found:
-        draw_estimate(axes, line.level, line.row.x, horizontal=False)
-        seeds = line.metrics["AP"]
-        beside = axes.transData + ScaledTranslation(0.08, 0, axes.figure.dpi_scale_trans)
-        axes.scatter([line.row.x] * len(seeds), seeds, transform=beside, **SEED)
+        draw_estimate(axes, line.level, line.row.x)
+        draw_seeds(axes, line.row.x, line.level)
+    middle = {"transform": axes.get_xaxis_transform(), "ha": "center", "va": "center"}
+    ground = {"facecolor": "white", "edgecolor": "none", "pad": 1}
+    for line in lines:
+        if not line.level:
+            axes.text(line.row.x, 0.5, line.state, rotation=90, fontsize=8, bbox=ground, **middle)
+    baseline = summary.line(summary.ablation.baseline)
+    draw_guide(axes, baseline.level and baseline.level.mean, baseline)
+    axes.set_ylabel(f"{KINDS[summary.ablation.kind]}AP (%)")
 
 
-def draw_guide(axes: Axes, value: float | None, baseline: Line | None) -> None:
+def draw_differences(axes: Axes, lines: Sequence[Line], summary: Summary) -> None:
+    """Differences to the reference, seed by seed, with intervals; hollow if undecided."""
+    for line in lines:
+        if line.difference:
+            draw_estimate(axes, line.difference, line.row.x, hollow=line.difference.undecided)
+            draw_seeds(axes, line.row.x, line.difference)
+    axes.axhline(0, color=GUIDE, linewidth=0.8, zorder=0)
+    axes.set_ylabel(f"difference in {KINDS[summary.ablation.kind]}AP\n{to(summary)}")
+
+
+def draw_published(axes: Axes, lines: Sequence[Line], summary: Summary) -> None:
+    """The paper's values, joined by a line, on an axis of their own."""
+    points = [(line.row.x, line.published) for line in lines if line.published is not None]
+    axes.plot(*zip(*points, strict=True), color=PUBLISHED, linewidth=1, zorder=1)
+    axes.scatter(*zip(*points, strict=True), label="paper, on COCO", **PAPER)
+    baseline = summary.line(summary.ablation.baseline)
+    draw_guide(axes, baseline.published, baseline)
+    axes.set_ylabel(f"published {KINDS[summary.ablation.kind]}AP (%)")
+
+
+def draw_seeds(axes: Axes, place: float, value: Estimate) -> None:
+    """The values of the seeds, a little to the right of their mean."""
+    beside = axes.transData + ScaledTranslation(0.08, 0, axes.figure.dpi_scale_trans)
+    axes.scatter([place] * value.seeds, value.values, transform=beside, **SEED)
+
+
+def draw_guide(axes: Axes, value: float | None, baseline: Line) -> None:
     """The baseline, dashed, where it has no place on the axis itself."""
     if value is not None and baseline.row.x is None:
         axes.axhline(
@@ -176,5 +223,5 @@ def titled(figure: Figure, summary: Summary, axes: Sequence[Axes]) -> Figure:
         for handle, label in zip(*panel.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
     if handles:
-        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4)
+        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=5)
     return figure

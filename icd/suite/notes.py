@@ -23,7 +23,7 @@ def paragraphs(summary: Summary) -> list[str]:
         ablation.findings,
         " ".join([measure(summary), *intervals(summary)]),
         *missing(summary),
-        *recipes(ablation),
+        recipes(ablation),
         ablation.notes,
         sources(ablation),
     ]
@@ -48,8 +48,8 @@ def agreement(order: Agreement | None) -> str:
 def measure(summary: Summary) -> str:
     """What the columns of AP are."""
     ablation = summary.ablation
-    teachers = {run.teacher.id for row in ablation.rows for run in row.runs if run.teacher}
-    own = " (each with its own teacher)" * (len(teachers) > 1)
+    teachers = [{run.teacher.id for run in row.runs if run.teacher} for row in ablation.rows]
+    own = " (each with its own teacher)" * any(len(found) > 1 for found in teachers)
     return (
         f"{KINDS[ablation.kind]}AP in percent on the {ablation.split} split, "
         f"mean ± standard deviation over the seeds{own}."
@@ -106,14 +106,14 @@ def _named(row: Row, runs: list[Run | None], reason: str) -> str:
 
 def sources(ablation: Ablation) -> str:
     """Where the published values come from, rows of the same source together."""
-    labels: dict[str, list[str]] = {}
+    found: dict[str, list[Row]] = {}
     for row in ablation.rows:
         if row.published:
-            labels.setdefault(row.published["source"], []).append(row.label)
-    named = [f"{', '.join(rows)} ({source})" for source, rows in labels.items()]
+            found.setdefault(row.published["source"], []).append(row)
+    named = [f"{unique(rows)} ({source})" for source, rows in found.items()]
     return f"Published: {'; '.join(named)}." if named else ""
 
 
 def unique(rows: Iterable[Row]) -> str:
-    """Labels of rows, each once."""
-    return ", ".join(dict.fromkeys(row.label for row in rows))
+    """Labels of rows, each once; a label may have commas of its own."""
+    return " / ".join(dict.fromkeys(row.label for row in rows))

@@ -21,9 +21,12 @@ CAPTIONS = {
     "curves": "Losses during training, and AP of the detector as it was then.",
     "errors": "What each kind of error costs (TIDE: the AP50 that mending it would bring).",
 }
-STYLE = """body{font:15px/1.5 sans-serif;max-width:70em;margin:2em auto;padding:0 1em}
-table{border-collapse:collapse;display:block;overflow-x:auto}
-th,td{padding:.3em .7em;border-bottom:1px solid #ccc;white-space:nowrap}"""
+STYLE = """body{font:14px/1.5 sans-serif;margin:2em}
+p{max-width:60em}
+table{border-collapse:collapse}
+th,td{padding:.25em .5em;border-bottom:1px solid #ccc}
+th{vertical-align:bottom}
+td{white-space:nowrap}"""
 
 
 def write_page(track: Track, ablations: Sequence[Ablation]) -> None:

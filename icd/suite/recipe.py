@@ -1,59 +1,64 @@
-"""How the runs of a baseline were trained, in a sentence."""
+"""How the baselines of a table and their teachers were trained, in words."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from icd.suite.ablation import Ablation, Row
 from icd.suite.run import Run
 
 
-def recipes(ablation: Ablation) -> list[str]:
-    """For each baseline of a table how it and the teachers of its rows were trained."""
-    found: dict[str, list[Row]] = {}
-    for row in ablation.rows:
-        found.setdefault(ablation.baseline_of(row).id, []).append(row)
-    return [
-        _of_baseline(ablation.row(name), rows)
-        for name, rows in found.items()
-        if ablation.row(name).runs
-    ]
+def recipes(ablation: Ablation) -> str:
+    """How the baselines of a table and the teachers of its rows were trained."""
+    baselines = {row.id: row for row in map(ablation.baseline_of, ablation.rows) if row.runs}
+    students = {row.label: [*recipe(row.runs[0]), *_seeds(row)] for row in baselines.values()}
+    runs = (run.teacher for row in ablation.rows for run in row.runs if run.teacher)
+    teachers = list({tuple(parts): parts for parts in map(recipe, runs)}.values())
+    found = [_listed("Baseline", list(students.values()), list(students))] if students else []
+    if teachers:
+        found.append(_listed("Teacher", teachers))
+    return " ".join(found)
 
 
-def _of_baseline(baseline: Row, rows: list[Row]) -> str:
-    seeds = [str(run.description["seed"]) for run in baseline.runs if not run.imported]
-    text = f"Baseline {baseline.label}: {recipe(baseline.runs[0])}"
-    if seeds:
-        text += f"; seed{'s' * (len(seeds) > 1)} {', '.join(seeds)}"
-    teachers = (run.teacher for row in rows for run in row.runs if run.teacher)
-    named = list(dict.fromkeys(map(recipe, teachers)))  # in order, each once
-    if named:
-        text += f". Teacher{'s' * (len(named) > 1)}: {'; '.join(named)}"
-    return f"{text}."
+def _listed(kind: str, recipes: list[list[str]], labels: Sequence[str] = ()) -> str:
+    """A recipe in full, or several: first what all share, then what is their own."""
+    shared = [part for part in recipes[0] if all(part in other for other in recipes)]
+    if len(recipes) == 1:
+        label = f" {labels[0]}" if labels else ""
+        return f"{kind}{label}: {', '.join(shared)}."
+    own = [", ".join(part for part in parts if part not in shared) for parts in recipes]
+    if labels:
+        own = [f"{label}: {parts}" for label, parts in zip(labels, own, strict=True)]
+    all_have = f" (all: {', '.join(shared)})" if shared else ""
+    return f"{kind}s{all_have}: {'; '.join(own)}."
 
 
-def recipe(run: Run) -> str:
+def _seeds(row: Row) -> list[str]:
+    seeds = [str(run.description["seed"]) for run in row.runs if not run.imported]
+    return [f"seed{'s' * (len(seeds) > 1)} {', '.join(seeds)}"] if seeds else []
+
+
+def recipe(run: Run) -> list[str]:
     """Detector, backbone, schedule, optimiser and images of a run; all but its seed."""
     d = run.description
     if run.imported:
-        return f"the checkpoint {d['checkpoint']} with {d['config']}, taken as it is"
+        return [f"the checkpoint {d['checkpoint']} with {d['config']}", "taken as it is"]
     trained, optimizer = d["recipe"], d["recipe"]["optimizer"]
     schedule, batch = d["schedule"], trained["batch_size"]
     rate = optimizer["lr"] * batch / trained.get("reference_batch", batch)  # the linear rule
     method = [d["method"]["name"]] if d["method"] else []
-    return ", ".join(
-        [
-            d["detector"]["name"],
-            d["backbone"]["name"],
-            *method,
-            *(["inheriting"] if d["inherit"] else []),
-            *([_start(run.pretrained)] if run.pretrained else []),
-            f"{schedule['name']} ({schedule['iterations']:,} iterations of {batch} images)",
-            f"{optimizer['type']} at a learning rate of {rate:g}",
-            _decay(trained["decay"]),
-            _images(d["images"]),
-        ]
-    )
+    return [
+        d["detector"]["name"],
+        d["backbone"]["name"],
+        *method,
+        *(["inheriting"] if d["inherit"] else []),
+        *([_start(run.pretrained)] if run.pretrained else []),
+        f"{schedule['name']} ({schedule['iterations']:,} iterations of {batch} images)",
+        f"{optimizer['type']} at a learning rate of {rate:g}",
+        _decay(trained["decay"]),
+        _images(d["images"]),
+    ]
 
 
 def _start(pretrained: Run) -> str:

@@ -26,6 +26,7 @@ class Line:
 
     row: Row
     baseline: Row
+    reference: Row | None
     metrics: dict[str, list[float]]
     state: str
     done: int
@@ -49,9 +50,17 @@ class Line:
     @property
     def published_gain(self) -> float | None:
         """The paper's gain over the paper's baseline."""
-        if self.is_baseline or not (self.row.published and self.baseline.published):
+        return self._published_over(self.baseline)
+
+    @property
+    def published_difference(self) -> float | None:
+        """The paper's difference to the paper's value of the reference."""
+        return self._published_over(self.reference)
+
+    def _published_over(self, other: Row | None) -> float | None:
+        if other in (None, self.row) or not (self.row.published and other.published):
             return None
-        return self.row.published["AP"] - self.baseline.published["AP"]
+        return self.row.published["AP"] - other.published["AP"]
 
 
 @dataclass(frozen=True)
@@ -107,6 +116,7 @@ def _line(ablation: Ablation, row: Row, samples: dict[str, Sample], results: Res
     return Line(
         row=row,
         baseline=baseline,
+        reference=reference,
         metrics={
             metric: list(results.values(row, metric, ablation.kind).values()) for metric in METRICS
         },

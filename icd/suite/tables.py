@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -11,6 +10,7 @@ import pandas as pd
 
 from icd.files import atomic, write_text
 from icd.suite.ablation import Ablation
+from icd.suite.latex import typeset
 from icd.suite.notes import paragraphs
 from icd.suite.page import html
 from icd.suite.results import DONE, Results
@@ -37,28 +37,8 @@ def markdown(summary: Summary) -> str:
 
 
 def latex(summary: Summary) -> str:
-    r"""The same as a LaTeX table; the document needs ``\usepackage{booktabs}``."""
-    header, body = cells(summary)
-    ablation = summary.ablation
-    lines = [" & ".join(map(escape, row)) + r" \\" for row in (header, *body)]
-    return "\n".join(
-        [
-            r"\begin{table}",
-            r"\centering\footnotesize\setlength{\tabcolsep}{3pt}",
-            rf"\caption{{{escape(ablation.title)}. {escape(ablation.question)}}}",
-            rf"\label{{tab:{ablation.name}}}",
-            rf"\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}",
-            r"\toprule",
-            lines[0],
-            r"\midrule",
-            *lines[1:],
-            r"\bottomrule",
-            r"\end{tabular}",
-            *(rf"\par\smallskip {escape(text)}" for text in paragraphs(summary)),
-            r"\end{table}",
-            "",
-        ]
-    )
+    """The same in LaTeX."""
+    return typeset(summary.ablation, *cells(summary), paragraphs(summary))
 
 
 def numbers(summary: Summary) -> pd.DataFrame:
@@ -166,22 +146,3 @@ def aligned(header: list[str], body: list[list[str]]) -> str:
 
     rule = "|:" + "-" * widths[0] + "-|" + "|".join("-" * (w + 1) + ":" for w in widths[1:]) + "|"
     return "\n".join([line(header), rule, *map(line, body)])
-
-
-SPECIAL = {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "±": r"$\pm$",
-    "λ": r"$\lambda$",
-    "<": r"$<$",
-    ">": r"$>$",
-    "|": r"$|$",
-} | {character: f"\\{character}" for character in "&%$#_{}"}
-
-
-def escape(text: str) -> str:
-    """Text as LaTeX prints it; the hyphen before a number is a minus."""
-    text = re.sub(r"(?<![\w)\]])-(?=\d)", "\N{MINUS SIGN}", text)
-    special = SPECIAL | {"\N{MINUS SIGN}": "$-$"}
-    return "".join(special.get(character, character) for character in text)

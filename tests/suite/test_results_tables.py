@@ -18,11 +18,12 @@ from track_files import MINI, changed, track, write
 
 from icd.suite.ablation import Ablation, Row, read_ablation
 from icd.suite.figures import write_figures
+from icd.suite.latex import compact, escape
 from icd.suite.notes import sources
 from icd.suite.results import Results, read_results, states, tabulated, write_results
 from icd.suite.statistics import Estimate
 from icd.suite.summary import METRICS, summarise
-from icd.suite.tables import aligned, escape, latex, markdown, numbers, signed, spread, write_tables
+from icd.suite.tables import aligned, latex, markdown, numbers, signed, spread, write_tables
 
 ROWS = {
     "teacher": ("Teacher", {"role": "teacher"}, 40.4),
@@ -305,8 +306,12 @@ def test_a_row_may_have_a_baseline_of_its_own(ablation, results):
     assert line.published_gain is None, "the paper has no value of that baseline"
     text = markdown(summary)
     assert "gain over its baseline" in text
-    assert "Baseline Student: " in text
-    assert "Baseline Student + inheriting: " in text
+    notes = re.search(
+        r"Baselines \(all: (.+?)\): Student: (.*?); Student \+ inheriting: (.*?)\.", text
+    )
+    assert notes[1].startswith("retinanet, resnet18-w8, pre-trained 2x")
+    assert notes[1].endswith("seeds 0, 1, 2")
+    assert (notes[2], notes[3]) == ("", "inheriting")
 
 
 def test_what_is_not_decided_is_called_undecided():
@@ -354,7 +359,9 @@ def test_a_gain_without_its_baseline_says_so(ablation, content):
     icd = shown(ablation, first)["ICD"]
     assert (icd["seeds"], icd[GAIN] != "-") == ("3", True)
     text = markdown(summarise(ablation, first))
-    assert "Interval of Teacher, Student + inheriting, ICD: over the seeds in common alone." in text
+    assert (
+        "Interval of Teacher / Student + inheriting / ICD: over the seeds in common alone." in text
+    )
     (row(ablation, "icd").runs[0].folder / "metrics.json").unlink()
     assert shown(ablation, collected(ablation, {}))["ICD"][GAIN] == "no common seed"
     (row(ablation, "student").runs[0].folder / "metrics.json").unlink()
@@ -458,7 +465,7 @@ def test_rows_of_one_source_are_named_together(ablation):
         for i, line in enumerate(ablation.rows)
     )
     labels = [line.label for line in rows]
-    assert sources(replace(ablation, rows=rows)) == f"Published: {labels[0]}, {labels[1]} (paper)."
+    assert sources(replace(ablation, rows=rows)) == f"Published: {labels[0]} / {labels[1]} (paper)."
     assert sources(replace(ablation, rows=rows[2:])) == ""
 
 
@@ -476,7 +483,7 @@ def test_the_table_carries_question_findings_recipe_notes_and_sources(ablation, 
         "Baseline Student: retinanet, resnet18-w8, pre-trained 2x on the split pretrain, "
         f"1x ({iterations:,} iterations of {batch} "
         f"images), AdamW at a learning rate of {recipe['optimizer']['lr']:g}, cosine decay, "
-        "images within 128 x 128 pixels; seeds 0, 1, 2. Teacher: retinanet, resnet18-w32, "
+        "images within 128 x 128 pixels, seeds 0, 1, 2. Teacher: retinanet, resnet18-w32, "
         f"4x ({4 * iterations:,} iterations" in text
     )
 
@@ -531,9 +538,11 @@ def test_latex_is_a_booktabs_table_of_the_same_cells(broken):
     for line in lines:
         assert len(re.findall(r"(?<!\\)&", line)) == len(columns) - 1
     cells = shown(ablation, results)
-    assert escape(cells["Student"]["AP"]) in text
+    assert compact(cells["Student"]["AP"]) in text
+    assert r"\shortstack[r]{gain over \\ {}Student \\ {}[95~\%]}" in text
+    assert not re.search(r"\\\\\s*\[", text), "which LaTeX takes for a length"
     assert text.isascii()
-    assert not re.search(r"(?<!\\)[%#_]", text)
+    assert not re.search(r"(?<!\\)[%#_](?!\n| needs)", text)
     assert text.replace(r"\{", "").count("{") == text.replace(r"\}", "").count("}")
 
 
@@ -552,7 +561,7 @@ def test_the_figure_names_rows_and_values(ablation, results):
     write_figures(ablation, results, [Path("figure.svg")])
     svg = Path("figure.svg").read_text()
     means = [statistics.mean(line.metrics["AP"]) for line in summarise(ablation, results).lines]
-    for text in ("A title", "AP (%)", "one seed", "paper, on COCO", "gain in AP over Student"):
+    for text in ("A title", "AP (%)", "one seed", "paper, on COCO", "gain in AP", "over Student"):
         assert f">{text}</text>" in svg
     for text in (*(f"{mean:.1f}" for mean in means), *(label for label, _, _ in ROWS.values())):
         assert f">{text}</text>" in svg
