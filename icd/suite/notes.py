@@ -75,9 +75,11 @@ def intervals(summary: Summary) -> list[str]:
         (lambda line, e: e.seeds < line.done, "over the seeds in common alone"),
     )
     for applies, text in parts:
-        labels = unique(line.row for line, estimate in shown if applies(line, estimate))
-        if labels:
-            found.append(f"Interval of {labels}: {text}.")
+        concerned = [line.row for line, estimate in shown if applies(line, estimate)]
+        if len(concerned) == len(shown) > 1:
+            found.append(f"All intervals: {text}.")
+        elif concerned:
+            found.append(f"Interval of {unique(concerned)}: {text}.")
     return found
 
 

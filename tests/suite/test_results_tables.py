@@ -360,7 +360,7 @@ def test_a_gain_without_its_baseline_says_so(ablation, content):
     assert (icd["seeds"], icd[GAIN] != "-") == ("3", True)
     text = markdown(summarise(ablation, first))
     assert (
-        "Interval of Teacher / Student + inheriting / ICD: over the seeds in common alone." in text
+        "All intervals: over the seeds in common alone." in text
     )
     (row(ablation, "icd").runs[0].folder / "metrics.json").unlink()
     assert shown(ablation, collected(ablation, {}))["ICD"][GAIN] == "no common seed"
@@ -380,6 +380,14 @@ def test_what_is_missing_is_named_with_its_reason(broken):
     )
     assert "Absent: Zoo & 50 % (needs COCO)." in text
     assert "Interval of Student + inheriting: over the images alone, from one seed." in text
+
+
+def test_what_holds_of_all_intervals_is_said_once(ablation, content):
+    rows = tuple(replace(row, runs=row.runs[:1]) for row in ablation.rows)
+    one_seed = replace(ablation, rows=rows)
+    text = markdown(summarise(one_seed, collected(one_seed, content)))
+    assert "All intervals: over the images alone, from one seed." in text
+    assert "Interval of" not in text
 
 
 def test_missing_runs_have_a_line_without_a_value(broken):
