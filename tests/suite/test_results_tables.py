@@ -359,9 +359,7 @@ def test_a_gain_without_its_baseline_says_so(ablation, content):
     icd = shown(ablation, first)["ICD"]
     assert (icd["seeds"], icd[GAIN] != "-") == ("3", True)
     text = markdown(summarise(ablation, first))
-    assert (
-        "All intervals: over the seeds in common alone." in text
-    )
+    assert "All intervals: over the seeds in common alone." in text
     (row(ablation, "icd").runs[0].folder / "metrics.json").unlink()
     assert shown(ablation, collected(ablation, {}))["ICD"][GAIN] == "no common seed"
     (row(ablation, "student").runs[0].folder / "metrics.json").unlink()
