@@ -20,11 +20,21 @@ from torch import nn
 from icd.fetch import verify
 from icd.files import read_json, sha256, write_json, write_text
 from icd.suite.run import Run, load_run
-from icd.training import dataset, interrupt, loading, optim, progress, resume, sampling  # noqa: F401
+from icd.training import (  # noqa: F401  (registers all that configs name)
+    dataset,
+    inherit,
+    interrupt,
+    loading,
+    optim,
+    pretrained,
+    progress,
+    resume,
+    sampling,
+)
 from icd.training.account import AccountHook
 from icd.training.checkpoint import load_weights, write_weights
 from icd.training.config import Inputs, plain_config, training_config
-from icd.training.inherit import bare_detector, unwrap
+from icd.training.distiller import bare_detector, unwrap
 from icd.training.manifest import environment
 from icd.training.masks import require_masks
 from icd.training.parallel import join, leave, share_counts
