@@ -33,6 +33,7 @@ SOURCES = {source.id for run in RUNS.values() for source in run.sources}
 ZOO = {Path(run.description["checkpoint"]).name: run for run in RUNS.values() if run.zoo}
 RESULTS = str(TRACK.results)
 SURVEY = f"{RESULTS}/data.json"
+PAGE = f"{RESULTS}/README.md"
 GPUS = TRACK.machine["gpus"]
 
 # Snakemake would silently let a run count as less than it takes.
@@ -47,7 +48,14 @@ def run_files(run):
     """All that is kept of a run."""
     folder = str(run.folder)
     names = ["run.json", "model.py", "model.pth", "metrics.json"]
+    names += ["method.pth"] if run.id in DISTILLED else []
     return [*(f"{folder}/{name}" for name in names), f"{RESULTS}/manifests/{run.id}.json"]
+
+
+def lost_page():
+    """The page of the results, if it is missing beside tables that were made before."""
+    tables = list(Path(RESULTS).glob("*/table.md"))
+    return [PAGE] if tables and not Path(PAGE).exists() else []
 
 
 def source_files(wildcards):
