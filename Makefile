@@ -28,7 +28,7 @@ plan: setup  ## list the runs of all tables, hours and disk; make plan ARGS="mai
 	@$(BIN)/python -m icd plan $(ARGS)
 
 test: setup  ## run the tests
-	@OMP_NUM_THREADS=1 ICD_PINNED=1 $(BIN)/python -m pytest -n 2 --dist loadscope $(ARGS)
+	@OMP_NUM_THREADS=1 ICD_PINNED=1 $(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder $(ARGS)
 
 lint: setup  ## check style and workflow
 	$(BIN)/ruff check

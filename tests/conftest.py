@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from icd import ops
 
 torch.set_num_threads(1)
 ops.install()
+
+SLOWEST = ("cluster", "workflow", "training")  # folders
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The slowest come first, so that no process is left with them when the other is done."""
+    names = [item.path.parent.name for item in items]
+    rank = {name: SLOWEST.index(name) if name in SLOWEST else len(SLOWEST) for name in names}
+    items.sort(key=lambda item: rank[item.path.parent.name])

@@ -127,3 +127,14 @@ def require_same_width(student: nn.Module, teacher: nn.Module) -> None:
         expected = f"{theirs} for both: set {place} in the track, and its heads' in_channels"
         expected += "; or adapter: true"
         raise InputError("model", "neck.out_channels", problem, expected)
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """The model inside a data-parallel wrapper."""
+    return getattr(model, "module", model)
+
+
+def bare_detector(model: nn.Module) -> nn.Module:
+    """The detector that is trained, without the method that teaches it."""
+    model = unwrap(model)
+    return model.student if isinstance(model, Distiller) else model

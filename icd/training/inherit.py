@@ -1,4 +1,4 @@
-"""What a detector starts from: weights of an earlier training; the teacher's neck and head."""
+"""The inheriting strategy: a student starts with its teacher's neck and head."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from icd.errors import InputError
-from icd.training.checkpoint import load_weights, read_weights
-from icd.training.distiller import Distiller
+from icd.training.checkpoint import read_weights
+from icd.training.distiller import bare_detector
 
 OWN = "backbone."  # the only part a student never inherits
 LEVEL = re.compile(r"(neck\.(?:lateral|fpn)_convs\.)(\d+)(\..+)")  # of an FPN of mmdet
@@ -50,23 +50,6 @@ def _shifted(name: str, shift: int) -> str:
 
 
 @HOOKS.register_module()
-class PretrainedHook(Hook):
-    """Lets a detector start from the weights of an earlier training of the same detector.
-
-    Args:
-        checkpoint: those weights.
-    """
-
-    def __init__(self, checkpoint: str) -> None:
-        self.checkpoint = checkpoint
-
-    def before_train(self, runner: Runner) -> None:
-        """Load them unless training resumes."""
-        if runner.iter == 0:
-            load_weights(bare_detector(runner.model), Path(self.checkpoint))
-
-
-@HOOKS.register_module()
 class InheritHook(Hook):
     """Lets the student inherit once, before its first iteration.
 
@@ -95,14 +78,3 @@ class InheritHook(Hook):
             f"inherited {len(taken)} tensors from {self.checkpoint}; "
             f"{len(left)} of neck and head keep their own initialisation: {left}"
         )
-
-
-def unwrap(model: nn.Module) -> nn.Module:
-    """The model inside a data-parallel wrapper."""
-    return getattr(model, "module", model)
-
-
-def bare_detector(model: nn.Module) -> nn.Module:
-    """The detector that is trained, without the method that teaches it."""
-    model = unwrap(model)
-    return model.student if isinstance(model, Distiller) else model

@@ -21,6 +21,7 @@ from mmengine.dist import all_reduce, barrier, get_rank, is_distributed, is_main
 from mmengine.hooks import Hook
 from mmengine.registry import FUNCTIONS
 from mmengine.runner import Runner
+from torch import distributed
 
 from icd.training.resume import ResumableCheckpointHook
 
@@ -79,7 +80,8 @@ def tell(line: str) -> None:
 class InterruptHook(Hook):
     """Ends a training between two iterations when its process was asked to stop.
 
-    All processes of a training stop after the same iteration, whichever of them was asked.
+    All processes of a training stop after the same iteration, whichever of them was asked. They ask
+    each other on the CPU: the queues of their GPUs go on meanwhile.
 
     Args:
         run: the run's id, for the message.
@@ -90,10 +92,13 @@ class InterruptHook(Hook):
     def __init__(self, run: str) -> None:
         self.run, self.number = run, 0
         self.before: Handlers = {}
+        self.group: distributed.ProcessGroup | None = None
 
     def before_train(self, runner: Runner) -> None:
         """Called by the Runner."""
         self.before = handle(dict.fromkeys(SIGNALS, self.note))
+        if is_distributed():
+            self.group = distributed.new_group(backend="gloo")
 
     def note(self, number: int, frame: object) -> None:
         """The handler of signals during training."""
@@ -127,7 +132,7 @@ class InterruptHook(Hook):
         if not is_distributed():
             return self.number
         number = torch.tensor(self.number)
-        all_reduce(number, op="max")
+        all_reduce(number, op="max", group=self.group)
         return int(number)
 
 

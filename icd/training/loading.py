@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from icd.errors import InputError
 from icd.training.checkpoint import read_weights
-from icd.training.inherit import unwrap
+from icd.training.distiller import unwrap
 
 # PyTorch's switch that no torch.load can turn off; mmengine would fall back to the unsafe way.
 WEIGHTS_ONLY = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"

@@ -10,7 +10,7 @@ from mmengine.optim import OptimWrapper, OptimWrapperDict, build_optim_wrapper
 from torch import Tensor, nn
 
 from icd.errors import InputError
-from icd.training.inherit import unwrap
+from icd.training.distiller import unwrap
 
 
 class JointOptimWrapper(OptimWrapperDict):

@@ -11,7 +11,7 @@ from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from icd.training.inherit import unwrap
+from icd.training.distiller import unwrap
 from icd.training.interrupt import tell
 from icd.training.resume import checkpoints
 

@@ -9,7 +9,7 @@ from mmengine.runner import Runner
 from icd.suite.run import Run
 from icd.suite.snapshots import snapshot_file, snapshot_iterations
 from icd.training.checkpoint import write_weights
-from icd.training.inherit import bare_detector
+from icd.training.distiller import bare_detector
 
 
 class SnapshotHook(Hook):

@@ -20,11 +20,21 @@ from torch import nn
 from icd.fetch import verify
 from icd.files import read_json, sha256, write_json, write_text
 from icd.suite.run import Run, load_run
-from icd.training import dataset, interrupt, loading, optim, progress, resume, sampling  # noqa: F401
+from icd.training import (  # noqa: F401  (registers all that configs name)
+    dataset,
+    inherit,
+    interrupt,
+    loading,
+    optim,
+    pretrained,
+    progress,
+    resume,
+    sampling,
+)
 from icd.training.account import AccountHook
 from icd.training.checkpoint import load_weights, write_weights
 from icd.training.config import Inputs, plain_config, training_config
-from icd.training.inherit import bare_detector, unwrap
+from icd.training.distiller import bare_detector, unwrap
 from icd.training.manifest import environment
 from icd.training.masks import require_masks
 from icd.training.parallel import join, leave, share_counts
@@ -81,6 +91,21 @@ def train(
     leave()
 
 
+class FormattedRunner(Runner):
+    """mmengine's Runner; its model has its memory format before it is wrapped for data-parallelism.
+
+    The wrapper lays out the buffers in which it averages gradients as the parameters are then. Of
+    parameters that change their format later, it takes the elements of the first iteration's
+    gradients for one another.
+    """
+
+    def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
+        """Called by the Runner."""
+        if self.cfg.channels_last:
+            model.to(memory_format=torch.channels_last)
+        return super().wrap_model(model_wrapper_cfg, model)
+
+
 def train_model(run: Run, config: Config, *hooks: Hook) -> tuple[nn.Module, dict[str, Any]]:
     """Train with mmengine's Runner, from the last good checkpoint if there is one.
 
@@ -89,7 +114,7 @@ def train_model(run: Run, config: Config, *hooks: Hook) -> tuple[nn.Module, dict
     """
     found = find(Path(config.work_dir), run.id)
     start = {"load_from": str(found.file), "resume": True} if found.file else {}
-    runner, account = Runner.from_cfg(Config(config.to_dict() | start)), AccountHook()
+    runner, account = FormattedRunner.from_cfg(Config(config.to_dict() | start)), AccountHook()
     found.tell(runner)
     for hook in (account, *hooks):
         runner.register_hook(hook)
@@ -97,8 +122,6 @@ def train_model(run: Run, config: Config, *hooks: Hook) -> tuple[nn.Module, dict
         runner.logger.info(f"linear rule: learning rate multiplied by {config.linear_rule:g}")
     model = unwrap(runner.model)
     share_counts(model)
-    if config.channels_last:
-        model.to(memory_format=torch.channels_last)
     if config.precision == "bfloat16":
         use_bfloat16(model)
     runner.train()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,12 +26,19 @@ from icd.suite.track import load_track
 REASON = slurm.missing()
 pytestmark = pytest.mark.skipif(REASON is not None, reason=str(REASON))
 
-DOUBLE, IMPATIENT = (
-    Path(__file__).with_name(name) for name in ("python_double.py", "impatient.py")
+DOUBLE, CARDS, IMPATIENT = (
+    Path(__file__).with_name(name) for name in ("python_double.py", "fake_cards.py", "impatient.py")
 )
+PATIENCE = 600  # seconds until something hangs, and is not just slow beside other work
 TRAININGS = ("train", "train_source", "train_distilled")
 # A card for each training, which the CPU has to do without: use_gpus hides it.
-CARDS = [f"{rule}:gpu=1" for rule in TRAININGS]
+A_CARD = ["--set-resources", *(f"{rule}:gpu=1" for rule in TRAININGS)]
+# What a training says that was asked to stop.
+SAVED = re.compile(
+    r"interrupted by SIGTERM after (\d+) of 12 iterations; state saved in \S+_\1\.pth"
+)
+# The cards of a node, as nvidia-smi lists them there.
+NAMES = [f"GPU-$SLURMD_NODENAME-{number}" for number in range(slurm.CARDS)]
 
 
 def small_track() -> dict:
@@ -63,17 +71,22 @@ def small_track() -> dict:
 class Project:
     """A folder whose pipeline runs on the cluster."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.plan = folder, folder / "plan"
+    def __init__(self, folder: Path, track: dict) -> None:
+        self.folder, self.plan, self.programs = folder, folder / "plan", folder / "bin"
         self.started: list[subprocess.Popen] = []
-        (folder / "bin").mkdir()
-        self.plan.mkdir()
-        double = folder / "bin/python"
-        double.write_text(f"#!{sys.executable}\n" + DOUBLE.read_text())
-        double.chmod(0o755)
+        self.plan.mkdir(parents=True)
+        self.programs.mkdir()
+        self.program("python", f"#!{sys.executable}\n" + DOUBLE.read_text())
+        self.program("nvidia-smi", f"#!/bin/sh\necho {' '.join(NAMES)}\n")
+        self.program("sitecustomize.py", CARDS.read_text())
         self.track = folder / "small.yaml"
-        self.track.write_text(yaml.safe_dump(small_track(), sort_keys=False))
+        self.track.write_text(yaml.safe_dump(track, sort_keys=False))
         self.ablation = load_ablation("main", load_track(str(self.track)))
+
+    def program(self, name: str, content: str) -> None:
+        """A program that jobs find before those of the system."""
+        (self.programs / name).write_text(content)
+        (self.programs / name).chmod(0o755)
 
     def run(self, row: str) -> Run:
         """The only run of a row."""
@@ -87,8 +100,11 @@ class Project:
         """Start Snakemake, as a user would on the login node."""
         command = [sys.executable, str(IMPATIENT), "-s", str(ROOT / "Snakefile")]
         config = ["--directory", str(self.folder), "--config", f"track={self.track}"]
-        search = os.pathsep.join([str(self.folder / "bin"), slurm.search_path()])
-        extra = {"PATH": search, "PYTHONPATH": str(ROOT), "ICD_TEST_PLAN": str(self.plan)}
+        extra = {
+            "PATH": f"{self.programs}:{slurm.search_path()}",
+            "PYTHONPATH": f"{self.programs}:{ROOT}",
+            "ICD_TEST_PLAN": str(self.plan),
+        }
         process = subprocess.Popen(
             [*command, *arguments, *config],
             env=os.environ | extra | {"OMP_NUM_THREADS": "1"},
@@ -106,7 +122,7 @@ class Project:
         polling = ["--slurm-init-seconds-before-status-checks", "1"]
         # There is no accounting database here.
         polling += ["--slurm-status-command", "squeue", "--latency-wait", "10"]
-        return self.start(*arguments, *profile, *polling, "--set-resources", *CARDS)
+        return self.start(*arguments, *profile, *polling)
 
     def weights(self, *rows: str) -> list[str]:
         """What to ask Snakemake for, if runs are to be trained."""
@@ -120,7 +136,7 @@ class Project:
     def wait_for_pause(self, row: str) -> str:
         """Wait until it does; its job."""
         file = self.plan / f"{self.run(row).id}.paused"
-        slurm.wait(file.exists, 200, "paused training")
+        slurm.wait(file.exists, PATIENCE, "paused training")
         return file.read_text()
 
     def attempts(self, row: str) -> list[dict]:
@@ -138,9 +154,8 @@ def project() -> Iterator[Project]:
     # Not pytest's own folder, which is closed to others: Slurm's daemons write there.
     with tempfile.TemporaryDirectory(prefix="icd-slurm-") as folder:
         (Path(folder) / "slurm").mkdir()
-        (Path(folder) / "project").mkdir()
         with slurm.cluster(Path(folder) / "slurm"):
-            made = Project(Path(folder) / "project")
+            made = Project(Path(folder) / "project", small_track())
             yield made
             for process in made.started:
                 process.kill()
@@ -150,27 +165,45 @@ def project() -> Iterator[Project]:
 def cancelled(project: Project) -> str:
     """What is printed when one run fails, and the user stops the workflow while another trains."""
     prepare = project.start("--cores", "2", "results/small/data.json")
-    printed, _ = prepare.communicate(timeout=120)
+    printed, _ = prepare.communicate(timeout=PATIENCE)
     assert prepare.returncode == 0, printed
     (project.plan / f"{project.run('student').id}.fail").touch()
     project.pause("icd")
-    workflow = project.submit(*project.weights("student", "student_inherit", "icd"))
+    workflow = project.submit(*project.weights("student", "student_inherit", "icd"), *A_CARD)
     project.wait_for_pause("icd")
     workflow.send_signal(signal.SIGINT)
-    printed, _ = workflow.communicate(timeout=120)
+    printed, _ = workflow.communicate(timeout=PATIENCE)
     assert workflow.returncode != 0, printed
     return printed
 
 
 @pytest.fixture(scope="module")
-def continued(project: Project, cancelled: str) -> str:
+def pair(project: Project, cancelled: str) -> Iterator[Project]:
+    """Where a run on two cards is in the queue meanwhile."""
+    track = small_track()
+    track["machine"]["gpus"] = 2
+    made = Project(project.folder.with_name("pair"), track)
+    shutil.copytree(project.folder / "data", made.folder / "data")
+    shutil.copytree(project.folder / "results", made.folder / "results", ignore=runs)
+    slurm.wait(lambda: slurm.ask("squeue", "-h") == "", PATIENCE, "empty queue")
+    made.submit(*made.weights("student"))
+    yield made
+    made.started[0].kill()
+
+
+def runs(folder: str, names: list[str]) -> set[str]:
+    """What not to copy of a folder of results."""
+    return {"runs"} & set(names)
+
+
+@pytest.fixture(scope="module")
+def continued(project: Project, cancelled: str, pair: Project) -> str:
     """What is printed by the same command then, when the walltime of one run ends meanwhile."""
-    slurm.wait(lambda: slurm.ask("squeue", "-h") == "", 60, "empty queue")
     project.pause("icd")
-    workflow = project.submit(*project.weights("student_inherit", "icd"))
+    workflow = project.submit(*project.weights("student_inherit", "icd"), *A_CARD)
     job = project.wait_for_pause("icd")
     slurm.ask("scontrol", "update", f"JobId={job}", "TimeLimit=1")  # Slurm counts in minutes
-    printed, _ = workflow.communicate(timeout=400)
+    printed, _ = workflow.communicate(timeout=PATIENCE)
     assert workflow.returncode == 0, printed
     return printed
 
@@ -187,12 +220,13 @@ def test_a_failed_job_names_its_log(project: Project, cancelled: str) -> None:
 
 
 def test_a_cancelled_workflow_takes_its_jobs_along(project: Project, cancelled: str) -> None:
-    slurm.wait(lambda: slurm.ask("squeue", "-h") == "", 60, "empty queue")
+    slurm.wait(lambda: slurm.ask("squeue", "-h") == "", PATIENCE, "empty queue")
     states = slurm.ask("squeue", "-h", "--states=all", "-o", "%T").split()
     assert set(states) == {"COMPLETED", "FAILED", "CANCELLED"}
     # Slurm forgets the job before its training has saved its state.
-    slurm.wait(lambda: bool(project.attempts("icd")), 60, "record of the training")
+    slurm.wait(lambda: bool(project.attempts("icd")), PATIENCE, "record of the training")
     assert project.attempts("icd")[0]["status"] == 128 + signal.SIGTERM
+    assert SAVED.search(project.path("icd", "train.log").read_text())
     assert project.path("teacher", "metrics.json").exists(), "what was done stays"
 
 
@@ -215,17 +249,37 @@ def test_a_run_that_its_walltime_stops_resumes_when_retried(
     logs = [file.read_text() for file in sorted(project.path("icd", "work").glob("2*/*.log"))]
     resumed = [int(re.search(r"resumed epoch: 0, iter: (\d+)", log)[1]) for log in logs[1:]]
     assert 2 <= resumed[0] < resumed[1] < 12, "each attempt goes on where the one before stopped"
+    saved = {int(found[1]) for found in SAVED.finditer(continued)}
+    assert saved == {resumed[1]}, "with the state that it saved when its time was up"
 
 
 def test_each_training_has_a_card_of_its_own(project: Project, continued: str) -> None:
     trained = project.records("train")
     for found in trained:
-        card = int(found["cards"])  # one number
-        assert found["node"] == f"n{card // slurm.CARDS + 1}", "a card of another node"
+        assert int(found["cards"]) in range(slurm.CARDS), "one number, of a card of the node"
     together = 0
     for one, other in combinations(trained, 2):
         apart = one["span"][1] <= other["span"][0] or other["span"][1] <= one["span"][0]
-        assert apart or one["cards"] != other["cards"]
+        assert apart or (one["node"], one["cards"]) != (other["node"], other["cards"])
         together += not apart
     assert together, "some trainings have run at the same time"
     assert {found["cards"] for found in project.records("evaluate")} == {""}
+
+
+def test_a_run_on_two_cards_is_one_job_with_a_process_on_each(pair: Project) -> None:
+    printed, _ = pair.started[0].communicate(timeout=PATIENCE)
+    assert pair.started[0].returncode == 0, printed
+    (attempt,) = pair.attempts("student")
+    assert attempt["status"] == 0
+    job = slurm.ask("scontrol", "show", "job", attempt["job"])
+    assert re.search(r"TresPerJob=gres.gpu:2$", job, re.M)
+    assert "NumNodes=1 " in job
+    mine = [f"GPU-{attempt['node']}-{number}" for number in attempt["cards"].split(",")]
+    assert len(set(mine)) == 2
+    processes = [json.loads(line) for line in (pair.plan / "processes").read_text().splitlines()]
+    assert sorted(found["card"] for found in processes) == sorted(mine)
+    assert {found["job"] for found in processes} == {attempt["job"]}
+    (manifest,) = (pair.folder / "results/small/manifests").glob("*.json")
+    trained = json.loads(manifest.read_text())
+    assert trained["run"] == pair.run("student").id
+    assert trained["config"]["train_dataloader"]["batch_size"] == 2, "half of a batch of four"

@@ -14,7 +14,7 @@ from torch import nn
 from icd.errors import InputError
 from icd.suite.run import Run
 from icd.training.distiller import Distiller
-from icd.training.inherit import InheritHook, PretrainedHook, bare_detector, inherit
+from icd.training.inherit import InheritHook, inherit
 
 # Five levels: three from the backbone, two on top of them.
 NECK = [f"neck.fpn_convs.{i}.conv.{kind}" for i in range(5) for kind in ("weight", "bias")]
@@ -102,22 +102,3 @@ def test_inherits_once_and_not_when_resuming(student: nn.Module, lab: Lab, teach
     before = snapshot(student)
     hook(lab, teacher).before_train(runner(student, iteration=1))
     assert not differing(before, snapshot(student))
-
-
-@pytest.mark.parametrize("distilled", [False, True])
-def test_a_student_starts_from_its_pretraining(lab: Lab, distilled: bool) -> None:
-    start = lab.run(seed=9)
-    lab.place_untrained(start)
-    model = MODELS.build(lab.config(lab.run(method="icd" if distilled else "none")).model)
-    hook = PretrainedHook(str(lab.folder(start) / "model.pth"))
-    before = snapshot(model)
-    hook.before_train(runner(model, iteration=3))
-    assert not differing(before, snapshot(model)), "what resumes has its own weights"
-    hook.before_train(runner(model))
-    assert not differing(snapshot(bare_detector(model)), weights(lab.folder(start)))
-
-
-def test_a_pretraining_of_another_detector_is_refused(lab: Lab, teacher: Run) -> None:
-    model = MODELS.build(lab.config(lab.run()).model)
-    with pytest.raises(InputError, match="has shape"):
-        PretrainedHook(str(lab.folder(teacher) / "model.pth")).before_train(runner(model))

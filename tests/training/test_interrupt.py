@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from lab import Lab, differing, weights
 from mmengine.runner import Runner
+from torch import distributed
 
 from icd.training import interrupt
 from icd.training.interrupt import Interrupted, InterruptHook, interruptible, uninterrupted_worker
@@ -90,11 +92,19 @@ def test_a_checkpoint_that_is_due_is_not_written_twice(
 
 
 def test_all_processes_stop_after_the_same_iteration(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The one that was not asked learns of it from the others."""
+    """The one that was not asked learns of it from the others, on the CPU, not by its GPU."""
     hook = InterruptHook("a-run")
     monkeypatch.setattr(interrupt, "is_distributed", lambda: True)
+    monkeypatch.setattr(distributed, "new_group", lambda backend: f"by {backend}")
+    hook.before_train(None)
+    hook.after_train(None)
     for theirs in (0, 15):
-        monkeypatch.setattr(interrupt, "all_reduce", lambda x, op, t=theirs: x.fill_(t))
+
+        def tell(number: torch.Tensor, op: str, group: str, theirs: int = theirs) -> None:
+            assert (number.device.type, op, group) == ("cpu", "max", "by gloo")
+            number.fill_(theirs)
+
+        monkeypatch.setattr(interrupt, "all_reduce", tell)
         assert hook.agreed() == theirs
 
 

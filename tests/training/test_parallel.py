@@ -11,20 +11,22 @@ from pathlib import Path
 
 import pytest
 import torch
-from lab import Lab, batch, weights
+from lab import Lab, batch, differing, weights
 from mmdet.registry import MODELS
+from mmengine.registry import init_default_scope
 from two_processes import freeze_norms, losses_and_gradients
 
 from icd.errors import InputError
 from icd.method.icd import ICD
+from icd.suite.run import Run
 from icd.suite.schema import ROOT
 from icd.training import parallel
 
 OBJECTS = [3, 1, 0, 2]  # of two images in each process; their numbers of objects differ
 
 
-def torchrun(*command: str, cwd: Path | None = None) -> None:
-    """Run a command in two processes."""
+def torchrun(*command: str, cwd: Path | None = None, fails: bool = False) -> str:
+    """Run a command in two processes; what they print. ``fails``: they must not succeed."""
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     search = os.pathsep.join([str(ROOT), str(Path(__file__).parent)])
     result = subprocess.run(
@@ -36,7 +38,8 @@ def torchrun(*command: str, cwd: Path | None = None) -> None:
         text=True,
         timeout=600,
     )
-    assert result.returncode == 0, result.stdout
+    assert (result.returncode != 0) == fails, result.stdout
+    return result.stdout
 
 
 def as_two_processes_draw(method: ICD, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,15 +87,29 @@ def test_two_processes_compute_what_one_does_with_both_batches(
                 )
 
 
-def test_a_run_in_two_processes_leaves_one_outcome(lab: Lab) -> None:
-    """From the command line to the manifest, with both optimisers and no parameter idle."""
-    lab = lab.changed({"machine": {"gpus": 2}})
+def command(lab: Lab, run: Run) -> list[str]:
+    """The arguments of ``python -m icd`` that train a run."""
+    return [
+        *("train", str(run.folder), "--data", str(lab.data)),
+        *("--survey", str(lab.survey), "--manifest", "manifest.json"),
+    ]
+
+
+@pytest.fixture(scope="module")
+def whole(shared_lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> tuple[Lab, Run]:
+    """A run that two processes have trained, with both optimisers and no parameter idle."""
+    init_default_scope("mmdet")
+    lab = shared_lab.changed({"machine": {"gpus": 2}}).at(tmp_path_factory.mktemp("whole"))
     run = lab.run(method="icd", inherit=True)
     lab.place_untrained(run.teacher)
     lab.write_description(run)
-    command = ["-m", "icd", "train", str(run.folder), "--data", str(lab.data)]
-    command += ["--survey", str(lab.survey), "--manifest", "manifest.json"]
-    torchrun(*command, cwd=lab.project)
+    torchrun("-m", "icd", *command(lab, run), cwd=lab.project)
+    return lab, run
+
+
+def test_a_run_in_two_processes_leaves_one_outcome(whole: tuple[Lab, Run]) -> None:
+    """From the command line to the manifest."""
+    lab, run = whole
     manifest = json.loads((lab.project / "manifest.json").read_text())
     assert manifest["run"] == run.id
     assert manifest["config"]["launcher"] == "pytorch"
@@ -100,6 +117,22 @@ def test_a_run_in_two_processes_leaves_one_outcome(lab: Lab) -> None:
     assert weights(lab.folder(run))
     assert (lab.folder(run) / "method.pth").exists()
     assert not (lab.folder(run) / "failed.json").exists()
+
+
+def test_if_one_process_is_asked_to_stop_all_do_and_go_on_later(
+    whole: tuple[Lab, Run], tmp_path: Path
+) -> None:
+    """After the same iteration, with the state that follows it, and with the same outcome."""
+    lab, run = whole
+    stopped = lab.at(tmp_path)
+    stopped.place(run.teacher, lab)
+    stopped.write_description(run)
+    script = str(Path(__file__).with_name("asked_to_stop.py"))
+    printed = torchrun(script, *command(lab, run), cwd=tmp_path, fails=True)
+    assert printed.count("interrupted by SIGTERM after 3 of 6 iterations; state saved in") == 1
+    assert [file.name for file in stopped.folder(run).glob("work/*.pth")] == ["iter_3.pth"]
+    torchrun("-m", "icd", *command(lab, run), cwd=tmp_path)
+    assert not differing(weights(stopped.folder(run)), weights(lab.folder(run)))
 
 
 def test_as_many_processes_as_the_run_was_described_with(

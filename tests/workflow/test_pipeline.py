@@ -8,21 +8,18 @@ import json
 import os
 import re
 import resource
+import shutil
 import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
+from toy import Project, jobs, made, snakemake, toy_track
 
 from icd.pictures.kinds import DRAWINGS
-from icd.suite.ablation import Ablation, ablation_names, load_ablation, with_sources
-from icd.suite.run import Run
-from icd.suite.schema import ROOT, WORKFLOW
+from icd.suite.ablation import ablation_names, load_ablation, with_sources
+from icd.suite.schema import ROOT
 from icd.suite.track import load_track
 from icd.training.coco import NAMES
 
@@ -37,114 +34,6 @@ RESULTS = [
     "figure.svg",
     "figure.png",
 ]
-
-
-def toy_track() -> dict[str, Any]:
-    """The mini track with few and small images, slim models and two or three iterations."""
-    content = yaml.safe_load((WORKFLOW / "tracks/mini.yaml").read_text())
-    roles = content["roles"]
-    content |= {
-        "name": "toy",
-        "data": {
-            "synthetic": {"seed": 0, "image_size": 64},
-            "splits": {"pretrain": 8, "train": 24, "test": 8},
-        },
-        "backbones": {
-            roles[role]["backbone"]: {
-                "backbone": {
-                    "depth": 18,
-                    "base_channels": width,
-                    "frozen_stages": -1,
-                    "norm_eval": False,
-                    "init_cfg": None,
-                },
-                "neck": {"in_channels": [width, 2 * width, 4 * width, 8 * width]},
-            }
-            for role, width in (("teacher", 8), ("student", 4))
-        },
-        "seeds": [0],
-        "machine": {"threads": 1},
-    }
-    content["images"]["scale"] = [64, 64]
-    content["recipe"] |= {"unit": 2, "batch_size": 4, "ramp": 0}
-    roles["teacher"]["schedule"], roles["student"]["schedule"] = "1.5x", "1x"
-    roles["student"]["pretrained"]["schedule"] = "0.5x"
-    model = content["detectors"]["retinanet"]["model"]
-    model["neck"]["out_channels"] = 16
-    model["bbox_head"] |= {"in_channels": 16, "feat_channels": 16, "stacked_convs": 1}
-    model["bbox_head"]["norm_cfg"] = {"type": "GN", "num_groups": 4}
-    content["methods"]["icd"]["options"] |= {"heads": 2, "warmup": 1}
-    return content
-
-
-def snakemake(
-    folder: Path, *arguments: str, packages: tuple[Path, ...] = (), fails: bool = False
-) -> str:
-    """What Snakemake prints in a working directory outside of the code.
-
-    ``packages``: where Python looks for packages first; ``fails``: it must end with an error.
-    """
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    search = os.pathsep.join(map(str, [*packages, ROOT]))
-    command = ["-m", "snakemake", "-s", str(ROOT / "Snakefile"), "--directory", str(folder)]
-    result = subprocess.run(
-        [sys.executable, *command, *arguments],
-        env=os.environ | {"PATH": path, "PYTHONPATH": search, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=900,
-    )
-    assert (result.returncode != 0) == fails, result.stdout
-    return result.stdout
-
-
-def jobs(printed: str) -> set[str]:
-    """The messages of the jobs that Snakemake lists or runs."""
-    return set(re.findall(r"^Job \d+: (.+)$", printed, re.M))
-
-
-def made(ablation: Ablation) -> set[str]:
-    """The messages of the jobs that train and evaluate an ablation's runs, from nothing."""
-    trained = {f"{verb} {run.id}" for run in ablation.runs for verb in ("Describe", "Train")}
-    return trained | {f"Evaluate {run.id}" for run in ablation.measured}
-
-
-class Project:
-    """A folder in which the toy track's main table was made."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.track_file = folder / "toy track.yaml"
-        self.track_file.write_text(yaml.safe_dump(toy_track(), sort_keys=False))
-        self.ablation: Ablation = load_ablation("main", load_track(str(self.track_file)))
-        self.printed = self.snakemake("--cores", "2")
-
-    def snakemake(self, *arguments: str, fails: bool = False, config: tuple[str, ...] = ()) -> str:
-        config = ("--config", f"track={self.track_file}", *config)
-        return snakemake(self.folder, *arguments, *config, fails=fails)
-
-    def run(self, row: str) -> Run:
-        """The only run of a row."""
-        (run,) = next(found for found in self.ablation.rows if found.id == row).runs
-        return run
-
-    def file(self, row: str, name: str) -> Path:
-        """A file of a row's run; its manifest lies elsewhere."""
-        run = self.run(row)
-        if name == "manifest":
-            return self.folder / f"results/toy/manifests/{run.id}.json"
-        return self.folder / run.folder / name
-
-    @contextmanager
-    def without(self, path: Path) -> Iterator[None]:
-        """Take a file away for a while."""
-        aside = path.with_name(f"{path.name}.aside")
-        path.rename(aside)
-        try:
-            yield
-        finally:
-            aside.rename(path)
 
 
 @pytest.fixture(scope="module")
@@ -300,6 +189,45 @@ def test_a_lost_result_is_made_again_from_the_numbers(project, name, count):
     with project.without(project.folder / "results/toy/main" / name):
         planned = jobs(project.snakemake("--dry-run"))
     assert planned == {0: set(), 2: END - {"Collect the numbers of main"}, 3: END}[count]
+
+
+# What is deleted, of a run that no other learns from or of the results, and what is done again.
+RUN, TABLE = "icd_inherit", END - {"Collect the numbers of main"}
+LOSSES = {
+    "run.json": ["Describe", "Train", "Evaluate"],
+    "model.py": ["Train", "Evaluate"],
+    "model.pth": ["Train", "Evaluate"],
+    "method.pth": ["Train", "Evaluate"],
+    "manifest": ["Train", "Evaluate"],
+    "metrics.json": ["Evaluate"],
+    "main/results.csv": END,
+    "main/bootstrap.csv": END,
+    "main/table.html": TABLE,
+    "main/figure.svg": TABLE,
+    "README.md": {"Write the page of toy", "Complete the main table"},
+}
+
+
+@pytest.mark.parametrize(("name", "again"), LOSSES.items(), ids=LOSSES)
+def test_what_is_lost_is_made_again_as_it_was(project, name, again):
+    before = project.contents()
+    if isinstance(again, list):
+        again = END | {f"{verb} {project.run(RUN).id}" for verb in again}
+        project.file(RUN, name).unlink()
+    else:
+        (project.folder / "results/toy" / name).unlink()
+    assert jobs(project.snakemake("--cores", "2")) == again
+    assert project.contents() == before
+
+
+def test_a_run_that_is_lost_as_a_whole_ends_as_before(project):
+    """The same seed gives the same detector and the same AP."""
+    before = project.contents()
+    shutil.rmtree(project.file(RUN, "work").parent)
+    printed = project.snakemake("--cores", "2")
+    verbs = ("Describe", "Train", "Evaluate")
+    assert jobs(printed) == END | {f"{verb} {project.run(RUN).id}" for verb in verbs}
+    assert project.contents() == before
 
 
 @pytest.fixture

@@ -39,6 +39,7 @@ ZOO = {Path(run.description["checkpoint"]).name: run for run in RUNS.values() if
 RESULTS = str(TRACK.results)
 SURVEY = f"{RESULTS}/data.json"
 TAKE_OVER = "--reuse" if REUSE else ""
+PAGE = f"{RESULTS}/README.md"
 GPUS = TRACK.machine["gpus"]
 
 # Snakemake would silently let a run count as less than it takes.
@@ -65,8 +66,14 @@ def wanted(ablation):
 
 def run_files(run):
     """What a training leaves."""
-    names = ["run.json", "model.py", "model.pth"]
+    names = ["run.json", "model.py", "model.pth", *["method.pth"] * (run.id in DISTILLED)]
     return [*(run.folder / name for name in names), f"{RESULTS}/manifests/{run.id}.json"]
+
+
+def lost_page():
+    """The page of the results, if it is missing beside tables that were made before."""
+    tables = list(Path(RESULTS).glob("*/table.md"))
+    return [PAGE] if tables and not Path(PAGE).exists() else []
 
 
 def source_files(wildcards):

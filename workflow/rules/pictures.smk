@@ -33,9 +33,9 @@ rule evaluate_snapshot:
     message:
         "Evaluate {wildcards.run} after {wildcards.iteration} iterations"
     shell:
-        "python -m icd evaluate {params.folder:q} --weights {params.weights:q}"
+        "exec python -m icd evaluate {params.folder:q} --weights {params.weights:q}"
         " --split {params.split:q} --output {output:q} --gpus {params.gpus}"
-        " >> {log:q} 2> >(tee -a {log:q} >&2)"
+        " >> {log:q} 2> >(trap '' INT TERM; exec tee -a {log:q} >&2)"
 
 
 rule measure:

@@ -4,6 +4,7 @@
 localrules:
     collect,
     render,
+    page,
 
 
 rule collect:
@@ -68,7 +69,24 @@ rule render:
         " --folder {params.folder:q} 2>&1 | tee {log:q}"
 
 
-# The page of the results is rewritten from what is there, whichever table was asked for.
+rule page:
+    """Write the page of the results, of what is there; for one that was lost."""
+    output:
+        PAGE,
+    log:
+        f"{RESULTS}/runs/logs/page.log",
+    conda:
+        "../envs/icd.yaml"
+    params:
+        track=TRACK_NAME,
+        root=TRACK.data_root,
+    message:
+        f"Write the page of {TRACK.name}"
+    shell:
+        "python -m icd page {params.track:q} --data {params.root:q} 2>&1 | tee {log:q}"
+
+
+# It is rewritten whichever table was asked for, if anything was done.
 onsuccess:
     shell("python -m icd page {TRACK_NAME:q} --data {TRACK.data_root:q}")
 
@@ -85,6 +103,7 @@ for name, ablation in ABLATIONS.items():
             name
         input:
             wanted(ablation),
+            lost_page(),
             expand(
                 f"{RESULTS}/{name}/{{file}}",
                 file=[

@@ -43,6 +43,9 @@ rule fetch:
         " | tee {log:q}"
 
 
+# Errors and progress go to the log and to the terminal. Ctrl-C and Slurm send their signals to all
+# processes of a job: with exec, no shell is there to end it before the training has saved its state,
+# and tee reads on until the training has said so.
 rule train:
     """Train a detector, alone or with a teacher; resumes from its last checkpoint."""
     input:
@@ -74,10 +77,10 @@ rule train:
     message:
         "Train {wildcards.run}"
     shell:
-        "python -m icd train {params.folder:q} --data {params.root:q} --survey {input.survey:q}"
+        "exec python -m icd train {params.folder:q} --data {params.root:q} --survey {input.survey:q}"
         " --manifest {output.manifest:q} --gpus {params.gpus} --workers {params.workers}"
         " --checkpoint-every {params.every} --snapshots {params.snapshots}"
-        " >> {log:q} 2> >(tee -a {log:q} >&2)"
+        " >> {log:q} 2> >(trap '' INT TERM; exec tee -a {log:q} >&2)"
 
 
 use rule train as train_source with:
@@ -121,9 +124,9 @@ rule evaluate:
     message:
         "Evaluate {wildcards.run}"
     shell:
-        "python -m icd evaluate {params.folder:q} --output {output:q} --gpus {params.gpus}"
+        "exec python -m icd evaluate {params.folder:q} --output {output:q} --gpus {params.gpus}"
         " --evaluator {params.evaluator} --split {params.split:q}"
-        " >> {log:q} 2> >(tee -a {log:q} >&2)"
+        " >> {log:q} 2> >(trap '' INT TERM; exec tee -a {log:q} >&2)"
 
 
 use rule evaluate as evaluate_tuning with:

@@ -1,0 +1,34 @@
+"""Lets PyTorch count fake cards in the trainings of test_slurm.py that ask for some.
+
+Python imports it when it starts, as ``sitecustomize``. There is no CUDA: what is counted is what is
+visible, and trainings compute on the CPU. Each process of a training notes which card is its own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+
+def visible() -> list[str]:
+    """The cards that this process may use."""
+    return [card for card in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if card]
+
+
+def is_on_cards(argv: list[str]) -> bool:
+    """Whether this is a process of a training on cards."""
+    return "train" in argv and "--gpus" in argv and argv[argv.index("--gpus") + 1] != "0"
+
+
+if is_on_cards(sys.orig_argv):
+    import torch
+
+    torch.cuda.device_count = lambda: len(visible())
+    torch.cuda.get_device_name = lambda number: "a fake card"
+    if "LOCAL_RANK" in os.environ:
+        found = {"card": visible()[int(os.environ["LOCAL_RANK"])]}
+        found |= {"visible": visible(), "job": os.environ["SLURM_JOB_ID"]}
+        with Path(os.environ["ICD_TEST_PLAN"], "processes").open("a") as stream:
+            stream.write(json.dumps(found) + "\n")

@@ -1,0 +1,30 @@
+"""A training, one of whose processes is asked to stop in its third iteration.
+
+Started by torchrun with the arguments of ``python -m icd``.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import Any
+
+from icd.__main__ import main
+from icd.training.progress import FiniteLossHook
+
+ASKED, ITERATION = "1", 3  # rank of the process that is asked, and when; iterations from 1
+
+follow = FiniteLossHook.after_train_iter
+
+
+def watched(hook: FiniteLossHook, runner: Any, *args: object, **kwargs: object) -> None:
+    """In place of a hook that all processes have."""
+    follow(hook, runner, *args, **kwargs)
+    if os.environ["RANK"] == ASKED and runner.iter + 1 == ITERATION:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    FiniteLossHook.after_train_iter = watched
+    sys.exit(main())
