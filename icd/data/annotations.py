@@ -83,11 +83,12 @@ UNIQUE = (("images", "id"), ("annotations", "id"), ("categories", "id"), ("categ
 def read_annotations(file: Path) -> dict[str, Any]:
     """The content of a COCO annotation file, its structure checked."""
     try:
-        content = json.loads(file.read_text())
+        content = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(file, "", f"cannot be read ({error.strerror})", COCO_FILE) from error
     except ValueError as error:
-        raise InputError(file, "", f"is no JSON ({error})", COCO_FILE) from error
+        encoding = "in UTF-8 without a byte order mark"
+        raise InputError(file, "", f"is no JSON ({error})", f"{COCO_FILE}, {encoding}") from error
     for key, fields in FIELDS.items():
         if not isinstance(content, dict) or not isinstance(content.get(key), list):
             raise InputError(file, key, "is missing or no list", COCO_FILE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,8 @@ def write_samples(content: dict[str, Any], folder: Path, output: Path) -> None:
         _draw_image(cell, image, folder)
         for annotation in sorted(mine, key=lambda a: -a["area"]):  # small ones on top
             _draw_annotation(cell, annotation, image, *classes[annotation["category_id"]])
-    with atomic(output) as temporary:
+    with atomic(output) as temporary, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # of a file's name, as a box then
         figure.savefig(temporary, metadata={"Software": None})
 
 

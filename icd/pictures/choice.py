@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from pycocotools.coco import COCO
-
+from icd.data.annotations import complete, read_annotations
+from icd.data.survey import instances
 from icd.suite.track import TEST, Track
 
 COUNT = 4
@@ -22,7 +21,7 @@ class Picture:
 
     id: of the image.
     file: of the image.
-    objects: its annotations as COCO knows them, crowds left out.
+    objects: its annotations as COCO knows them, without crowds and what cannot be seen.
     """
 
     id: int
@@ -30,29 +29,28 @@ class Picture:
     objects: list[dict]
 
 
-def pictures(track: Track, truth: COCO) -> list[Picture]:
+def pictures(track: Track, truth: dict[str, Any]) -> list[Picture]:
     """The first test images, by their ids, with two to four objects of different sizes.
 
     Where there are not enough of them, the first of the others with objects follow.
+
+    Args:
+        truth: see :func:`read_truth`.
     """
-    objects = {image: objects_of(truth, image) for image in sorted(truth.imgs)}
-    shown = sorted(filter(objects.get, objects), key=lambda image: not varied(objects[image]))
+    files = {image["id"]: image["file_name"] for image in truth["images"]}
+    objects: dict[int, list[dict]] = {}
+    for annotation in instances(truth):
+        objects.setdefault(annotation["image_id"], []).append(annotation)
+    shown = sorted(sorted(objects), key=lambda image: not varied(objects[image]))
     folder = track.images(TEST)
-    return [
-        Picture(image, folder / truth.imgs[image]["file_name"], objects[image])
-        for image in shown[:COUNT]
-    ]
+    return [Picture(image, folder / files[image], objects[image]) for image in shown[:COUNT]]
 
 
-def read_truth(track: Track) -> COCO:
-    """The annotations of the test split, without what pycocotools prints."""
-    with contextlib.redirect_stdout(io.StringIO()):
-        return COCO(str(track.annotations(TEST)))
-
-
-def objects_of(truth: COCO, image: int) -> list[dict]:
-    """The annotations of an image without its crowds."""
-    return truth.loadAnns(truth.getAnnIds([image], iscrowd=False))
+def read_truth(track: Track) -> dict[str, Any]:
+    """The annotations of the test split, with all that readers of COCO files expect."""
+    content = read_annotations(track.annotations(TEST))
+    complete(content)
+    return content
 
 
 def varied(objects: list[dict]) -> bool:

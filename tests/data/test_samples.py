@@ -91,3 +91,13 @@ def test_the_choice_is_spread_over_images_with_annotations() -> None:
     assert all(i % 2 == 0 for i in chosen)
     assert 6 <= np.diff(chosen).min() <= np.diff(chosen).max() <= 10
     assert [image["id"] for image in choose(content(5, {}), 12)] == [0, 2, 4]
+
+
+def test_names_beyond_the_font_are_no_reason_to_warn(
+    tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    found = content(1, {})
+    found["images"][0]["file_name"] = "日本.png"
+    Image.new("L", (WIDTH, HEIGHT), 90).save(tmp_path / "日本.png")
+    write_samples(found, tmp_path, tmp_path / "samples.png")
+    assert not recwarn.list

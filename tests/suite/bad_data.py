@@ -49,6 +49,11 @@ DATA_CASES = [
         ("train.json: is no JSON", "a COCO JSON file with images, annotations and categories"),
     ),
     Case(
+        "a byte order mark",
+        coco_text("\ufeff" + json.dumps(COCO), "test"),
+        ("test.json: is no JSON (Unexpected UTF-8 BOM", "in UTF-8 without a byte order mark"),
+    ),
+    Case(
         "truncated JSON",
         coco_text(json.dumps(COCO)[:-20], "test"),
         ("test.json: is no JSON", "line 1", "a COCO JSON file"),

@@ -33,7 +33,7 @@ def write(
     """Draw the annotations and the detections of the rows in ``COMPARED``; no ``sources``."""
     truth = read_truth(track)
     chosen = pictures(track, truth)
-    names = {category["id"]: category["name"] for category in truth.cats.values()}
+    names = {category["id"]: category["name"] for category in truth["categories"]}
     columns = {
         row.label: detections(row.runs[0], {picture.id for picture in chosen})
         for row in ablation.choose(COMPARED)
