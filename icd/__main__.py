@@ -18,6 +18,8 @@ from icd.pictures.kinds import DRAWINGS, NUMBERS, drawing, measuring
 
 if TYPE_CHECKING:
     from icd.suite.ablation import Ablation
+    from icd.suite.run import Kind
+    from icd.suite.summary import Cost
     from icd.suite.track import Track
 
 # Imports stand inside the commands: ``icd show`` must not wait for torch.
@@ -109,8 +111,18 @@ def render(args: argparse.Namespace) -> None:
     from icd.suite.tables import write_tables
 
     ablation, results = _ablation(args.ablation, args), read_results(args.folder)
-    write_tables(ablation, results, args.folder)
+    write_tables(ablation, results, args.folder, _costs(args))
     write_figures(ablation, results, [args.folder / f"figure.{kind}" for kind in ("svg", "png")])
+
+
+def tradeoff(args: argparse.Namespace) -> None:
+    """Draw an ablation's accuracy against what its methods cost."""
+    from icd.suite.results import read_results
+    from icd.suite.tradeoff import write_tradeoff
+
+    outputs = [args.folder / f"tradeoff.{kind}" for kind in ("svg", "png")]
+    ablation, results = _ablation(args.ablation, args), read_results(args.folder)
+    write_tradeoff(ablation, results, _costs(args), outputs)
 
 
 def tables(args: argparse.Namespace) -> None:
@@ -176,6 +188,12 @@ def _track(args: argparse.Namespace) -> Track:
     return load_track(args.track, data_root=args.data)
 
 
+def _costs(args: argparse.Namespace) -> dict[Kind, Cost]:
+    from icd.cost.cases import method_costs
+
+    return method_costs(_track(args))
+
+
 def _ablation(name: str, args: argparse.Namespace) -> Ablation:
     from icd.suite.ablation import load_ablation
 
@@ -229,6 +247,7 @@ COMMANDS = {
     ],
     collect: [ABLATION, TRACK, DATA, FOLDER, REUSE],
     render: [ABLATION, TRACK, DATA, FOLDER],
+    tradeoff: [ABLATION, TRACK, DATA, FOLDER],
     tables: [TRACK, DATA, REUSE],
     measure: [
         ("kind", {"choices": NUMBERS, "help": ", ".join(NUMBERS)}),

@@ -47,6 +47,7 @@ class Ablation:
     baseline: id of the row that gains are measured against, if a row names no other.
     kind: whose AP the table shows, bbox (boxes) or segm (masks).
     split: on whose images it is measured.
+    costs: what a step costs with each row's method is shown, too.
     reference: id of a row that all others are compared with besides.
     figure: ``label`` and ``scale`` of the axis against which AP is drawn, at each row's ``x``.
     findings: what came out on this track, in words.
@@ -63,6 +64,7 @@ class Ablation:
     figure: dict[str, str] | None = None
     findings: str = ""
     split: str = TEST
+    costs: bool = False
 
     def row(self, name: str) -> Row:
         """The row of this id."""
@@ -165,6 +167,7 @@ def read_ablation(file: Path, track: Track) -> Ablation:
         figure=content.get("figure"),
         findings=content.get("findings", {}).get(track.name, ""),
         split=track.tuning_split if content.get("split") == TUNE else TEST,
+        costs=content.get("costs", False),
     )
 
 

@@ -15,6 +15,13 @@ from icd.suite.statistics import Agreement
 from icd.suite.summary import Summary
 
 
+COSTS = (
+    "Time: of a training step with the method, as a ratio to the student's step and the teacher's "
+    "forward pass together. MiB: what the method takes beyond both models. Both with ten objects "
+    "an image, from the table of costs, where they were measured."
+)
+
+
 def paragraphs(summary: Summary) -> list[str]:
     """The paragraphs below a table, in order."""
     ablation = summary.ablation
@@ -22,6 +29,7 @@ def paragraphs(summary: Summary) -> list[str]:
         agreement(summary.order),
         ablation.findings,
         " ".join([measure(summary), *intervals(summary)]),
+        COSTS if ablation.costs else "",
         *missing(summary),
         recipes(ablation),
         ablation.notes,

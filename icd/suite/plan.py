@@ -12,7 +12,7 @@ from statistics import mean
 import pandas as pd
 
 from icd.suite.ablation import Ablation
-from icd.suite.run import Run
+from icd.suite.run import Kind, Run
 from icd.suite.track import Track
 
 Kind = tuple[str, str, str]
@@ -37,17 +37,11 @@ class Estimate:
         return sum((self.per_iteration(run) or 0.0) * iterations(run) for run in runs) / 3600
 
     def per_iteration(self, run: Run) -> float | None:
-        return self.seconds.get(kind(run), self.stated)
+        return self.seconds.get(run.kind, self.stated)
 
     def unmeasured(self, runs: Iterable[Run]) -> int:
         """Number of runs to train whose kind was not measured."""
-        return sum(kind(run) not in self.seconds and not run.imported for run in runs)
-
-
-def kind(run: Run) -> Kind:
-    """What the cost of an iteration depends on most: detector, backbone and method."""
-    summary = run.summary
-    return tuple(summary.get(key, "imported") for key in ("detector", "backbone", "method"))
+        return sum(run.kind not in self.seconds and not run.imported for run in runs)
 
 
 def iterations(run: Run) -> int:
@@ -66,9 +60,9 @@ def measure(track: Track) -> Estimate:
         manifest = json.loads(file.read_text())
         run = Run(manifest["description"])
         if "seconds" in manifest:
-            seconds[kind(run)].append(manifest["seconds"] / iterations(run))
+            seconds[run.kind].append(manifest["seconds"] / iterations(run))
         if done(run):
-            megabytes[kind(run)].append(size(run.folder) / 1e6)
+            megabytes[run.kind].append(size(run.folder) / 1e6)
     return Estimate(
         {name: mean(values) for name, values in seconds.items()},
         {name: mean(values) for name, values in megabytes.items()},
@@ -161,7 +155,7 @@ def _time(left: Sequence[Run], estimate: Estimate) -> list[str]:
 
 
 def _disk(left: Sequence[Run], estimate: Estimate) -> list[str]:
-    known = [estimate.megabytes[kind(run)] for run in left if kind(run) in estimate.megabytes]
+    known = [estimate.megabytes[run.kind] for run in left if run.kind in estimate.megabytes]
     if not known:
         return ["How much disk they need is known once one of them is done here."] if left else []
     rest = len(left) - len(known)

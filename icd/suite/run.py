@@ -12,6 +12,7 @@ from typing import Any
 from icd.files import read_json
 
 Description = dict[str, Any]
+Kind = tuple[str, str, str]  # names of detector, backbone and method
 
 # Part of every description: raise it when a change of the code changes what runs compute.
 VERSION = 1
@@ -102,6 +103,13 @@ class Run:
     def metrics(self, split: str = "test") -> Path:
         """Where its COCO metrics on a split of the data set are written."""
         return self.folder / ("metrics.json" if split == "test" else f"metrics-{split}.json")
+
+    @property
+    def kind(self) -> Kind:
+        """What the cost of an iteration depends on most: detector, backbone and method."""
+        return tuple(
+            self.summary.get(key, "imported") for key in ("detector", "backbone", "method")
+        )
 
     @property
     def summary(self) -> dict[str, str | int | bool | None]:

@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 from icd.suite.ablation import Ablation, Row
 from icd.suite.results import ABSENT, DONE, FAILED, NOT_RUN, Results, split_status
-from icd.suite.run import Run
+from icd.suite.run import Kind, Run
 from icd.suite.statistics import Agreement, Estimate, Sample, agreement, difference, level
 
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
+
+
+class Cost(NamedTuple):
+    """What a method costs beside a student's step and its teacher's forward pass.
+
+    time: of a training step, as a ratio to these two together.
+    memory: MiB that the method takes beyond both models.
+    """
+
+    time: float
+    memory: float
 
 
 @dataclass(frozen=True)
@@ -22,6 +35,7 @@ class Line:
     state: done if a run is; else failed, not run or absent.
     gain, difference: to the row's baseline and its reference; None without a common seed, and for
         the baseline and the reference themselves.
+    cost: of its method; None if it was not measured.
     """
 
     row: Row
@@ -33,6 +47,7 @@ class Line:
     sample: Sample
     gain: Estimate | None
     difference: Estimate | None
+    cost: Cost | None = None
 
     @property
     def is_baseline(self) -> bool:
@@ -87,10 +102,12 @@ class Summary:
         ]
 
 
-def summarise(ablation: Ablation, results: Results) -> Summary:
+def summarise(
+    ablation: Ablation, results: Results, costs: Mapping[Kind, Cost] | None = None
+) -> Summary:
     """Compute what a table says from the raw numbers."""
     samples = {row.id: sample(row, results, ablation.kind) for row in ablation.rows}
-    lines = [_line(ablation, row, samples, results) for row in ablation.rows]
+    lines = [_line(ablation, row, samples, results, costs or {}) for row in ablation.rows]
     both = [line for line in lines if line.sample.values and line.published is not None]
     order = agreement([line.sample for line in both], [line.published for line in both])
     return Summary(ablation, lines, _missing(ablation, results), order)
@@ -103,7 +120,13 @@ def sample(row: Row, results: Results, kind: str) -> Sample:
     )
 
 
-def _line(ablation: Ablation, row: Row, samples: dict[str, Sample], results: Results) -> Line:
+def _line(
+    ablation: Ablation,
+    row: Row,
+    samples: dict[str, Sample],
+    results: Results,
+    costs: Mapping[Kind, Cost],
+) -> Line:
     baseline, own = ablation.baseline_of(row), samples[row.id]
     reference = ablation.reference_of(row)
     states = Counter(split_status(results.status(run))[0] for run in row.runs)
@@ -123,6 +146,7 @@ def _line(ablation: Ablation, row: Row, samples: dict[str, Sample], results: Res
         state=state,
         done=states[DONE],
         sample=own,
+        cost=costs.get(row.runs[0].kind) if row.runs else None,
         **compared,
     )
 

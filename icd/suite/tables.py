@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -14,13 +15,16 @@ from icd.suite.latex import typeset
 from icd.suite.notes import paragraphs
 from icd.suite.page import html
 from icd.suite.results import DONE, Results
+from icd.suite.run import Kind
 from icd.suite.statistics import Estimate
-from icd.suite.summary import METRICS, Line, Summary, summarise
+from icd.suite.summary import METRICS, Cost, Line, Summary, summarise
 
 
-def write_tables(ablation: Ablation, results: Results, folder: Path) -> None:
+def write_tables(
+    ablation: Ablation, results: Results, folder: Path, costs: Mapping[Kind, Cost] | None = None
+) -> None:
     """Write ``table.md``, ``.html``, ``.csv`` and ``.tex`` of an ablation into a folder."""
-    summary = summarise(ablation, results)
+    summary = summarise(ablation, results, costs)
     write_text(folder / "table.md", markdown(summary))
     write_text(folder / "table.html", html(markdown(summary)))
     write_text(folder / "table.tex", latex(summary))
@@ -61,6 +65,8 @@ def _numbers(line: Line) -> dict[str, Any]:
         "published_AP": line.published,
         "published_gain": line.published_gain,
         "published_source": source,
+        "time": line.cost and line.cost.time,
+        "memory": line.cost and line.cost.memory,
     }
 
 
@@ -75,6 +81,7 @@ def cells(summary: Summary) -> tuple[list[str], list[list[str]]]:
         to = references[0].label if len(references) == 1 else "its reference"
         header.append(f"difference to {to} [95 %]")
     header += ["published AP", "published gain"]
+    header += ["time", "MiB"] if ablation.costs else []
     return header, [_cells(line, summary) for line in summary.lines]
 
 
@@ -90,7 +97,8 @@ def _cells(line: Line, summary: Summary) -> list[str]:
         found.append(_compared(line, summary.line(reference.id), line.difference))
     elif summary.ablation.references:
         found.append("")
-    return [*found, *_published(line)]
+    found += _published(line)
+    return [*found, *_cost(line)] if summary.ablation.costs else found
 
 
 def _compared(line: Line, other: Line, value: Estimate | None) -> str:
@@ -130,6 +138,11 @@ def _published(line: Line) -> tuple[str, str]:
     if line.is_baseline:
         return own, ""
     return own, "-" if line.published_gain is None else f"{line.published_gain:+.1f}"
+
+
+def _cost(line: Line) -> tuple[str, str]:
+    """Time ratio and memory of a row's method."""
+    return (f"{line.cost.time:.2f}", f"{line.cost.memory:.0f}") if line.cost else ("-", "-")
 
 
 def aligned(header: list[str], body: list[list[str]]) -> str:
