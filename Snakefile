@@ -9,6 +9,7 @@ include: "workflow/rules/data.smk"
 include: "workflow/rules/runs.smk"
 include: "workflow/rules/results.smk"
 include: "workflow/rules/pictures.smk"
+include: "workflow/rules/cost.smk"
 
 
 rule all:

@@ -163,6 +163,22 @@ def plan(args: argparse.Namespace) -> None:
     )
 
 
+def cost(args: argparse.Namespace) -> None:
+    """Measure what a training step costs with each method."""
+    from icd.cost.cases import load_plan
+    from icd.cost.measure import measure as measure_cost
+
+    measure_cost(load_plan(_track(args)), args.output)
+
+
+def cost_table(args: argparse.Namespace) -> None:
+    """Render the table and the figure of what was measured."""
+    from icd.cost.cases import load_plan
+    from icd.cost.table import write
+
+    write(load_plan(_track(args)), args.source, args.outputs)
+
+
 def show(args: argparse.Namespace) -> None:
     """Print an ablation's table."""
     file = Path("results", args.track, args.ablation, "table.md")
@@ -268,6 +284,13 @@ COMMANDS = {
         FIGURES,
     ],
     page: [TRACK, DATA],
+    cost: [TRACK, DATA, OUTPUT],
+    cost_table: [
+        TRACK,
+        DATA,
+        ("--source", {"type": Path, "required": True, "help": "what cost has written"}),
+        ("--outputs", {"type": Path, "nargs": "+", "required": True, "help": "files to write"}),
+    ],
     plan: [
         ("ablations", {"nargs": "*", "metavar": "ABLATION", "help": "their names; else all"}),
         ("--track", {"default": "mini", "help": "name of a track, or path of its YAML file"}),

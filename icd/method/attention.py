@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.nn.utils.rnn import pad_sequence
 
 from icd.method.auxiliary import full_precision
 from icd.method.packed import Chunk, Layout, PackedTokens, Piece, gather, span, starts
@@ -87,12 +88,11 @@ def look_up(attention: CrossAttention, queries: Tensor, tokens: PackedTokens) ->
         # What else is done with keys and values does not change them.
         keys += k.detach().split(group.length, dim=1)
         values.append(v.detach())
-        for image, *pair in zip(
-            group.images, *(x.split(group.length, dim=1) for x in (k, v)), strict=True
-        ):
-            q, k, v = (x[None] for x in (asked[image], *pair))
-            aggregated = F.scaled_dot_product_attention(q, k, v)[0]
-            found.append(aggregated.transpose(0, 1).flatten(1))
+        some = [asked[image].transpose(0, 1) for image in group.images]
+        q = pad_sequence(some, batch_first=True).transpose(1, 2)  # of one image: no padding
+        k, v = (x.unflatten(1, (-1, group.length)).transpose(0, 1) for x in (k, v))
+        aggregated = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+        found += [each[: len(q)] for each, q in zip(aggregated, some, strict=True)]
     asked = [some.detach() for some in asked]
     return Found(attention.out(torch.cat(found)), asked, keys, values, tokens.layout)
 

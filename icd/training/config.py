@@ -208,10 +208,6 @@ def set_everywhere(tree: Any, key: str, value: Any) -> None:
 
 def distiller(run: Run, inputs: Inputs, student: dict) -> dict:
     """A Distiller around the student's model."""
-    method = run.description["method"]
-    path = class_path(method)
-    offered = {"priors": inputs.survey["priors"], "seed": run.description["seed"]}
-    adapter = {"adapter": True} if method.get("adapter") else {}
     return {
         "type": "Distiller",
         "student": student,
@@ -219,13 +215,17 @@ def distiller(run: Run, inputs: Inputs, student: dict) -> dict:
             "config": teacher_config(run),
             "checkpoint": str(run.teacher.folder / "model.pth"),
         },
-        "method": {
-            "type": path,
-            **asked(method_class(path), offered),
-            **method["options"],
-        },
-        **adapter,
+        **method_config(run, inputs),
     }
+
+
+def method_config(run: Run, inputs: Inputs) -> dict:
+    """A Distiller's ``method``, and ``adapter`` if the run has one."""
+    method = run.description["method"]
+    path = class_path(method)
+    offered = {"priors": inputs.survey["priors"], "seed": run.description["seed"]}
+    config = {"type": path, **asked(method_class(path), offered), **method["options"]}
+    return {"method": config} | ({"adapter": True} if method.get("adapter") else {})
 
 
 def teacher_config(run: Run) -> dict:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+FUSED = ("Adam", "AdamW", "SGD")  # PyTorch steps all their parameters at once
 STEP_FACTOR = 0.1  # by which the learning rate falls at each step of a stepwise schedule
 
 
@@ -38,7 +39,8 @@ def linear_rule(recipe: dict[str, Any]) -> float:
 
 def optim_wrapper(optimizer: dict[str, Any]) -> dict:
     """An OptimWrapper; ``clip`` is the largest gradient norm."""
-    optimizer = dict(optimizer)
+    fused = {"fused": True} if optimizer["type"] in FUSED else {}
+    optimizer = fused | optimizer
     clip = optimizer.pop("clip", None)
     config = {"type": "OptimWrapper", "optimizer": optimizer}
     return config | ({"clip_grad": {"max_norm": clip}} if clip else {})

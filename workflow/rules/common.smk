@@ -11,6 +11,7 @@ from snakemake.utils import min_version
 min_version("9.0")
 sys.path.insert(0, workflow.basedir)
 
+from icd.cost import cases as costs
 from icd.errors import InputError
 from icd.pictures import needs
 from icd.pictures.kinds import DRAWINGS, NUMBERS

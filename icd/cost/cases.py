@@ -1,0 +1,143 @@
+"""What is measured, and what came out, as data; nothing heavy is imported here."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from icd.errors import InputError
+from icd.suite.run import Run
+from icd.suite.schema import WORKFLOW, load_yaml
+from icd.suite.track import Track
+
+FILE = WORKFLOW / "cost.yaml"
+BASE = ("student", "teacher")  # rows that every ratio is to
+SECONDS, MEMORY = "seconds", "MiB"
+STEP, METHOD = "step", "method"  # a whole training step; what the method adds to it
+MULTIPLE = 32  # of pixels, to which mmdet pads
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A batch, and how often it is measured.
+
+    steps: ids of the rows of which whole steps are measured; None means all.
+    """
+
+    images: int
+    rounds: int
+    objects: list[int]
+    precision: str = "float32"
+    steps: list[str] | None = None
+
+    @property
+    def key(self) -> dict[str, Any]:
+        """The columns that tell settings apart."""
+        return {"images": self.images, "precision": self.precision}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The content of ``workflow/cost.yaml`` for a track."""
+
+    track: Track
+    content: dict[str, Any]
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Names in the table by id."""
+        return {row["id"]: row["label"] for row in self.content["rows"]}
+
+    @property
+    def runs(self) -> dict[str, Run]:
+        """A run with the method of each row."""
+        return {row["id"]: self.track.describe(row["change"], 0) for row in self.content["rows"]}
+
+    def settings(self, device: str) -> list[Setting]:
+        """What is measured on a kind of device."""
+        chosen = self.content.get("tracks", {}).get(self.track.name, {})
+        chosen = chosen.get(device, self.content["settings"].get(device, []))
+        return [Setting(**{"objects": self.content["objects"], **one}) for one in chosen]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the images: the track's largest, landscape, padded."""
+        longest, shortest = self.track.content["images"]["scale"]
+        return tuple(math.ceil(side / MULTIPLE) * MULTIPLE for side in (shortest, longest))
+
+
+def load_plan(track: Track) -> Plan:
+    """The plan of a track.
+
+    Raises:
+        InputError: the file is not what its schema says, or names rows that it does not have.
+    """
+    content = load_yaml(FILE, "cost")
+    known = [row["id"] for row in content["rows"]]
+    for place in (content, *content.get("tracks", {}).values()):
+        for device, batches in place.get("settings", place).items():
+            for one in batches if device in ("cpu", "cuda") else ():
+                if unknown := sorted(set(one.get("steps", ())) - set(known)):
+                    raise InputError(FILE, f"{device}.steps", f"{unknown} is no row", f"of {known}")
+    return Plan(track, content)
+
+
+def folder(track: Track) -> Path:
+    """Where a track's costs lie."""
+    return track.results / "cost"
+
+
+def ratios(lines: pd.DataFrame) -> pd.DataFrame:
+    """Of each row and batch: time ratio to student step + teacher forward, and peak memory.
+
+    Args:
+        lines: the raw numbers: device, precision, images, objects, row, part, quantity, round,
+            value.
+
+    Returns:
+        Columns device, precision, images, objects, row, share (median over rounds of what the
+        method adds, as a fraction of student step and teacher forward of the same round), ratio
+        (the same of a whole step; missing where none was measured), MiB of the method alone, and
+        MiB_step of the whole step (both beyond weights).
+    """
+    batch = ["device", "precision", "images", "objects"]
+    seconds = lines[lines.quantity == SECONDS]
+    base = seconds[seconds.row.isin(BASE)].groupby([*batch, "round"]).value.sum().rename("base")
+    seconds = seconds[~seconds.row.isin(BASE)].join(base, on=[*batch, "round"])
+    seconds = seconds.assign(share=seconds.value / seconds.base)
+    time = seconds.groupby([*batch, "row", "part"], sort=False).share.median().unstack("part")
+    memory = lines[lines.quantity == MEMORY]
+    memory = memory.groupby([*batch, "row", "part"], sort=False).value.median().unstack("part")
+    found = time.reindex(columns=[METHOD, STEP]).set_axis(["share", "ratio"], axis=1)
+    sizes = memory.reindex(columns=[METHOD, STEP]).set_axis(["MiB", "MiB_step"], axis=1)
+    return found.join(sizes, how="left").reset_index()
+
+
+def method_costs(track: Track, objects: int = 10) -> dict[str, tuple[float, float]]:
+    """What each method costs, by its name: time ratio, and MiB that it needs beside both models.
+
+    Of the first batch on the first device in the raw numbers; the ratio is that of a whole step,
+    or, where only the method was measured, one plus its share. Empty if nothing was measured.
+    """
+    file = folder(track) / "cost.csv"
+    if not file.is_file():
+        return {}
+    lines = pd.read_csv(file)
+    first = lines.iloc[0]
+    same = (lines.device == first.device) & (lines.precision == first.precision)
+    found = ratios(lines[same & (lines.images == first.images)])
+    nearest = min(found.objects.unique(), key=lambda count: abs(count - objects))
+    found = found[found.objects == nearest].set_index("row")
+    whole = found.ratio.fillna(1 + found.share)
+    rows = {
+        row["change"]["method"]: row["id"] for row in reversed(load_plan(track).content["rows"])
+    }
+    return {
+        method: (float(whole[row]), float(found.MiB[row]))
+        for method, row in rows.items()
+        if row in found.index
+    }

@@ -1,0 +1,167 @@
+"""Training steps of a track's student, alone and with each method, on random images and weights."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import init_default_scope
+from mmengine.structures import InstanceData
+from torch import Tensor, nn
+
+from icd.method.targets import Targets
+from icd.method.tokens import Size
+from icd.suite.run import Run
+from icd.training import optim  # noqa: F401  (registers the constructor of two optimisers)
+from icd.training.checkpoint import write_weights
+from icd.training.config import Inputs, base_config, detector, method_config
+from icd.training.distiller import Distiller, build_method, targets_of
+from icd.training.precision import use_bfloat16
+from icd.training.recipe import optim_wrapper, optimisation
+
+AFTER_WARM_UP = 10**6
+CLASSES = 80
+SURVEY = {
+    "classes": [str(label) for label in range(CLASSES)],
+    "priors": {
+        "frequency": [1 / CLASSES] * CLASSES,
+        "size_mean": [[0.2, 0.2]] * CLASSES,
+        "size_std": [[0.1, 0.1]] * CLASSES,
+    },
+}
+
+
+def batch(size: Size, images: int, objects: int) -> dict[str, list]:
+    """What a data loader gives: images [3, height, width], and as many objects in each.
+
+    Widths and heights of objects are from a twentieth to a third of the image's.
+    """
+    generator = torch.Generator().manual_seed(0)
+    extent = torch.tensor([size[1], size[0]])
+    inputs, samples = [], []
+    for _ in range(images):
+        pixels = torch.randint(0, 256, (3, *size), generator=generator, dtype=torch.uint8)
+        sides = extent * (0.05 + 0.28 * torch.rand(objects, 2, generator=generator))
+        corner = (extent - sides) * torch.rand(objects, 2, generator=generator)
+        labels = torch.randint(0, CLASSES, (objects,), generator=generator)
+        boxes = torch.cat([corner, corner + sides], dim=1)
+        sample = DetDataSample(metainfo={"img_shape": size, "ori_shape": size, "pad_shape": size})
+        sample.set_metainfo({"batch_input_shape": size, "scale_factor": (1.0, 1.0)})
+        sample.gt_instances = InstanceData(bboxes=boxes, labels=labels)
+        sample.ignored_instances = InstanceData(bboxes=boxes[:0], labels=labels[:0])
+        inputs.append(pixels)
+        samples.append(sample)
+    return {"inputs": inputs, "data_samples": samples}
+
+
+def build(run: Run, device: str, precision: str) -> Distiller:
+    """The Distiller of a run with a method, with a teacher of random weights."""
+    init_default_scope("mmdet")
+    torch.manual_seed(0)
+    teacher = _config(run.teacher)
+    with tempfile.TemporaryDirectory() as folder:
+        weights = Path(folder, "model.pth")
+        write_weights(weights, MODELS.build(teacher))
+        source = {"config": teacher, "checkpoint": str(weights)}
+        model = Distiller(_config(run), source, **method_config(run, Inputs(Path(), SURVEY)))
+    model.to(device)
+    if run.description["recipe"].get("channels_last"):
+        model.to(memory_format=torch.channels_last)
+    if precision == "bfloat16":
+        use_bfloat16(model)
+    model.iteration = AFTER_WARM_UP
+    return model.train()
+
+
+def _config(run: Run) -> dict[str, Any]:
+    return detector(run, base_config(run), CLASSES)
+
+
+def method_of(run: Run, model: Distiller, device: str) -> nn.Module:
+    """The method of another run for the student and teacher of ``model``."""
+    config = method_config(run, Inputs(Path(), SURVEY))["method"]
+    necks = model.student.neck, model.teacher.detector.neck
+    return build_method(config, *necks, model.levels[0]).to(device).train()
+
+
+Step = Callable[[], Any]
+
+
+def student_step(run: Run, model: Distiller, data: dict[str, list]) -> Step:
+    """One iteration of the student's training without a method, its optimiser included."""
+    return _train_step(run.description | {"method": None}, model.student, data)
+
+
+def distilled_step(run: Run, model: Distiller, method: nn.Module, data: dict[str, list]) -> Step:
+    """One iteration of a training with a method, both optimisers included."""
+    model.method = method
+    train = _train_step(run.description, model, data)
+
+    def step() -> None:
+        model.method = method
+        train()
+
+    return step
+
+
+def _train_step(description: dict[str, Any], model: nn.Module, data: dict[str, list]) -> Step:
+    wrapper = optimisation(description["recipe"], description["method"], 1000)["optim_wrapper"]
+    optimiser = build_optim_wrapper(model, wrapper)
+
+    def step() -> None:
+        copies = [sample.clone() for sample in data["data_samples"]]
+        model.train_step({"inputs": data["inputs"], "data_samples": copies}, optimiser)
+
+    return step
+
+
+def teacher_forward(model: Distiller, data: dict[str, list]) -> Step:
+    """The teacher's pyramid of a batch, as a Distiller asks for it."""
+    inputs = model.data_preprocessor(data, True)["inputs"]
+    return lambda: model.teacher.features(inputs)
+
+
+@dataclass(frozen=True)
+class Pyramids:
+    """What a method is given: levels [N, C, h, w] of teacher and student, and the ground truth."""
+
+    teacher: Sequence[Tensor]
+    student: Sequence[Tensor]
+    targets: Targets
+
+
+def pyramids(model: Distiller, data: dict[str, list]) -> Pyramids:
+    """Those of a batch; the student's ask for gradients."""
+    ready = model.data_preprocessor(data, True)
+    ours, theirs = model.levels
+    with torch.no_grad():
+        student = model.student.extract_feat(ready["inputs"])[ours]
+    student = [level.detach().requires_grad_() for level in student]
+    teacher = model.teacher.features(ready["inputs"])[theirs]
+    return Pyramids(teacher, student, targets_of(ready["inputs"], ready["data_samples"]))
+
+
+def method_step(run: Run, method: nn.Module, given: Pyramids) -> Step:
+    """What the method adds to both: its losses of two pyramids, their gradients, its optimiser."""
+    optimiser = None
+    if any(parameter.requires_grad for parameter in method.parameters()):
+        chosen = run.description["method"]["optimizer"]
+        optimiser = build_optim_wrapper(method, optim_wrapper(chosen))
+
+    def step() -> None:
+        losses = method(given.teacher, given.student, given.targets, AFTER_WARM_UP)
+        sum(losses.values()).backward()
+        if optimiser:
+            optimiser.step()
+            optimiser.zero_grad()
+        for level in given.student:
+            level.grad = None
+
+    return step

@@ -1,0 +1,104 @@
+"""What the cost table says of known numbers, and what its file must not say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from icd.cost import cases
+from icd.cost.cases import MEMORY, METHOD, SECONDS, STEP, load_plan, method_costs, ratios
+from icd.cost.table import markdown, write
+from icd.errors import InputError
+from icd.files import write_json
+from icd.suite.schema import load_yaml
+from icd.suite.track import Track, load_track
+
+BATCH = {"device": "cpu", "precision": "float32", "images": 8, "objects": 10}
+ABOUT = {
+    "device": "CPU",
+    "images": {"height": 128, "width": 128},
+    "hardware": {"processor": "a processor", "threads": 1},
+}
+
+
+def line(row: str, part: str, quantity: str, i: int, value: float) -> dict:
+    return BATCH | {"row": row, "part": part, "quantity": quantity, "round": i, "value": value}
+
+
+def numbers() -> pd.DataFrame:
+    """Three rounds on a machine that is twice as slow in the second and jumps in the third."""
+    lines = []
+    for i, slow in enumerate((1.0, 2.0, 1.0)):
+        lines += [
+            line("student", STEP, SECONDS, i, 3.0 * slow),
+            line("teacher", STEP, SECONDS, i, 1.0 * slow),
+            line("icd", METHOD, SECONDS, i, 0.2 * slow * (9 if i == 2 else 1)),
+            line("icd", STEP, SECONDS, i, 4.4 * slow),
+            line("fitnet", METHOD, SECONDS, i, 0.08 * slow),
+        ]
+    lines += [line("icd", METHOD, MEMORY, 0, 30.0), line("fitnet", METHOD, MEMORY, 0, 5.0)]
+    return pd.DataFrame([*lines, line("student", STEP, MEMORY, 0, 100.0)])
+
+
+@pytest.fixture
+def track(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Track:
+    monkeypatch.chdir(tmp_path)
+    return load_track("mini")
+
+
+def test_ratios_are_medians_over_rounds_of_ratios_within_a_round():
+    found = ratios(numbers()).set_index("row")
+    assert found.share["icd"] == pytest.approx(0.05)
+    assert found.ratio["icd"] == pytest.approx(1.1)
+    assert found.share["fitnet"] == pytest.approx(0.02)
+    assert pd.isna(found.ratio["fitnet"])
+    assert found.MiB.to_dict() == {"icd": 30.0, "fitnet": 5.0}
+
+
+def test_the_cost_of_each_method_is_read_by_its_name(track):
+    assert method_costs(track) == {}
+    cases.folder(track).mkdir(parents=True)
+    numbers().to_csv(cases.folder(track) / "cost.csv", index=False)
+    found = method_costs(track)
+    assert set(found) == {"icd", "fitnet"}
+    assert found["icd"] == (pytest.approx(1.1), 30.0)
+    assert found["fitnet"] == (pytest.approx(1.02), 5.0)
+
+
+def test_the_table_marks_what_was_measured_of_the_method_alone(track):
+    text = markdown(load_plan(track), numbers(), ABOUT)
+    (icd,) = (part for part in text.splitlines() if part.startswith("| ICD "))
+    (fitnet,) = (part for part in text.splitlines() if part.startswith("| FitNet"))
+    assert [cell.strip() for cell in icd.split("|")[1:-1]] == ["ICD", "1.10", "30"]
+    assert [cell.strip() for cell in fitnet.split("|")[1:-1]] == ["FitNet", "1.02*", "5"]
+    assert "a processor, 1 thread, float32, batch of 8 at 128 x 128" in text
+
+
+def test_table_and_figure_are_written(track, tmp_path):
+    source = tmp_path / "cost.csv"
+    numbers().to_csv(source, index=False)
+    write_json(source.with_suffix(".json"), ABOUT)
+    outputs = [tmp_path / name for name in ("table.md", "table.html", "figure.svg", "figure.png")]
+    write(load_plan(track), source, outputs)
+    assert all(output.stat().st_size > 500 for output in outputs)
+
+
+def test_each_row_is_a_run_of_each_track_and_no_two_are_the_same():
+    for name in ("mini", "coco"):
+        plan = load_plan(load_track(name, {"coco": "data"}))
+        assert len({run.id for run in plan.runs.values()}) == len(plan.content["rows"])
+        assert plan.settings("cpu")
+        assert {one.precision for one in plan.settings("cuda")} == {"float32", "bfloat16"}
+    assert plan.size == (800, 1344)
+
+
+def test_a_row_that_is_not_there_cannot_be_measured(track, tmp_path, monkeypatch):
+    content = cases.FILE.read_text().replace("steps: [icd]", "steps: [icd, odd]")
+    assert "odd" in content
+    monkeypatch.setattr(cases, "FILE", tmp_path / "cost.yaml")
+    cases.FILE.write_text(content)
+    load_yaml(cases.FILE, "cost")
+    with pytest.raises(InputError, match=r"cpu\.steps: \['odd'\]"):
+        load_plan(track)

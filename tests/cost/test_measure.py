@@ -1,0 +1,64 @@
+"""Measuring on a track so small that it takes seconds: every row, each part of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+
+from icd.cost.cases import METHOD, STEP, Plan, Setting, load_plan
+from icd.cost.measure import clocked, measured_memory, steps
+from icd.cost.models import batch
+from icd.suite.track import load_track
+
+
+class Small(Plan):
+    """One image, one round."""
+
+    def settings(self, device: str) -> list[Setting]:
+        (setting, *_) = super().settings(device)
+        return [replace(setting, images=1, rounds=1, objects=[2])]
+
+
+def small() -> Small:
+    plan = load_plan(load_track("mini"))
+    return Small(plan.track, plan.content)
+
+
+def test_every_row_is_measured_as_a_step_and_alone():
+    plan = small()
+    expected = [("student", STEP), ("teacher", STEP)]
+    expected += [(row, part) for row in plan.labels for part in (METHOD, STEP)]
+    seconds = list(clocked(plan, "cpu"))
+    assert [(line["row"], line["part"]) for line in seconds] == expected
+    assert all(line["value"] > 0 for line in seconds)
+    assert all(line["value"] >= 0 for line in measured_memory(plan, "cpu"))
+
+
+def test_a_step_trains_student_and_method_and_parts_leave_no_gradients():
+    plan = small()
+    (setting,) = plan.settings("cpu")
+    ((columns, parts),) = steps(plan, setting, "cpu")
+    assert columns == {
+        "device": "cpu", "images": 1, "precision": "float32", "objects": 2,
+    }  # fmt: skip
+    step = parts["icd", STEP]
+    train = step.__closure__[step.__code__.co_freevars.index("train")].cell_contents
+    model = train.__closure__[train.__code__.co_freevars.index("model")].cell_contents
+    step()
+    before = {name: value.clone() for name, value in model.named_parameters()}
+    step()
+    moved = {n.split(".")[0] for n, v in model.named_parameters() if not torch.equal(v, before[n])}
+    assert moved == {"student", "method"}
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_boxes_lie_in_their_images_and_are_as_many_as_asked_for():
+    data = batch((64, 96), 2, 30)
+    assert [image.shape for image in data["inputs"]] == [(3, 64, 96)] * 2
+    for sample in data["data_samples"]:
+        boxes = sample.gt_instances.bboxes
+        assert boxes.shape == (30, 4)
+        assert (boxes[:, :2] >= 0).all()
+        assert (boxes[:, 2:] <= torch.tensor([96, 64])).all()
+        assert (boxes[:, 2:] - boxes[:, :2] > 3).all()

@@ -1,0 +1,51 @@
+"""What a training step costs with each method; `snakemake cost` measures it, no table needs it."""
+
+COST = str(costs.folder(TRACK))
+
+
+rule measure_cost:
+    """Measure time and memory of training steps on random images, alone on its machine."""
+    input:
+        ancient("workflow/cost.yaml"),
+    output:
+        lines=f"{COST}/cost.csv",
+        about=f"{COST}/cost.json",
+    log:
+        f"{RESULTS}/runs/logs/cost-measure.log",
+    conda:
+        "../envs/icd.yaml"
+    threads: workflow.cores  # nothing of this pipeline runs beside it
+    resources:
+        gpu=min(GPUS, 1),
+        mem_mb=TRACK.machine["memory"],
+    params:
+        track=TRACK_NAME,
+        root=TRACK.data_root,
+    message:
+        "Measure the cost of training steps"
+    shell:
+        "python -m icd cost {params.track:q} --data {params.root:q} --output {output.lines:q}"
+        " 2>&1 | tee {log:q}"
+
+
+rule cost:
+    """Render what was measured."""
+    input:
+        lines=f"{COST}/cost.csv",
+        about=f"{COST}/cost.json",
+    output:
+        report(f"{COST}/table.html", category="Cost", labels={"what": "table"}),
+        report(f"{COST}/figure.svg", category="Cost", labels={"what": "figure"}),
+        multiext(f"{COST}/", "table.md", "figure.png"),
+    log:
+        f"{RESULTS}/runs/logs/cost-render.log",
+    conda:
+        "../envs/icd.yaml"
+    params:
+        track=TRACK_NAME,
+        root=TRACK.data_root,
+    message:
+        "Complete cost"
+    shell:
+        "python -m icd cost_table {params.track:q} --data {params.root:q}"
+        " --source {input.lines:q} --outputs {output:q} 2>&1 | tee {log:q}"
