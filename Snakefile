@@ -11,6 +11,9 @@ include: "workflow/rules/results.smk"
 include: "workflow/rules/pictures.smk"
 
 
+report: "workflow/report/workflow.rst"
+
+
 rule all:
     default_target: True
     input:

@@ -13,7 +13,7 @@ sys.path.insert(0, workflow.basedir)
 
 from icd.errors import InputError
 from icd.pictures import needs
-from icd.pictures.kinds import DRAWINGS, NUMBERS
+from icd.pictures.kinds import CAPTIONS, DRAWINGS, NUMBERS
 from icd.suite.ablation import FOLDER, ablation_names, load_ablation
 from icd.suite.snapshots import snapshot_file
 from icd.suite.track import TEST, load_track
