@@ -12,6 +12,9 @@ include: "workflow/rules/pictures.smk"
 include: "workflow/rules/cost.smk"
 
 
+report: "workflow/report/workflow.rst"
+
+
 rule all:
     default_target: True
     input:

@@ -9,18 +9,10 @@ from pathlib import Path
 from markdown_it import MarkdownIt
 
 from icd.files import write_text
-from icd.pictures.kinds import DRAWINGS
+from icd.pictures.kinds import CAPTIONS, DRAWINGS
 from icd.suite.ablation import Ablation
 from icd.suite.track import Track
 
-# What stands below each picture.
-CAPTIONS = {
-    "attention": "Where the decoder looks for an annotated object, by attention head; the weights "
-    "of all objects of the image together; beside them what they are compared with.",
-    "detections": "Detections of student, ICD student and teacher beside the annotations.",
-    "curves": "Losses during training, and AP of the detector as it was then.",
-    "errors": "What each kind of error costs (TIDE: the AP50 that mending it would bring).",
-}
 STYLE = """body{font:14px/1.5 sans-serif;margin:2em}
 p{max-width:60em}
 table{border-collapse:collapse}

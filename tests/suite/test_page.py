@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 from track_files import track
 
-from icd.pictures.kinds import DRAWINGS
+from icd.pictures.kinds import CAPTIONS
 from icd.suite.ablation import Ablation, ablation_names, load_ablation
-from icd.suite.page import CAPTIONS, html, page, write_page
+from icd.suite.page import html, page, write_page
 
 TABLE = "# {}\n\nWhy?\n\n| a | b |\n|:--|--:|\n| x | <1 |\n"
 
@@ -38,7 +38,6 @@ def test_the_main_table_comes_first_and_what_is_not_there_is_not_named(tables):
 
 
 def test_pictures_that_are_there_are_shown_with_a_caption(tables):
-    assert CAPTIONS.keys() == set(DRAWINGS)
     folder = track().results / "pictures"
     folder.mkdir()
     (folder / "curves.png").touch()

@@ -271,6 +271,14 @@ def test_wrong_weights_of_a_zoo_teacher_stop_the_pipeline(tmp_path, with_zoo_tea
     assert list(tmp_path.glob("weights/*")) == []
 
 
+def test_the_report_is_one_page_with_the_question_of_the_table(project):
+    project.snakemake("--report", "report.html")
+    page = (project.folder / "report.html").read_text()
+    assert project.ablation.question in page
+    assert "Results of ICD-bench on the track" in page
+    assert "data:text/html;charset=utf8;filename=table" in page, "the table itself"
+
+
 def test_pictures_need_no_further_training(project):
     """And none is planned for what they take from the runs: the track keeps no snapshots."""
     numbers = {f"Measure the {kind} of the pictures" for kind in ("losses", "errors")}

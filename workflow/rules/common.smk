@@ -14,7 +14,7 @@ sys.path.insert(0, workflow.basedir)
 from icd.cost import cases as costs
 from icd.errors import InputError
 from icd.pictures import needs
-from icd.pictures.kinds import DRAWINGS, NUMBERS
+from icd.pictures.kinds import CAPTIONS, DRAWINGS, NUMBERS
 from icd.suite.ablation import FOLDER, ablation_names, load_ablation, with_sources
 from icd.suite.results import tabulated
 from icd.suite.snapshots import snapshot_file

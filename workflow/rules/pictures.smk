@@ -70,6 +70,7 @@ rule picture:
         figures=[
             report(
                 f"{PICTURES}/{{kind}}.svg",
+                caption="../report/caption.rst",
                 category="Pictures",
                 labels={"what": "{kind}"},
             ),
@@ -83,6 +84,7 @@ rule picture:
         track=TRACK_NAME,
         root=TRACK.data_root,
         ablation=PICTURED.name,
+        caption=lambda wildcards: CAPTIONS[wildcards.kind],
     message:
         "Draw the picture of {wildcards.kind}"
     shell:

@@ -42,12 +42,14 @@ rule render:
     output:
         report(
             f"{RESULTS}/{{ablation}}/table.html",
+            caption="../report/caption.rst",
             category="Tables",
             subcategory="{ablation}",
             labels={"what": "table"},
         ),
         report(
             f"{RESULTS}/{{ablation}}/figure.svg",
+            caption="../report/caption.rst",
             category="Tables",
             subcategory="{ablation}",
             labels={"what": "figure"},
@@ -62,6 +64,7 @@ rule render:
         track=TRACK_NAME,
         root=TRACK.data_root,
         folder=subpath(input.lines, parent=True),
+        caption=lambda wildcards: ABLATIONS[wildcards.ablation].question,
     message:
         "Render {wildcards.ablation}"
     shell:
