@@ -10,8 +10,9 @@ from typing import Any
 import pandas as pd
 
 from icd.errors import InputError
-from icd.suite.run import Run
+from icd.suite.run import Kind, Run
 from icd.suite.schema import WORKFLOW, load_yaml
+from icd.suite.summary import Cost
 from icd.suite.track import Track
 
 FILE = WORKFLOW / "cost.yaml"
@@ -117,8 +118,8 @@ def ratios(lines: pd.DataFrame) -> pd.DataFrame:
     return found.join(sizes, how="left").reset_index()
 
 
-def method_costs(track: Track, objects: int = 10) -> dict[str, tuple[float, float]]:
-    """What each method costs, by its name: time ratio, and MiB that it needs beside both models.
+def method_costs(track: Track, objects: int = 10) -> dict[Kind, Cost]:
+    """What each method costs, by detector, backbone and method, with the track's own options.
 
     Of the first batch on the first device in the raw numbers; the ratio is that of a whole step,
     or, where only the method was measured, one plus its share. Empty if nothing was measured.
@@ -133,11 +134,8 @@ def method_costs(track: Track, objects: int = 10) -> dict[str, tuple[float, floa
     nearest = min(found.objects.unique(), key=lambda count: abs(count - objects))
     found = found[found.objects == nearest].set_index("row")
     whole = found.ratio.fillna(1 + found.share)
-    rows = {
-        row["change"]["method"]: row["id"] for row in reversed(load_plan(track).content["rows"])
-    }
     return {
-        method: (float(whole[row]), float(found.MiB[row]))
-        for method, row in rows.items()
-        if row in found.index
+        run.kind: Cost(float(whole[row]), float(found.MiB[row]))
+        for row, run in load_plan(track).runs.items()
+        if row in found.index and run.id == track.describe({"method": run.kind[2]}, 0).id
     }

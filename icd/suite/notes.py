@@ -14,7 +14,6 @@ from icd.suite.run import Run
 from icd.suite.statistics import Agreement
 from icd.suite.summary import Summary
 
-
 COSTS = (
     "Time: of a training step with the method, as a ratio to the student's step and the teacher's "
     "forward pass together. MiB: what the method takes beyond both models. Both with ten objects "

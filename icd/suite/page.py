@@ -61,7 +61,11 @@ def html(markdown: str) -> str:
 
 def _section(track: Track, ablation: Ablation) -> str:
     text = re.sub(r"^# ", "## ", _table(track, ablation).read_text())
-    return f"{text.strip()}\n\n![{ablation.title}]({ablation.name}/figure.png)"
+    parts = [text.strip(), f"![{ablation.title}]({ablation.name}/figure.png)"]
+    if ablation.costs:
+        title = f"{ablation.title}: accuracy against cost"
+        parts.append(f"![{title}]({ablation.name}/tradeoff.png)")
+    return "\n\n".join(parts)
 
 
 def _table(track: Track, ablation: Ablation) -> Path:

@@ -15,7 +15,6 @@ from icd.suite.ablation import Ablation
 from icd.suite.run import Kind, Run
 from icd.suite.track import Track
 
-Kind = tuple[str, str, str]
 ALIGNED = ("left", *["right"] * 5)
 
 

@@ -41,6 +41,7 @@ RESULTS = str(TRACK.results)
 SURVEY = f"{RESULTS}/data.json"
 TAKE_OVER = "--reuse" if REUSE else ""
 PAGE = f"{RESULTS}/README.md"
+COST = str(costs.folder(TRACK))
 GPUS = TRACK.machine["gpus"]
 
 # Snakemake would silently let a run count as less than it takes.
@@ -63,6 +64,11 @@ def wanted(ablation):
     runs = to_train(ablation)
     metrics = [run.metrics(ablation.split) for run in runs]
     return [file for run in with_sources(runs) for file in run_files(run)] + metrics
+
+
+def measured_costs(wildcards):
+    """What steps cost, if the ablation shows it; measured once, whenever."""
+    return [ancient(f"{COST}/cost.csv")] if ABLATIONS[wildcards.ablation].costs else []
 
 
 def run_files(run):

@@ -1,6 +1,4 @@
-"""What a training step costs with each method; `snakemake cost` measures it, no table needs it."""
-
-COST = str(costs.folder(TRACK))
+"""What a training step costs with each method; `snakemake cost` measures it."""
 
 
 rule measure_cost:
@@ -14,7 +12,7 @@ rule measure_cost:
         f"{RESULTS}/runs/logs/cost-measure.log",
     conda:
         "../envs/icd.yaml"
-    threads: workflow.cores  # nothing of this pipeline runs beside it
+    threads: workflow.resource_settings.cores or 1  # nothing of this pipeline runs beside it
     resources:
         gpu=min(GPUS, 1),
         mem_mb=TRACK.machine["memory"],
@@ -34,8 +32,18 @@ rule cost:
         lines=f"{COST}/cost.csv",
         about=f"{COST}/cost.json",
     output:
-        report(f"{COST}/table.html", category="Cost", labels={"what": "table"}),
-        report(f"{COST}/figure.svg", category="Cost", labels={"what": "figure"}),
+        report(
+            f"{COST}/table.html",
+            caption="../report/caption.rst",
+            category="Cost",
+            labels={"what": "table"},
+        ),
+        report(
+            f"{COST}/figure.svg",
+            caption="../report/caption.rst",
+            category="Cost",
+            labels={"what": "figure"},
+        ),
         multiext(f"{COST}/", "table.md", "figure.png"),
     log:
         f"{RESULTS}/runs/logs/cost-render.log",
@@ -44,6 +52,7 @@ rule cost:
     params:
         track=TRACK_NAME,
         root=TRACK.data_root,
+        caption=costs.load_plan(TRACK).content["question"],
     message:
         "Complete cost"
     shell:

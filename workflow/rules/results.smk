@@ -4,6 +4,7 @@
 localrules:
     collect,
     render,
+    tradeoff,
     page,
 
 
@@ -39,6 +40,7 @@ rule render:
         lines=f"{RESULTS}/{{ablation}}/results.csv",
         bootstrap=f"{RESULTS}/{{ablation}}/bootstrap.csv",
         ablation=f"{FOLDER}/{{ablation}}.yaml",
+        costs=measured_costs,
     output:
         report(
             f"{RESULTS}/{{ablation}}/table.html",
@@ -69,6 +71,37 @@ rule render:
         "Render {wildcards.ablation}"
     shell:
         "python -m icd render {wildcards.ablation} {params.track:q} --data {params.root:q}"
+        " --folder {params.folder:q} 2>&1 | tee {log:q}"
+
+
+rule tradeoff:
+    """Draw an ablation's accuracy against what its methods cost."""
+    input:
+        lines=f"{RESULTS}/{{ablation}}/results.csv",
+        bootstrap=f"{RESULTS}/{{ablation}}/bootstrap.csv",
+        costs=measured_costs,
+    output:
+        report(
+            f"{RESULTS}/{{ablation}}/tradeoff.svg",
+            caption="../report/caption.rst",
+            category="Tables",
+            subcategory="{ablation}",
+            labels={"what": "accuracy against cost"},
+        ),
+        f"{RESULTS}/{{ablation}}/tradeoff.png",
+    log:
+        f"{RESULTS}/runs/logs/{{ablation}}-tradeoff.log",
+    conda:
+        "../envs/icd.yaml"
+    params:
+        track=TRACK_NAME,
+        root=TRACK.data_root,
+        folder=subpath(input.lines, parent=True),
+        caption=lambda wildcards: ABLATIONS[wildcards.ablation].question,
+    message:
+        "Draw accuracy against cost of {wildcards.ablation}"
+    shell:
+        "python -m icd tradeoff {wildcards.ablation} {params.track:q} --data {params.root:q}"
         " --folder {params.folder:q} 2>&1 | tee {log:q}"
 
 
@@ -114,6 +147,7 @@ for name, ablation in ABLATIONS.items():
                     "bootstrap.csv",
                     *(f"table.{kind}" for kind in ("md", "html", "csv", "tex")),
                     *(f"figure.{kind}" for kind in ("svg", "png")),
+                    *(f"tradeoff.{kind}" for kind in ("svg", "png") if ablation.costs),
                 ],
             ),
         message:
