@@ -164,7 +164,7 @@ def project() -> Iterator[Project]:
 @pytest.fixture(scope="module")
 def cancelled(project: Project) -> str:
     """What is printed when one run fails, and the user stops the workflow while another trains."""
-    prepare = project.start("--cores", "2", "results/small/data.json")
+    prepare = project.submit("results/small/data.json")
     printed, _ = prepare.communicate(timeout=PATIENCE)
     assert prepare.returncode == 0, printed
     (project.plan / f"{project.run('student').id}.fail").touch()

@@ -118,15 +118,16 @@ class Project:
         return self.folder / run.folder / name
 
     def contents(self) -> dict[str, Any]:
-        """All results by path, logs and the state of trainings left out."""
-        results = self.folder / "results"
+        """All results by path, without the state and the logs of trainings and evaluations."""
+        files = [file for file in (self.folder / "results").rglob("*") if file.is_file()]
+        of_evaluation = re.compile(r"/test/(?!bbox\.json)")
         return {
-            str(file.relative_to(results)): timeless(file)
-            for file in results.rglob("*")
-            if file.is_file()
+            str(file): timeless(file)
+            for file in files
+            if file.name != "lock"
             and file.suffix != ".log"
-            and file.name != "lock"
-            and not {"work", "logs"} & set(file.relative_to(results).parts)
+            and "work" not in file.parts
+            and not of_evaluation.search(str(file))
         }
 
     @contextmanager
@@ -141,11 +142,11 @@ class Project:
 
 
 def timeless(file: Path) -> Any:
-    """The content of a file but for how long it took, when, and with how much memory."""
+    """The content of a file but for when it was made, by which commit, and at what cost."""
     if file.suffix != ".json":
         return file.read_bytes()
     content = json.loads(file.read_text())
     if isinstance(content, dict):
-        for key in ("seconds", "peak_memory_mib"):
+        for key in ("time", "git", "seconds", "peak_memory_mib"):
             content.pop(key, None)
     return content

@@ -14,7 +14,7 @@ if TRACK.synthetic:
             f"{RESULTS}/runs/logs/data.log",
         conda:
             "../envs/icd.yaml"
-        threads: workflow.resource_settings.cores or 1  # none are stated for a cluster
+        threads: 4  # or as many as there are; a job on a cluster has to count as it was submitted
         params:
             track=TRACK_NAME,
             root=TRACK.data_root,
