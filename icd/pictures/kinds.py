@@ -18,8 +18,7 @@ NUMBERS = ("losses", "steps", "errors")
 CAPTIONS = {
     "attention": "Where the decoder looks for an annotated object, by attention head; the weights "
     "of all objects of the image together; beside them what they are compared with.",
-    "detections": "Detections of student, ICD, ICD + inheriting and teacher beside the "
-    "annotations.",
+    "detections": "Annotations, and detections of student, ICD, ICD + inheriting and teacher.",
     "curves": "Losses during training, and AP of the detector as it was then.",
     "errors": "What each kind of error costs (TIDE: the AP50 that mending it would bring).",
 }

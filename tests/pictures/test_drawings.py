@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 from tracks import track
 
@@ -116,6 +117,15 @@ def test_curves_do_without_snapshots():
     svg = Path("bare.svg").read_text()
     assert "Distillation loss" in svg
     assert "AP (%)" not in svg
+
+
+def test_a_training_of_one_logged_point_shows_it():
+    axes = Figure().subplots()
+    table = pd.DataFrame({"row": "icd", "iteration": [20, 40], "value": 1.0})
+    for number, marker in ((1, "o"), (2, "o"), (curves.FEW + 1, "None")):
+        many = pd.concat([table] * number).head(number)
+        curves.draw_lines(axes, "Detection loss", many, {"icd": "ICD"})
+        assert axes.lines[-1].get_marker() == marker
 
 
 def test_detections_show_classes_and_scores_from_the_threshold_on():

@@ -20,6 +20,7 @@ METHOD = {
     "loss_localisation": "Localisation loss",
     "loss_distillation": "Distillation loss",
 }
+FEW = 12  # points, up to which each is marked: one alone makes no line
 LINES = {"student": {"color": "0.55", "linestyle": "--"}, "icd": {"color": "0.1"}}
 
 
@@ -65,9 +66,9 @@ def loss_panels(losses: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 def draw_lines(axes: Axes, title: str, table: pd.DataFrame, labels: dict[str, str]) -> None:
     """One line for each row that the table has."""
-    marks = {"marker": "o", "markersize": 3} if title.startswith("AP") else {}
     for row, label in labels.items():
         mine = table[table.row == row]
+        marks = {"marker": "o", "markersize": 3} if len(mine) <= FEW else {}
         if len(mine):
             axes.plot(mine.iteration, mine.value, label=label, linewidth=1.3, **LINES[row], **marks)
     axes.set_title(title, loc="left", fontsize=9)
