@@ -56,6 +56,7 @@ def measure(plan: Plan, output: Path) -> None:
 def _in_fresh_process(plan: Plan, output: Path) -> list[dict[str, Any]]:
     """Lines of memory from another process, which needs its settings from the start."""
     file = output.with_name(f"{output.stem}-memory.csv")
+    file.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "icd.cost.measure", str(plan.track.file)]
     command += [str(plan.track.data_root), str(file)]
     subprocess.run(command, env={**os.environ, **GIVE_BACK}, check=True)
