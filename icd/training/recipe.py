@@ -39,8 +39,9 @@ def linear_rule(recipe: dict[str, Any]) -> float:
 
 def optim_wrapper(optimizer: dict[str, Any]) -> dict:
     """An OptimWrapper; ``clip`` is the largest gradient norm."""
-    fused = {"fused": True} if optimizer["type"] in FUSED else {}
-    optimizer = fused | optimizer
+    optimizer = dict(optimizer)
+    if optimizer["type"] in FUSED and "foreach" not in optimizer:
+        optimizer.setdefault("fused", True)
     clip = optimizer.pop("clip", None)
     config = {"type": "OptimWrapper", "optimizer": optimizer}
     return config | ({"clip_grad": {"max_norm": clip}} if clip else {})

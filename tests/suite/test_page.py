@@ -47,6 +47,19 @@ def test_pictures_that_are_there_are_shown_with_a_caption(tables):
     assert "errors.png" not in text
 
 
+def test_costs_that_were_measured_stand_at_the_end(tables):
+    folder = track().results / "cost"
+    folder.mkdir()
+    (folder / "table.md").write_text(TABLE.format("What distillation costs"))
+    text = page(track(), tables)
+    assert "- [What distillation costs](#what-distillation-costs)" in text
+    assert text.endswith(
+        "## What distillation costs"
+        + TABLE.format("").removeprefix("# ").rstrip()
+        + "\n\n![What distillation costs](cost/figure.png)\n"
+    )
+
+
 def test_a_table_becomes_a_page_of_its_own():
     text = html(TABLE.format("Title & more"))
     assert "<h1>Title &amp; more</h1>" in text

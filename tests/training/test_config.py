@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from lab import Lab, snapshot
 from mmdet.registry import MODELS, TRANSFORMS
 from mmengine.config import Config
@@ -20,7 +21,7 @@ from icd.errors import InputError
 from icd.suite.ablation import ablation_names, load_ablation
 from icd.suite.run import Run
 from icd.training.config import plain_config
-from icd.training.recipe import optimisation
+from icd.training.recipe import optim_wrapper, optimisation
 
 RETINANET = "mmdet::retinanet/retinanet_r50_fpn_1x_coco.py"
 
@@ -153,7 +154,13 @@ def test_the_papers_schedule(coco: Lab, role: str, iterations: int, milestones: 
     assert (steps["type"], steps["milestones"], steps["gamma"]) == ("MultiStepLR", milestones, 0.1)
     assert config.optim_wrapper == {
         "type": "OptimWrapper",
-        "optimizer": {"type": "SGD", "lr": 0.01, "momentum": 0.9, "weight_decay": 1e-4},
+        "optimizer": {
+            "type": "SGD",
+            "lr": 0.01,
+            "momentum": 0.9,
+            "weight_decay": 1e-4,
+            "fused": True,
+        },
     }
 
 
@@ -240,7 +247,7 @@ def test_the_papers_optimiser_of_the_method(coco: Lab) -> None:
     config = coco.config(run)
     assert config.optim_wrapper.method == {
         "type": "OptimWrapper",
-        "optimizer": {"type": "AdamW", "lr": 1e-4, "weight_decay": 1e-4},
+        "optimizer": {"type": "AdamW", "lr": 1e-4, "weight_decay": 1e-4, "fused": True},
         "clip_grad": {"max_norm": 0.01},
     }
     (schedule,) = config.param_scheduler.method
@@ -397,3 +404,19 @@ def test_a_student_is_trained_on_its_split_from_its_pretraining(lab: Lab) -> Non
     first, second = (changed.config(r).train_dataloader.dataset for r in (run.pretrained, run))
     assert (first.ann_file, second.ann_file) == ("test.json", "train.json")
     assert "PretrainedHook" not in str(changed.config(run.pretrained).custom_hooks)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "fused"),
+    [
+        ({"type": "SGD"}, True),
+        ({"type": "AdamW"}, True),
+        ({"type": "AdamW", "fused": False}, False),
+        ({"type": "AdamW", "foreach": True}, None),  # PyTorch refuses both
+        ({"type": "Rprop"}, None),
+    ],
+)
+def test_parameters_are_stepped_at_once_where_pytorch_can(optimizer: dict, fused: bool | None):
+    wrapper = optim_wrapper({"lr": 0.1, "clip": 1.0, **optimizer})
+    assert wrapper["optimizer"].get("fused") == fused
+    build_optim_wrapper(torch.nn.Linear(2, 2), wrapper)
