@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -127,7 +128,7 @@ def test_help_lists_every_command():
         check=True,
     )
     for command in COMMANDS:
-        assert f"\n    {command.__name__} " in result.stdout
+        assert re.search(rf"^    {command.__name__}\s", result.stdout, re.M)
         assert command.__doc__.split("\n")[0].rstrip(".")[:30] in result.stdout
 
 

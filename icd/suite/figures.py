@@ -58,7 +58,7 @@ def draw_rows(summary: Summary) -> Figure:
     gaps = {id(line): gap for line, gap in zip(summary.lines, places(summary.lines), strict=True)}
     height = 0.42 * (max(gaps.values()) + 1) + 1.5
     compared = summary.ablation.references != []
-    figure = Figure(figsize=(9.6 if compared else 7.6, height), layout="constrained")
+    figure = Figure(figsize=(10.8 if compared else 7.6, height), layout="constrained")
     left, *others = figure.subplots(
         1, 2 + compared, sharey=True, width_ratios=[1.15, 1, 1][: 2 + compared]
     )

@@ -60,7 +60,10 @@ def test_a_method_of_your_own_is_described_with_its_class(tmp_path, monkeypatch)
 def test_detectors_may_say_options_of_any_method(tmp_path: Path) -> None:
     content = changed(MINI, "detectors.fcos.methods", {"pkd": {"options": {"weight": 2.5}}})
     found = load_track(str(write(tmp_path / "track.yaml", content)))
-    for detector, weight in (("fcos", 2.5), ("retinanet", 4.0)):
+    for detector, weight in (
+        ("fcos", 2.5),
+        ("retinanet", MINI["methods"]["pkd"]["options"]["weight"]),
+    ):
         run = found.describe({"detector": detector, "method": "pkd"}, seed=0)
         assert run.description["method"]["options"]["weight"] == weight
 

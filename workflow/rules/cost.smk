@@ -4,7 +4,7 @@
 rule measure_cost:
     """Measure time and memory of training steps on random images, alone on its machine."""
     input:
-        ancient("workflow/cost.yaml"),
+        ancient(str(costs.FILE)),
     output:
         lines=f"{COST}/cost.csv",
         about=f"{COST}/cost.json",
