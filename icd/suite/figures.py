@@ -158,9 +158,19 @@ def draw_curve(summary: Summary) -> Figure:
         draw_panel(axes, lines, summary)
         axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         axes.minorticks_off()
-        axes.margins(x=0.08)
+        axes.set_xlim(*around(ticks, axis.get("scale", "linear")))
         axes.set_xlabel(axis["label"])
     return titled(figure, summary, panels)
+
+
+def around(ticks: Sequence[float], scale: str) -> tuple[float, float]:
+    """Limits of an axis with room beside its first and last tick, whatever has been drawn."""
+    low, high = ticks[0], ticks[-1]
+    if scale == "log":
+        room = (high / low) ** 0.08 if low < high else 2
+        return low / room, high * room
+    room = 0.08 * (high - low) or 1
+    return low - room, high + room
 
 
 def draw_ours(axes: Axes, lines: Sequence[Line], summary: Summary) -> None:
