@@ -163,12 +163,7 @@ def peak(case: Case, variant: str) -> float:
     step(replace(case, size=(64, 64)), variant)()
     run = step(case, variant)
     gc.collect()
-    return peak_of(run, case.device)
-
-
-def peak_of(run: Callable[[], None], device: str) -> float:
-    """Largest MiB while something runs, beyond what there was before."""
-    if device != "cpu":
+    if case.device != "cpu":
         before = torch.cuda.memory_allocated()
         torch.cuda.reset_peak_memory_stats()
         run()

@@ -1,24 +1,22 @@
 """Measures what `workflow/cost.yaml` asks for, in turn and repeatedly, on the device that is there.
 
 Time is that of the processor, or of the clock on a GPU, whose work is waited for. Memory is the
-largest beyond weights, gradients and optimisers; on a CPU it is measured in a process that gives
-freed memory back at once, which would slow the clocked one.
+largest that PyTorch allocates beyond weights, pyramids and optimisers.
 """
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
+from torch.profiler import ProfilerActivity, profile
 
 from icd.cost.cases import MEMORY, METHOD, SECONDS, STEP, Plan, Setting
-from icd.cost.decoder import elapsed, peak_of
+from icd.cost.decoder import elapsed
 from icd.cost.models import (
     batch,
     build,
@@ -32,8 +30,6 @@ from icd.cost.models import (
 from icd.files import atomic, write_json
 from icd.training.manifest import environment
 
-GIVE_BACK = {"MALLOC_MMAP_THRESHOLD_": "65536"}
-
 Steps = dict[tuple[str, str], Callable[[], Any]]
 
 
@@ -42,27 +38,12 @@ def measure(plan: Plan, output: Path) -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.set_num_threads(1)
     lines = [line | {"quantity": SECONDS} for line in clocked(plan, device)]
-    if device == "cpu":
-        lines += _in_fresh_process(plan, output)
-    else:
-        lines += measured_memory(plan, device)
+    lines += measured_memory(plan, device)
     with atomic(output) as temporary:
         pd.DataFrame(lines).to_csv(temporary, index=False)
     size = {"height": plan.size[0], "width": plan.size[1]}
     name = torch.cuda.get_device_name() if device == "cuda" else "CPU"
     write_json(output.with_suffix(".json"), {"device": name, "images": size, **environment()})
-
-
-def _in_fresh_process(plan: Plan, output: Path) -> list[dict[str, Any]]:
-    """Lines of memory from another process, which needs its settings from the start."""
-    file = output.with_name(f"{output.stem}-memory.csv")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "icd.cost.measure", str(plan.track.file)]
-    command += [str(plan.track.data_root), str(file)]
-    subprocess.run(command, env={**os.environ, **GIVE_BACK}, check=True)
-    lines = pd.read_csv(file).to_dict("records")
-    file.unlink()
-    return lines
 
 
 def steps(plan: Plan, setting: Setting, device: str) -> Iterator[tuple[dict[str, Any], Steps]]:
@@ -101,19 +82,22 @@ def measured_memory(plan: Plan, device: str) -> Iterator[dict[str, Any]]:
         for columns, parts in steps(plan, setting, device):
             for (row, part), run in parts.items():
                 run()  # optimisers make their state
-                line = {"row": row, "part": part, "round": 0, "value": peak_of(run, device)}
+                line = {"row": row, "part": part, "round": 0, "value": allocated(run, device)}
                 yield columns | line | {"quantity": MEMORY}
 
 
-def main(track: str, data: str, output: str) -> None:
-    """The memory alone, for :func:`measure`."""
-    from icd.cost.cases import load_plan
-    from icd.suite.track import load_track
+def allocated(run: Callable[[], Any], device: str) -> float:
+    """Largest MiB that PyTorch has allocated while something runs, beyond what it had before.
 
-    plan = load_plan(load_track(track, data_root=Path(data)))
-    torch.set_num_threads(1)
-    pd.DataFrame(list(measured_memory(plan, "cpu"))).to_csv(output, index=False)
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+    On a CPU its allocations are added up, since resident memory also shows what others have left.
+    """
+    if device != "cpu":
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        run()
+        return (torch.cuda.max_memory_allocated() - before) / 2**20
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        run()
+    events = profiler.profiler.kineto_results.events()
+    changes = sorted((e.start_ns(), e.nbytes()) for e in events if e.name() == "[memory]")
+    return max(accumulate((size for _, size in changes), initial=0)) / 2**20

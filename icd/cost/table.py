@@ -18,8 +18,8 @@ from icd.suite.tables import aligned
 NOTES = (
     "Time is a ratio to the student's step and the teacher's forward pass together, of the same "
     "round, median over rounds; with * from the method alone, as one plus its share, since whole "
-    "steps of this row were not measured. MiB is the largest memory that the method alone needs "
-    "beyond weights and pyramids, forward and backward.",
+    "steps of this row were not measured. MiB is the largest memory that PyTorch allocates for the "
+    "method alone, forward and backward, beyond weights and pyramids.",
     "Images, boxes and weights are random; times contain optimisers and, in whole steps, the "
     "preparation of images, but no data loading.",
 )
@@ -124,7 +124,7 @@ def draw(plan: Plan, found: pd.DataFrame) -> Figure:
         right.scatter(some.MiB, heights, **marks)
     left.axvline(1, color="0.6", linewidth=0.8)
     left.set(title="Time of a step", xlabel="ratio to student's step + teacher's forward pass")
-    right.set(title="Memory of the method", xlabel="MiB", xscale="log")
+    right.set(title="Memory of the method", xlabel="MiB")
     left.set_yticks(list(places.values()), labels.values())
     for axes in (left, right):
         axes.grid(axis="y", color="0.9", linewidth=0.6)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 import torch
 
 from icd.cost.cases import METHOD, STEP, Plan, Setting, load_plan
-from icd.cost.measure import clocked, measured_memory, steps
+from icd.cost.measure import allocated, clocked, measured_memory, steps
 from icd.cost.models import batch
 from icd.suite.track import load_track
 
@@ -62,3 +63,14 @@ def test_boxes_lie_in_their_images_and_are_as_many_as_asked_for():
         assert (boxes[:, :2] >= 0).all()
         assert (boxes[:, 2:] <= torch.tensor([96, 64])).all()
         assert (boxes[:, 2:] - boxes[:, :2] > 3).all()
+
+
+def test_memory_is_the_most_that_exists_at_once():
+    def run() -> None:
+        first = torch.empty(2**20)  # 4 MiB
+        second = torch.empty(2**19)
+        del first
+        third = torch.empty(2**18)
+        del second, third
+
+    assert [allocated(run, "cpu") for _ in range(2)] == pytest.approx([6.0, 6.0])
