@@ -100,10 +100,11 @@ def ratios(lines: pd.DataFrame) -> pd.DataFrame:
             value.
 
     Returns:
-        Columns device, precision, images, objects, row, share (median over rounds of what the
-        method adds, as a fraction of student step and teacher forward of the same round), ratio
-        (the same of a whole step; missing where none was measured), MiB of the method alone, and
-        MiB_step of the whole step (both beyond weights).
+        Columns device, precision, images, objects, row, time (one plus what the method alone
+        takes of student step and teacher forward of the same round; median over rounds), step
+        (the same ratio of a whole step; missing where none was measured), MiB of the method alone,
+        and MiB_step of the whole step (both beyond weights). Rows are to be compared by time:
+        it was measured of all of them.
     """
     batch = ["device", "precision", "images", "objects"]
     seconds = lines[lines.quantity == SECONDS]
@@ -113,7 +114,8 @@ def ratios(lines: pd.DataFrame) -> pd.DataFrame:
     time = seconds.groupby([*batch, "row", "part"], sort=False).share.median().unstack("part")
     memory = lines[lines.quantity == MEMORY]
     memory = memory.groupby([*batch, "row", "part"], sort=False).value.median().unstack("part")
-    found = time.reindex(columns=[METHOD, STEP]).set_axis(["share", "ratio"], axis=1)
+    found = time.reindex(columns=[METHOD, STEP]).set_axis(["time", "step"], axis=1)
+    found.time += 1
     sizes = memory.reindex(columns=[METHOD, STEP]).set_axis(["MiB", "MiB_step"], axis=1)
     return found.join(sizes, how="left").reset_index()
 
@@ -121,8 +123,8 @@ def ratios(lines: pd.DataFrame) -> pd.DataFrame:
 def method_costs(track: Track, objects: int = 10) -> dict[Kind, Cost]:
     """What each method costs, by detector, backbone and method, with the track's own options.
 
-    Of the first batch on the first device in the raw numbers; the ratio is that of a whole step,
-    or, where only the method was measured, one plus its share. Empty if nothing was measured.
+    Of the first batch on the first device in the raw numbers; the ratio is one plus what the method
+    alone takes. Empty if nothing was measured.
     """
     file = folder(track) / "cost.csv"
     if not file.is_file():
@@ -133,9 +135,8 @@ def method_costs(track: Track, objects: int = 10) -> dict[Kind, Cost]:
     found = ratios(lines[same & (lines.images == first.images)])
     nearest = min(found.objects.unique(), key=lambda count: abs(count - objects))
     found = found[found.objects == nearest].set_index("row")
-    whole = found.ratio.fillna(1 + found.share)
     return {
-        run.kind: Cost(float(whole[row]), float(found.MiB[row]))
+        run.kind: Cost(float(found.time[row]), float(found.MiB[row]))
         for row, run in load_plan(track).runs.items()
         if row in found.index and run.id == track.describe({"method": run.kind[2]}, 0).id
     }

@@ -16,12 +16,13 @@ from icd.suite.page import html
 from icd.suite.tables import aligned
 
 NOTES = (
-    "Time is a ratio to the student's step and the teacher's forward pass together, of the same "
-    "round, median over rounds; with * from the method alone, as one plus its share, since whole "
-    "steps of this row were not measured. MiB is the largest memory that PyTorch allocates for the "
-    "method alone, forward and backward, beyond weights and pyramids.",
-    "Images, boxes and weights are random; times contain optimisers and, in whole steps, the "
-    "preparation of images, but no data loading.",
+    "All times are ratios to the student's step and the teacher's forward pass together, of the "
+    "same round; medians over rounds. time: one plus what the method alone takes, forward, "
+    "backward and its optimiser. step: a whole training step with it, which is less certain, as "
+    "it is compared with a sum that it mostly consists of. MiB: the largest memory that PyTorch "
+    "allocates for the method alone, beyond weights and pyramids.",
+    "Images, boxes and weights are random. Steps contain optimisers and the preparation of images, "
+    "but no data loading.",
 )
 SHADES = ("white", "0.75", "0.45", "0.1")  # of few to many objects
 
@@ -60,17 +61,14 @@ def heading(batch: tuple, lines: pd.DataFrame, about: dict[str, Any]) -> str:
         device = f"{hardware['processor']}, {hardware['threads']} thread"
     size = f"{about['images']['height']} x {about['images']['width']}"
     base = lines[lines.row.isin(BASE) & (lines.part == STEP)]
-    median = base.groupby(["row", "quantity"]).value.median()
-    student, teacher = (median[row, SECONDS] for row in BASE)
-    return (
-        f"{device}, {precision}, batch of {images} at {size}: student's step {student:.3g} s, "
-        f"teacher's forward pass {teacher:.3g} s."
-        + (
-            f" The student's step needs {median['student', MEMORY]:.0f} MiB beyond its weights."
-            if ("student", MEMORY) in median.index
-            else ""
-        )
-    )
+    seconds = base[base.quantity == SECONDS].groupby("row").value.median()
+    text = f"{device}, {precision}, batch of {images} at {size}: student's step "
+    text += f"{seconds['student']:.3g} s, teacher's forward pass {seconds['teacher']:.3g} s."
+    memory = base[(base.quantity == MEMORY) & (base.row == "student")].value
+    if len(memory):  # grows with the objects, as many are assigned to anchors
+        needs = " to ".join(dict.fromkeys(f"{v:.0f}" for v in (memory.min(), memory.max())))
+        text += f" The student's step needs {needs} MiB beyond its weights."
+    return text
 
 
 def _batches(lines: pd.DataFrame) -> Any:
@@ -80,12 +78,13 @@ def _batches(lines: pd.DataFrame) -> Any:
 def _table(plan: Plan, found: pd.DataFrame) -> str:
     counts = sorted(found.objects.unique())
     cells = found.set_index(["row", "objects"])
-    header = ["", *(f"time, {n} objects" for n in counts), *(f"MiB, {n} objects" for n in counts)]
+    columns = {"time": ".2f", "step": ".2f", "MiB": ".0f"}
+    columns = {name: form for name, form in columns.items() if found[name].notna().any()}
+    header = ["", *(f"{name}, {_objects(n)}" for name in columns for n in counts)]
     body = [
         [
             label,
-            *(time(cells.loc[row, count]) for count in counts),
-            *(number(cells.MiB[row, count], ".0f") for count in counts),
+            *(number(cells[name][row, n], form) for name, form in columns.items() for n in counts),
         ]
         for row, label in plan.labels.items()
         if row in cells.index
@@ -93,11 +92,8 @@ def _table(plan: Plan, found: pd.DataFrame) -> str:
     return aligned(header, body)
 
 
-def time(cell: pd.Series) -> str:
-    """The ratio of a whole step, else with a star that of the method alone."""
-    if pd.notna(cell.ratio):
-        return f"{cell.ratio:.2f}"
-    return f"{1 + cell.share:.2f}*"
+def _objects(count: int) -> str:
+    return f"{count} object" if count == 1 else f"{count} objects"
 
 
 def number(value: float, form: str) -> str:
@@ -119,8 +115,8 @@ def draw(plan: Plan, found: pd.DataFrame) -> Figure:
         some = found[found.objects == count]
         heights = some.row.map(places)
         marks = {"s": 26, "facecolor": shade, "edgecolor": "0.1", "zorder": 3}
-        label = f"{count} objects an image"
-        left.scatter(some.ratio.fillna(1 + some.share), heights, label=label, **marks)
+        label = f"{_objects(count)} an image"
+        left.scatter(some.time, heights, label=label, **marks)
         right.scatter(some.MiB, heights, **marks)
     left.axvline(1, color="0.6", linewidth=0.8)
     left.set(title="Time of a step", xlabel="ratio to student's step + teacher's forward pass")
