@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -68,8 +70,22 @@ def search_path() -> str:
 
 
 @contextmanager
+def alone() -> Iterator[None]:
+    """Wait until no other test has a cluster on this machine: they would share ``CONFIG``."""
+    with Path(tempfile.gettempdir(), "icd-slurm.lock").open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
 def cluster(folder: Path) -> Iterator[None]:
     """Run a cluster whose state and logs lie in ``folder``."""
+    with alone(), _cluster(folder):
+        yield
+
+
+@contextmanager
+def _cluster(folder: Path) -> Iterator[None]:
     folder.chmod(0o755)
     for card in range(NODES * CARDS):
         os.mknod(folder / f"card{card}", 0o666 | 0o020000, os.makedev(1, 3))
