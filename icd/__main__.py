@@ -18,8 +18,7 @@ from icd.pictures.kinds import DRAWINGS, NUMBERS, drawing, measuring
 
 if TYPE_CHECKING:
     from icd.suite.ablation import Ablation
-    from icd.suite.run import Kind
-    from icd.suite.summary import Cost
+    from icd.suite.run import Cost, Kind
     from icd.suite.track import Track
 
 # Imports stand inside the commands: ``icd show`` must not wait for torch.
@@ -111,7 +110,7 @@ def render(args: argparse.Namespace) -> None:
     from icd.suite.tables import write_tables
 
     ablation, results = _ablation(args.ablation, args), read_results(args.folder)
-    write_tables(ablation, results, args.folder, _costs(args))
+    write_tables(ablation, results, args.folder, _costs(ablation, args))
     write_figures(ablation, results, [args.folder / f"figure.{kind}" for kind in ("svg", "png")])
 
 
@@ -122,20 +121,20 @@ def tradeoff(args: argparse.Namespace) -> None:
 
     outputs = [args.folder / f"tradeoff.{kind}" for kind in ("svg", "png")]
     ablation, results = _ablation(args.ablation, args), read_results(args.folder)
-    write_tradeoff(ablation, results, _costs(args), outputs)
+    write_tradeoff(ablation, results, _costs(ablation, args), outputs)
 
 
 def tables(args: argparse.Namespace) -> None:
     """Collect and render, as far as they got, the ablations in which a run has failed."""
     from icd.suite.ablation import ablation_names
     from icd.suite.results import DONE, FAILED, states
-    from icd.suite.track import load_track
 
-    names = ablation_names(load_track(args.track, data_root=args.data))
-    for args.ablation in names:
+    track = _track(args)
+    for name in ablation_names(track):
+        args.ablation = name
         found = states(_ablation(args.ablation, args))
         if found[DONE] and found[FAILED]:
-            args.folder = load_track(args.track, data_root=args.data).results / args.ablation
+            args.folder = track.results / name
             collect(args)
             render(args)
             print(f"{args.folder}/table.md shows what was run; failed runs: {found[FAILED]}")
@@ -204,10 +203,11 @@ def _track(args: argparse.Namespace) -> Track:
     return load_track(args.track, data_root=args.data)
 
 
-def _costs(args: argparse.Namespace) -> dict[Kind, Cost]:
+def _costs(ablation: Ablation, args: argparse.Namespace) -> dict[Kind, Cost]:
+    """What steps cost, if the ablation shows it."""
     from icd.cost.cases import method_costs
 
-    return method_costs(_track(args))
+    return method_costs(_track(args)) if ablation.costs else {}
 
 
 def _ablation(name: str, args: argparse.Namespace) -> Ablation:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from icd.cost.cases import method_costs
 from icd.suite.ablation import ablation_names, load_ablation
 from icd.suite.page import heading_anchor, page
 from icd.suite.results import DONE, read_results
@@ -26,9 +27,14 @@ def table_lines(text: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", COMMITTED)
-def test_tables_are_rendered_from_the_raw_numbers(name: str, tmp_path: Path) -> None:
-    ablation = load_ablation(name, load_track("mini"))
-    write_tables(ablation, read_results(MINI / name), tmp_path)
+def test_tables_are_rendered_from_the_raw_numbers(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    track = load_track("mini")
+    ablation = load_ablation(name, track)
+    costs = method_costs(track) if ablation.costs else {}
+    write_tables(ablation, read_results(MINI / name), tmp_path, costs)
     for kind in ("md", "html", "csv", "tex"):
         committed = MINI / name / f"table.{kind}"
         assert (tmp_path / committed.name).read_text() == committed.read_text()

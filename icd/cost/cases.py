@@ -10,9 +10,8 @@ from typing import Any
 import pandas as pd
 
 from icd.errors import InputError
-from icd.suite.run import Kind, Run
+from icd.suite.run import Cost, Kind, Run
 from icd.suite.schema import WORKFLOW, load_yaml
-from icd.suite.summary import Cost
 from icd.suite.track import Track
 
 FILE = WORKFLOW / "cost.yaml"

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import ScaledTranslation
 
 from icd.files import atomic
-from icd.suite.ablation import Ablation, Row
+from icd.suite.ablation import Ablation
 from icd.suite.results import DONE, KINDS, Results
 from icd.suite.statistics import Estimate
 from icd.suite.summary import Line, Summary, summarise
@@ -71,29 +71,14 @@ def draw_rows(summary: Summary) -> Figure:
     left.set_ylim(max(gaps.values()) + 0.6, -0.6)  # the first row on top
     kind = KINDS[summary.ablation.kind]
     left.set_xlabel(f"{kind}AP (%)")
-    others[0].set_xlabel(f"gain in {kind}AP\n{over(summary)}")
+    others[0].set_xlabel(f"gain in {kind}AP\n{fill(summary.over, LABEL)}")
     for axes in others[1:]:
-        axes.set_xlabel(f"difference in {kind}AP\n{to(summary)}")
+        axes.set_xlabel(f"difference in {kind}AP\n{fill(summary.to, LABEL)}")
     for axes in others:
         axes.tick_params(axis="y", left=False)
         axes.spines["left"].set_visible(False)
         axes.axvline(0, color=GUIDE, linewidth=0.8, zorder=0)
     return titled(figure, summary, [left, *others])
-
-
-def over(summary: Summary) -> str:
-    """What gains are measured against, for a label."""
-    return _whose([line.baseline for line in summary.lines], "over", "its baseline")
-
-
-def to(summary: Summary) -> str:
-    """What rows are compared with besides, for a label."""
-    return _whose(summary.ablation.references, "to", "its reference")
-
-
-def _whose(rows: Sequence[Row], word: str, several: str) -> str:
-    labels = {row.label for row in rows}
-    return fill(f"{word} {labels.pop() if len(labels) == 1 else several}", LABEL)
 
 
 def places(lines: Sequence[Line]) -> list[float]:
@@ -198,7 +183,7 @@ def draw_differences(axes: Axes, lines: Sequence[Line], summary: Summary) -> Non
             draw_estimate(axes, line.difference, line.row.x, hollow=line.difference.undecided)
             draw_seeds(axes, line.row.x, line.difference)
     axes.axhline(0, color=GUIDE, linewidth=0.8, zorder=0)
-    axes.set_ylabel(f"difference in {KINDS[summary.ablation.kind]}AP\n{to(summary)}")
+    axes.set_ylabel(f"difference in {KINDS[summary.ablation.kind]}AP\n{fill(summary.to, LABEL)}")
 
 
 def draw_published(axes: Axes, lines: Sequence[Line], summary: Summary) -> None:

@@ -47,8 +47,7 @@ def page(track: Track, ablations: Sequence[Ablation]) -> str:
     if pictures:
         parts += ["## Pictures", *(f"{CAPTIONS[k]}\n\n![{k}](pictures/{k}.png)" for k in pictures)]
     if cost.is_file():
-        text = re.sub(r"^# ", "## ", cost.read_text()).strip()
-        parts.append(f"{text}\n\n![What distillation costs](cost/figure.png)")
+        parts.append(f"{_nested(cost)}\n\n![What distillation costs](cost/figure.png)")
     return "\n\n".join(parts) + "\n"
 
 
@@ -60,12 +59,16 @@ def html(markdown: str) -> str:
 
 
 def _section(track: Track, ablation: Ablation) -> str:
-    text = re.sub(r"^# ", "## ", _table(track, ablation).read_text())
-    parts = [text.strip(), f"![{ablation.title}]({ablation.name}/figure.png)"]
+    parts = [_nested(_table(track, ablation)), f"![{ablation.title}]({ablation.name}/figure.png)"]
     if ablation.costs:
         title = f"{ablation.title}: accuracy against cost"
         parts.append(f"![{title}]({ablation.name}/tradeoff.png)")
     return "\n\n".join(parts)
+
+
+def _nested(table: Path) -> str:
+    """A table's page as a section of another."""
+    return re.sub(r"^# ", "## ", table.read_text()).strip()
 
 
 def _table(track: Track, ablation: Ablation) -> Path:

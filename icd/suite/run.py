@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from icd.files import read_json
 
@@ -29,6 +29,17 @@ def merge(base: Any, change: Any) -> Any:
     if not (isinstance(base, dict) and isinstance(change, dict)):
         return change
     return base | {key: merge(base.get(key), value) for key, value in change.items()}
+
+
+class Cost(NamedTuple):
+    """What a method costs beside a student's step and its teacher's forward pass.
+
+    time: of a training step, as a ratio to these two together.
+    memory: MiB that the method takes beyond both models.
+    """
+
+    time: float
+    memory: float
 
 
 @dataclass(frozen=True)

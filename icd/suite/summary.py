@@ -3,28 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
 
 from icd.suite.ablation import Ablation, Row
 from icd.suite.results import ABSENT, DONE, FAILED, NOT_RUN, Results, split_status
-from icd.suite.run import Kind, Run
+from icd.suite.run import Cost, Kind, Run
 from icd.suite.statistics import Agreement, Estimate, Sample, agreement, difference, level
 
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
-
-
-class Cost(NamedTuple):
-    """What a method costs beside a student's step and its teacher's forward pass.
-
-    time: of a training step, as a ratio to these two together.
-    memory: MiB that the method takes beyond both models.
-    """
-
-    time: float
-    memory: float
 
 
 @dataclass(frozen=True)
@@ -95,11 +83,26 @@ class Summary:
         return next(line for line in self.lines if line.row.id == name)
 
     @property
+    def over(self) -> str:
+        """What gains are measured against, e.g. ``over Student``."""
+        return _whose("over", [line.baseline for line in self.lines], "its baseline")
+
+    @property
+    def to(self) -> str:
+        """What rows are compared with besides."""
+        return _whose("to", self.ablation.references, "its reference")
+
+    @property
     def intervals(self) -> list[tuple[Line, Estimate]]:
         """Every gain or difference that is shown, with its line."""
         return [
             (line, found) for line in self.lines for found in (line.gain, line.difference) if found
         ]
+
+
+def _whose(word: str, rows: Iterable[Row], several: str) -> str:
+    labels = {row.label for row in rows}
+    return f"{word} {labels.pop() if len(labels) == 1 else several}"
 
 
 def summarise(

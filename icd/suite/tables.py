@@ -15,9 +15,9 @@ from icd.suite.latex import typeset
 from icd.suite.notes import paragraphs
 from icd.suite.page import html
 from icd.suite.results import DONE, Results
-from icd.suite.run import Kind
+from icd.suite.run import Cost, Kind
 from icd.suite.statistics import Estimate
-from icd.suite.summary import METRICS, Cost, Line, Summary, summarise
+from icd.suite.summary import METRICS, Line, Summary, summarise
 
 
 def write_tables(
@@ -73,13 +73,8 @@ def _numbers(line: Line) -> dict[str, Any]:
 def cells(summary: Summary) -> tuple[list[str], list[list[str]]]:
     """Header and body as text."""
     ablation = summary.ablation
-    baselines = {line.baseline.label for line in summary.lines}
-    over = f"over {baselines.pop()}" if len(baselines) == 1 else "over its baseline"
-    header = ["", *METRICS, "seeds", f"gain {over} [95 %]"]
-    references = ablation.references
-    if references:
-        to = references[0].label if len(references) == 1 else "its reference"
-        header.append(f"difference to {to} [95 %]")
+    header = ["", *METRICS, "seeds", f"gain {summary.over} [95 %]"]
+    header += [f"difference {summary.to} [95 %]"] if ablation.references else []
     header += ["published AP", "published gain"]
     header += ["time", "MiB"] if ablation.costs else []
     return header, [_cells(line, summary) for line in summary.lines]

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from icd.suite.ablation import Ablation
 from icd.suite.figures import BARS, GUIDE, MARK, POINT, STYLE, save
 from icd.suite.results import KINDS, Results
-from icd.suite.run import Kind
-from icd.suite.summary import Cost, Line, summarise
+from icd.suite.run import Cost, Kind
+from icd.suite.summary import Line, summarise
 
 SHADES = (POINT, "white")  # of rows without and with inheriting
 

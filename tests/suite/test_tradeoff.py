@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from track_files import MINI, changed, track, write
 
+from icd import __main__ as cli
+from icd.cost import cases
 from icd.suite import tradeoff
 from icd.suite.ablation import Ablation, read_ablation
 from icd.suite.results import Results, read_results, write_results
-from icd.suite.summary import Cost, summarise
+from icd.suite.run import Cost
+from icd.suite.summary import summarise
 from icd.suite.tables import markdown, numbers, write_tables
 
 COSTS = {
@@ -81,6 +86,15 @@ def test_what_was_not_measured_is_not_made_up(ablation: Ablation, results: Resul
     write_tables(ablation, results, Path("out"))
     found = cells(Path("out/table.md").read_text())
     assert all(row[-2:] == ["-", "-"] for label, row in found.items() if label)
+
+
+def test_a_table_without_costs_stays_as_it_is_when_they_are_measured(
+    ablation: Ablation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cases, "method_costs", lambda track: COSTS)
+    args = argparse.Namespace(track="mini", data="data")
+    assert cli._costs(ablation, args) == COSTS
+    assert cli._costs(replace(ablation, costs=False), args) == {}
 
 
 def test_each_measured_row_has_a_mark_at_its_cost_and_ap(

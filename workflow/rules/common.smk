@@ -52,10 +52,14 @@ if "gpu" in workflow.global_resources and workflow.global_resources["gpu"].value
     )
 
 
+# By split, the runs that need not be trained.
+SPLITS_MEASURED = {ablation.split for ablation in ABLATIONS.values()} if REUSE else ()
+KNOWN = {split: tabulated(TRACK.results, split).keys() for split in SPLITS_MEASURED}
+
+
 def to_train(ablation):
     """The runs that an ablation measures, less those that reuse=true takes from tables."""
-    known = tabulated(TRACK.results, ablation.split) if REUSE else {}
-    return [run for run in ablation.measured if run.id not in known]
+    return [run for run in ablation.measured if run.id not in KNOWN.get(ablation.split, ())]
 
 
 def wanted(ablation):

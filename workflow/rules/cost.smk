@@ -52,7 +52,7 @@ rule cost:
     params:
         track=TRACK_NAME,
         root=TRACK.data_root,
-        caption=costs.load_plan(TRACK).content["question"],
+        caption=lambda wildcards: costs.load_plan(TRACK).content["question"],
     message:
         "Complete cost"
     shell:
