@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -36,11 +38,12 @@ rows:
 
 
 @pytest.fixture
-def own(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Lab:
+def own(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
     """The lab with the method in the working directory, as the pipeline's processes see it."""
     Path("my_methods.py").write_text(METHOD)
     monkeypatch.syspath_prepend(str(lab.project))
-    return lab.changed({"methods": {"means": ROW}, "seeds": [0]})
+    yield lab.changed({"methods": {"means": ROW}, "seeds": [0]})
+    sys.modules.pop("my_methods", None)  # other tests have one of their own
 
 
 def test_it_ends_in_a_table(own: Lab) -> None:
