@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from pathlib import Path
 
 import pytest
+from snakemake.cli import get_argument_parser, parse_config
 
 from icd.cost.cases import method_costs
 from icd.suite.ablation import ablation_names, load_ablation
@@ -68,6 +70,15 @@ def test_no_provenance_is_left_of_runs_that_stand_in_no_table() -> None:
     assert {path.stem for path in (MINI / "manifests").glob("*.json")} <= known
 
 
+def test_the_track_has_the_weights_that_tuning_found_best() -> None:
+    lines = read_results(MINI / "tuning").lines
+    best = lines[lines.metric == "AP"].set_index("run").groupby("method").value.idxmax()
+    assert {"icd", "fitnet", "cwd", "pkd", "mgd", "fgd"} <= set(best.index)
+    track = load_track("mini")
+    for method, run in best.items():
+        assert track.describe({"detector": "retinanet", "method": method}, 0).id == run, method
+
+
 def test_the_page_shows_what_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     track = load_track("mini")
@@ -95,6 +106,20 @@ def test_what_a_page_points_to_is_there(file: Path) -> None:
     for path in paths:
         assert Path(ROOT, path).exists(), path
     assert links or paths
+
+
+def snakemake_commands() -> list[str]:
+    blocks = [
+        block for file in PAGES for block in re.findall(r"```sh\n(.*?)```", file.read_text(), re.S)
+    ]
+    lines = [line for block in blocks for line in block.splitlines()]
+    return sorted({line for line in lines if line.startswith("snakemake")})
+
+
+@pytest.mark.parametrize("command", snakemake_commands())
+def test_the_commands_of_pages_are_ones_that_snakemake_understands(command: str) -> None:
+    arguments = shlex.split(command, comments=True)[1:]
+    parse_config(get_argument_parser().parse_args(arguments).config)
 
 
 def test_every_page_is_linked_from_the_readme() -> None:
