@@ -29,3 +29,6 @@ rule everything:
         rules.pictures.input,
     message:
         "Complete all tables and pictures"
+
+
+require_rules_of_profile()

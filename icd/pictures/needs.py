@@ -1,7 +1,7 @@
 """What each picture is made from, for the pipeline; nothing heavy is imported here.
 
-Detections, logs and snapshots are no outputs of a rule: what is asked for in their place are the
-files that are written after them.
+Logs and snapshots are no outputs of a rule: what is asked for in their place are the files that are
+written after them.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def measured(kind: str, ablation: Ablation, track: Track) -> list[Path]:
     """What the numbers of a kind are gathered from."""
     if kind == "errors":
         rows = ablation.choose(COMPARED)
-        return [run.metrics() for row in rows for run in row.runs]
+        return [run.detections() for row in rows for run in row.runs]
     runs = first_runs(ablation, CURVES)
     if kind == "losses":
         return [run.folder / "model.pth" for run in runs]
@@ -59,7 +59,7 @@ def sources(kind: str, track: Track) -> list[Path]:
 def drawn(kind: str, ablation: Ablation) -> list[Path]:
     """What a picture takes from the runs themselves."""
     if kind == "detections":
-        return [run.metrics() for run in first_runs(ablation, COMPARED)]
+        return [run.detections() for run in first_runs(ablation, COMPARED)]
     if kind == "attention":
         (run,) = first_runs(ablation, ATTENTION)
         detectors = [one.folder / name for one in (run, run.teacher) for name in DETECTOR]

@@ -115,6 +115,10 @@ class Run:
         """Where its COCO metrics on a split of the data set are written."""
         return self.folder / ("metrics.json" if split == "test" else f"metrics-{split}.json")
 
+    def detections(self, split: str = "test", kind: str = "bbox") -> Path:
+        """Where its detections on a split are written: boxes (bbox) or masks (segm)."""
+        return self.folder / split / f"{kind}.json"
+
     @property
     def kind(self) -> Kind:
         """What the cost of an iteration depends on most: detector, backbone and method."""

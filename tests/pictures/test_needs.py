@@ -32,7 +32,7 @@ def test_errors_are_those_of_all_seeds():
     """And of the one teacher that all of them have."""
     rows = ("student", "icd", "icd_inherit")
     runs = [run(row, seed) for row in rows for seed in (0, 1)]
-    expected = [one.folder / "metrics.json" for one in (*runs, run("teacher", 0))]
+    expected = [one.folder / "test/bbox.json" for one in (*runs, run("teacher", 0))]
     assert needs.measured("errors", MAIN, TRACK) == expected
 
 

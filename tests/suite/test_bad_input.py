@@ -161,6 +161,14 @@ PROFILES = {
         "cores: 1\nset-resources: {runtime: 60}\n",
         "Invalid set-resources format in profile. Expected two-level mapping",
     ),
+    "resources of a rule that is not there": (
+        "cores: 1\nresources: [gpu=2]\nset-resources: {trian: {runtime: 60}}\n",
+        "error: set-resources: no rule is named trian; expected some of",
+    ),
+    "threads of a rule that is not there": (
+        "cores: 1\nresources: [gpu=2]\nset-threads: {evaluation: 4}\n",
+        "error: set-threads: no rule is named evaluation; expected some of",
+    ),
     "unknown executor": ("executor: slrum\n", "invalid choice: 'slrum' (choose from 'slurm'"),
     "fewer cards than a run takes": (
         "cores: 1\nresources: [gpu=1]\n",

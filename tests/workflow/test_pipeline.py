@@ -201,6 +201,8 @@ LOSSES = {
     "method.pth": ["Train", "Evaluate"],
     "manifest": ["Train", "Evaluate"],
     "metrics.json": ["Evaluate"],
+    "test/bbox.json": ["Evaluate"],
+    "samples.png": {"Check the data of toy", "Complete the main table"},
     "main/results.csv": END,
     "main/bootstrap.csv": END,
     "main/table.html": TABLE,

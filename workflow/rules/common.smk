@@ -38,7 +38,7 @@ DISTILLED = {run.id for run in RUNS.values() if run.description.get("method")}
 SOURCES = {source.id for run in RUNS.values() for source in run.sources}
 ZOO = {Path(run.description["checkpoint"]).name: run for run in RUNS.values() if run.zoo}
 RESULTS = str(TRACK.results)
-SURVEY = f"{RESULTS}/data.json"
+SURVEY, SAMPLES = f"{RESULTS}/data.json", f"{RESULTS}/samples.png"
 TAKE_OVER = "--reuse" if REUSE else ""
 PAGE = f"{RESULTS}/README.md"
 COST = str(costs.folder(TRACK))
@@ -52,6 +52,17 @@ if "gpu" in workflow.global_resources and workflow.global_resources["gpu"].value
     )
 
 
+def require_rules_of_profile():
+    """Snakemake would silently ignore what a profile sets for a rule that is not there."""
+    settings, rules = workflow.resource_settings, {rule.name for rule in workflow.rules}
+    for option in ("resources", "threads"):
+        if unknown := sorted({*getattr(settings, f"overwrite_{option}")} - rules):
+            sys.exit(
+                f"error: set-{option}: no rule is named {', '.join(unknown)};"
+                f" expected some of {', '.join(sorted(rules))}"
+            )
+
+
 # By split, the runs that need not be trained.
 SPLITS_MEASURED = {ablation.split for ablation in ABLATIONS.values()} if REUSE else ()
 KNOWN = {split: tabulated(TRACK.results, split).keys() for split in SPLITS_MEASURED}
@@ -63,11 +74,15 @@ def to_train(ablation):
 
 
 def wanted(ablation):
-    """What is kept of an ablation's runs: they are asked for by name, since committed tables must
-    not hide that they were not run."""
-    runs = to_train(ablation)
-    metrics = [run.metrics(ablation.split) for run in runs]
-    return [file for run in with_sources(runs) for file in run_files(run)] + metrics
+    """What is kept of an ablation's runs and their data: asked for by name, since committed tables
+    must not hide that they were not run."""
+    if not (runs := to_train(ablation)):
+        return []
+    trained = [file for run in with_sources(runs) for file in run_files(run)]
+    evaluated = [
+        file for run in runs for file in (run.metrics(ablation.split), run.detections(ablation.split))
+    ]
+    return [SURVEY, SAMPLES, *trained, *evaluated]
 
 
 def measured_costs(wildcards):

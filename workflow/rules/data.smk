@@ -31,7 +31,7 @@ rule check:
         ANNOTATIONS,
     output:
         survey=SURVEY,
-        samples=f"{RESULTS}/samples.png",
+        samples=SAMPLES,
     log:
         f"{RESULTS}/runs/logs/check.log",
     conda:

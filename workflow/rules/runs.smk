@@ -52,7 +52,7 @@ rule train:
         source_files,
         run=f"{RESULTS}/runs/{{run}}/run.json",
         annotations=train_annotations,
-        survey=SURVEY,
+        survey=ancient(SURVEY),  # of these annotations; made once more for its picture, it is the same
     output:
         config=f"{RESULTS}/runs/{{run}}/model.py",
         checkpoint=f"{RESULTS}/runs/{{run}}/model.pth",
@@ -106,7 +106,8 @@ rule evaluate:
         checkpoint=f"{RESULTS}/runs/{{run}}/model.pth",
         annotations=TRACK.annotations(TEST),
     output:
-        f"{RESULTS}/runs/{{run}}/metrics.json",
+        metrics=f"{RESULTS}/runs/{{run}}/metrics.json",
+        detections=f"{RESULTS}/runs/{{run}}/{TEST}/bbox.json",  # beside it of masks, if there are any
     log:
         f"{RESULTS}/runs/{{run}}/evaluate.log",
     priority: 1  # others wait for a teacher's
@@ -124,7 +125,7 @@ rule evaluate:
     message:
         "Evaluate {wildcards.run}"
     shell:
-        "exec python -m icd evaluate {params.folder:q} --output {output:q} --gpus {params.gpus}"
+        "exec python -m icd evaluate {params.folder:q} --output {output.metrics:q} --gpus {params.gpus}"
         " --evaluator {params.evaluator} --split {params.split:q}"
         " >> {log:q} 2> >(trap '' INT TERM; exec tee -a {log:q} >&2)"
 
@@ -135,7 +136,8 @@ use rule evaluate as evaluate_tuning with:
         checkpoint=f"{RESULTS}/runs/{{run}}/model.pth",
         annotations=TRACK.annotations(TRACK.tuning_split),
     output:
-        f"{RESULTS}/runs/{{run}}/metrics-tune.json",
+        metrics=f"{RESULTS}/runs/{{run}}/metrics-tune.json",
+        detections=f"{RESULTS}/runs/{{run}}/{TUNE}/bbox.json",
     log:
         f"{RESULTS}/runs/{{run}}/evaluate-tune.log",
     priority: 0

@@ -20,7 +20,7 @@ from icd.pictures.table import require
 from icd.suite.ablation import Ablation
 from icd.suite.figures import STYLE, save
 from icd.suite.run import Run
-from icd.suite.track import TEST, Track
+from icd.suite.track import Track
 
 SCORE = 0.3  # detections below it are not shown
 OVERLAP = 0.5  # IoU from which a detection is right
@@ -53,7 +53,7 @@ def write(
 
 def detections(run: Run, images: set[int]) -> list[dict]:
     """The boxes that a run finds in some images with a score of more than ``SCORE``."""
-    file = require(run.folder / TEST / "bbox.json", "what icd evaluate finds")
+    file = require(run.detections(), "what icd evaluate finds")
     return [
         guess
         for guess in json.loads(file.read_text())

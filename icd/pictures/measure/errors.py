@@ -11,7 +11,7 @@ from icd.pictures.choice import read_truth
 from icd.pictures.kinds import COMPARED
 from icd.pictures.table import require, write_table
 from icd.suite.ablation import Ablation
-from icd.suite.track import TEST, Track
+from icd.suite.track import Track
 
 
 def write(ablation: Ablation, track: Track, output: Path) -> None:
@@ -24,7 +24,7 @@ def write(ablation: Ablation, track: Track, output: Path) -> None:
     lines = []
     for row in ablation.choose(COMPARED):
         for run in row.runs:
-            file = run.folder / TEST / f"{ablation.kind}.json"
+            file = run.detections(kind=ablation.kind)
             found = tide(truth, require(file, "what icd evaluate finds"), ablation.kind)
             line = {"row": row.id, "run": run.id, "AP50": found["ap_base"]}
             lines += [
