@@ -80,7 +80,9 @@ def wanted(ablation):
         return []
     trained = [file for run in with_sources(runs) for file in run_files(run)]
     evaluated = [
-        file for run in runs for file in (run.metrics(ablation.split), run.detections(ablation.split))
+        file
+        for run in runs
+        for file in (run.metrics(ablation.split), run.detections(ablation.split))
     ]
     return [SURVEY, SAMPLES, *trained, *evaluated]
 
