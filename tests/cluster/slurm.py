@@ -95,16 +95,16 @@ def _cluster(folder: Path) -> Iterator[None]:
         daemons += _start_munge(folder)
         daemons.append(_start("slurmctld", "-D", "-i"))
         daemons += [_start("slurmd", "-D", "-N", f"n{node + 1}") for node in range(NODES)]
-        wait(lambda: ask("sinfo", "-h", "-o", "%T").split() == ["idle"], 30, "idle nodes")
+        wait(lambda: ask("sinfo", "-h", "-o", "%T").split() == ["idle"], 120, "idle nodes")
         yield
     finally:
         with suppress(subprocess.CalledProcessError, TimeoutError):
             ask("scancel", "--partition=cards")
-            wait(lambda: ask("squeue", "-h") == "", 60, "empty queue")
+            wait(lambda: ask("squeue", "-h") == "", 120, "empty queue")
         for daemon in reversed(daemons):
             daemon.send_signal(signal.SIGTERM)
         for daemon in daemons:
-            daemon.wait(20)
+            daemon.wait(60)
         for file in written:
             file.unlink()
 
@@ -139,7 +139,7 @@ def _start_munge(folder: Path) -> list[subprocess.Popen]:
         return []
     Path("/run/munge").mkdir(exist_ok=True)
     daemon = _start("munged", "--foreground", "--force", f"--log-file={folder}/munged.log")
-    wait(lambda: subprocess.run(["munge", "-n"], capture_output=True).returncode == 0, 10, "munge")
+    wait(lambda: subprocess.run(["munge", "-n"], capture_output=True).returncode == 0, 60, "munge")
     return [daemon]
 
 
