@@ -6,6 +6,7 @@ jobs: it would cancel none of them. Here it stops asking first.
 
 from __future__ import annotations
 
+import signal
 import sys
 
 from snakemake.cli import main
@@ -28,4 +29,6 @@ def cancel(executor: Executor) -> None:
 Executor.cancel = cancel
 
 if __name__ == "__main__":
+    # Tests that a shell runs in the background ignore Ctrl-C, and so would all that they start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.exit(main())
