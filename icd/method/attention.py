@@ -16,10 +16,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
-from torch.nn.utils.rnn import pad_sequence
 
 from icd.method.auxiliary import full_precision
 from icd.method.packed import Chunk, Layout, PackedTokens, Piece, gather, span, starts
+from icd.method.ragged import pad, unpad
 
 if TYPE_CHECKING:
     from icd.method.decoder import CrossAttention
@@ -28,40 +28,36 @@ MAP_ELEMENTS = 2**20  # of the attention maps that exist at the same time
 
 
 @dataclass(frozen=True)
-class Found:
-    """What one decoder layer found; with M heads of d = C / M channels.
+class Search:
+    """What was asked of a group of g images; M heads of d = C / M channels, no gradient.
 
-    queries: [Q, C], the layer's output for the queries of all images.
-    asked: for each image [M, K_i, d], the projected queries, without gradient.
-    keys: for each image [M, L_i, d], of its tokens.
-    values: for each group of images [M, tokens, d].
-    layout: of these tokens.
+    queries: [g, M, K, d], projected; zero where an image has fewer.
+    keys: [g, M, T, d], of the tokens of each image.
     """
 
     queries: Tensor
-    asked: Sequence[Tensor]
-    keys: Sequence[Tensor]
-    values: Sequence[Tensor]
-    layout: Layout
-
-    def attention(self, asked: Sequence[range], temperature: float = 1.0) -> Tensor:
-        """Attention [N, M, L] summed over the queries ``asked`` of each image, no gradient."""
-        summed = [
-            self.layout.place(self.summed(image, chosen, temperature), image)
-            for image, chosen in enumerate(asked)
-        ]
-        return torch.stack(summed)
+    keys: Tensor
 
     @torch.no_grad()
-    def summed(self, image: int, chosen: range, temperature: float) -> Tensor:
-        """The same [M, L_i] for the tokens of one image; no more than a few maps at once."""
-        query = self.asked[image][:, chosen.start : chosen.stop]
-        keys = self.keys[image]
-        total = full_precision(keys.new_zeros(keys.shape[:2]))
+    def attention(self, chosen: Sequence[range], temperature: float) -> Tensor:
+        """Attention [g, M, T] summed over the queries ``chosen`` of each image.
+
+        Only few maps exist at once.
+        """
+        first, last = min(some.start for some in chosen), max(some.stop for some in chosen)
+        queries, keys = self.queries[:, :, first:last], self.keys
+        uneven = len({*chosen}) > 1
+        if uneven:
+            limits = torch.tensor([[some.start, some.stop] for some in chosen])
+            start, stop = limits.to(keys.device, non_blocking=True).split(1, dim=1)
+            place = torch.arange(first, last, device=keys.device)
+            counted = ((start <= place) & (place < stop))[:, None, :, None]
+        total = full_precision(keys.new_zeros(keys.shape[:3]))
         scale = 1 / (temperature * math.sqrt(keys.shape[-1]))
-        for heads, some in blocks(len(query), len(chosen), keys.shape[1]):
-            logits = (query[heads, some] * scale) @ keys[heads].transpose(1, 2)
-            total[heads] += full_precision(logits).softmax(dim=-1).sum(dim=1)
+        for heads, some in blocks(keys.shape[1], last - first, len(keys) * keys.shape[2]):
+            logits = (queries[:, heads, some] * scale) @ keys[:, heads].transpose(2, 3)
+            maps = full_precision(logits).softmax(dim=-1)
+            total[:, heads] += (maps * counted[:, :, some] if uneven else maps).sum(dim=2)
         return total
 
 
@@ -74,27 +70,50 @@ def blocks(heads: int, queries: int, tokens: int) -> Iterator[tuple[slice, slice
             yield slice(head, head + group), slice(first, first + some)
 
 
+@dataclass(frozen=True)
+class Found:
+    """What one decoder layer found.
+
+    queries: [Q, C], the layer's output for the queries of all images.
+    searches: what was asked, for each group of images.
+    values: of their tokens, for each group [M, g T, d], without gradient.
+    layout: of the tokens.
+    """
+
+    queries: Tensor
+    searches: Sequence[Search]
+    values: Sequence[Tensor]
+    layout: Layout
+
+    def attention(self, asked: Sequence[range], temperature: float = 1.0) -> Tensor:
+        """Attention [N, M, L] summed over the queries ``asked`` of each image, no gradient."""
+        summed = []
+        for group, search in zip(self.layout.groups, self.searches, strict=True):
+            chosen = [asked[image] for image in group.images]
+            attention = search.attention(chosen, temperature)
+            summed.append(self.layout.place(attention, group.images.start))
+        return torch.cat(summed)
+
+
 def look_up(attention: CrossAttention, queries: Tensor, tokens: PackedTokens) -> Found:
     """Aggregate the values of ``tokens`` for ``queries`` [Q, C] of all images."""
     heads, query = attention.heads, attention.query(queries)
     key, value = (like_linear(part, query.dtype) for part in (attention.key, attention.value))
     rows, columns = position_terms(attention, tokens)
-    place, asked = (rows.to(query.dtype), columns.to(query.dtype)), query.split(tokens.queries)
-    asked = [some.unflatten(-1, (heads, -1)).transpose(0, 1) for some in asked]
-    found, keys, values = [], [], []
+    place = (rows.to(query.dtype), columns.to(query.dtype))
+    found, searches, values, after = [], [], [], 0
     for group in tokens.layout.groups:
+        counts = [tokens.queries[image] for image in group.images]
+        before, after = after, after + sum(counts)
+        q = pad(query[before:after], counts).unflatten(-1, (heads, -1)).transpose(1, 2)
         k = Project.apply(tokens.levels, group.chunks, heads, key[0], *place)
         v = Project.apply(tokens.levels, group.chunks, heads, *value, None)
-        # What else is done with keys and values does not change them.
-        keys += k.detach().split(group.length, dim=1)
-        values.append(v.detach())
-        some = [asked[image].transpose(0, 1) for image in group.images]
-        q = pad_sequence(some, batch_first=True).transpose(1, 2)  # of one image: no padding
+        values.append(v.detach())  # what else is done with it does not change it
         k, v = (x.unflatten(1, (-1, group.length)).transpose(0, 1) for x in (k, v))
+        searches.append(Search(q.detach(), k.detach()))
         aggregated = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
-        found += [each[: len(q)] for each, q in zip(aggregated, some, strict=True)]
-    asked = [some.detach() for some in asked]
-    return Found(attention.out(torch.cat(found)), asked, keys, values, tokens.layout)
+        found.append(unpad(aggregated, counts))
+    return Found(attention.out(torch.cat(found)), searches, values, tokens.layout)
 
 
 def like_linear(linear: nn.Linear, dtype: torch.dtype) -> tuple[Tensor, Tensor]:

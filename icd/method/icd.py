@@ -17,7 +17,6 @@ import torch
 from mmdet.registry import MODELS
 from mmengine.dist import get_rank
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
 
 from icd.method.attention import Found
 from icd.method.auxiliary import AUXILIARY_LOSSES, AuxiliaryTask, full_precision
@@ -27,6 +26,7 @@ from icd.method.imitation import Comparison, imitation_loss
 from icd.method.packed import pack
 from icd.method.priors import Priors
 from icd.method.queries import Draw, FakeSampler, Queries, QueryEncoder, pose, query_count
+from icd.method.ragged import pad, unpad
 from icd.method.targets import Targets
 from icd.method.tokens import valid_tokens
 from icd.method.where import Clues, weighing
@@ -124,8 +124,8 @@ class ICD(nn.Module):
     def draw(self, targets: Targets, iteration: int) -> list[Draw]:
         """Fakes and jitter of each image: a function of seed, process and iteration alone."""
         generator = torch.Generator().manual_seed(seed_of(self.seed, get_rank(), iteration))
-        counts = (query_count(len(b), self.fake_ratio, self.query_cap) for b in targets.boxes)
-        return [self.sampler(count, generator) for count in counts]
+        counts = [query_count(len(b), self.fake_ratio, self.query_cap) for b in targets.boxes]
+        return self.sampler(counts, generator)
 
     def losses(
         self,
@@ -140,9 +140,8 @@ class ICD(nn.Module):
         The same as :func:`icd.method.plain.losses`, where the equations stand.
         """
         sizes = targets.image_sizes, targets.padded_size
-        tokens, encoded = pack(teacher, *sizes, queries.counts), self.encoder(queries)
-        asked = [some[:count] for some, count in zip(encoded, queries.counts, strict=True)]
-        found = self.decoder(torch.cat(asked), tokens)
+        tokens, counts = pack(teacher, *sizes, queries.counts), queries.counts
+        found = self.decoder(unpad(self.encoder(queries), counts), tokens)
         clues = Clues(
             targets,
             teacher,
@@ -152,10 +151,7 @@ class ICD(nn.Module):
             self.temperature,
         )
         student = [level.detach() for level in student] if detach else student
-        per_layer = [
-            self.auxiliary(pad_sequence(layer.queries.split(queries.counts), True), queries)
-            for layer in found
-        ]
+        per_layer = [self.auxiliary(pad(layer.queries, counts), queries) for layer in found]
         return self.total(per_layer, self.imitation(found, student, clues))
 
     def asked(self, targets: Targets, queries: Queries) -> list[range]:

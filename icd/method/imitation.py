@@ -1,7 +1,8 @@
 """The distillation loss of :mod:`icd.method.plain`, at less cost.
 
-Projection, layer norm and error of the student's values are computed chunk by chunk, and again
-for the gradient; nothing of the size of a feature pyramid is kept in between.
+Projection, layer norm and error of the student's values are computed chunk by chunk, and with them
+at once what the gradients are but for a factor: so nothing is computed twice, and nothing of the
+size of a feature pyramid is kept beside them.
 """
 
 from __future__ import annotations
@@ -32,7 +33,16 @@ class Comparison:
     def difference(self, student: Tensor, teacher: Tensor) -> Tensor:
         """[c, M, d], of the values [c, C] and [M, c, d] of some tokens."""
         ours = self.normalise(student.unflatten(-1, (self.heads, -1)))
-        return ours - self.normalise(teacher.transpose(0, 1))
+        return ours - self.normalise(teacher).transpose(0, 1)
+
+    def slope(self, student: Tensor, teacher: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
+        """The error of the same, weighed by shares [c, M or 1, 1]; half its gradient [c, C]."""
+        with torch.enable_grad():
+            student = student.requires_grad_()
+            gap = self.difference(student, teacher)
+        weighed = share * gap.detach()
+        (half,) = torch.autograd.grad(gap, student, weighed)
+        return (weighed * gap.detach()).sum(), half
 
 
 def imitation_loss(
@@ -77,35 +87,28 @@ class ChunkedError(torch.autograd.Function):
         *features: Tensor,
     ) -> Tensor:
         """See :func:`imitation_loss`; ``features`` are the teacher's values, then the levels."""
-        ctx.comparison = comparison
-        ctx.save_for_backward(weight, bias, shares, *features)
+        groups, wanted = len(comparison.layout.groups), any(ctx.needs_input_grad[4:])
+        levels = [torch.zeros_like(x) for x in features[groups:]] if wanted else []
+        over_weight, over_bias = (full_precision_zeros(x) for x in (weight, bias))
         errors = []
-        for _, x, values, share in in_chunks(comparison, weight.dtype, shares, features):
-            gap = comparison.difference(torch.addmm(bias, x, weight.t()), values)
-            errors.append((gap.square_() * share).sum())
+        for chunk, x, values, share in in_chunks(comparison, weight.dtype, shares, features):
+            projected = torch.addmm(bias, x, weight.t())
+            error, half = comparison.slope(projected, values, share)
+            errors.append(error)
+            over_weight += half.t() @ x
+            over_bias += half.sum(dim=0)
+            if wanted:
+                multiply(half, weight, levels, chunk)
+        ctx.constants = len(features) - len(levels)
+        ctx.save_for_backward(over_weight, over_bias, *levels)
         return torch.stack(errors).sum()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor | None, ...]:
-        """Gradients of weight, bias and levels; the features are projected once more."""
-        weight, bias, shares, *features = ctx.saved_tensors
-        groups, wanted = len(ctx.comparison.layout.groups), any(ctx.needs_input_grad[4:])
-        levels = [torch.zeros_like(x) for x in features[groups:]] if wanted else []
-        over_weight, over_bias = (full_precision_zeros(x) for x in (weight, bias))
-        for chunk, x, values, share in in_chunks(
-            ctx.comparison, weight.dtype, shares * grad, features
-        ):
-            with torch.enable_grad():
-                projected = torch.addmm(bias, x, weight.t()).detach().requires_grad_()
-                gap = ctx.comparison.difference(projected, values)
-            (gradient,) = torch.autograd.grad(gap, projected, 2 * share * gap.detach())
-            over_weight += gradient.t() @ x
-            over_bias += gradient.sum(dim=0)
-            if wanted:
-                multiply(gradient, weight, levels, chunk)
-        nothing = [None] * (len(features) - len(levels))
-        return None, over_weight, over_bias, None, *nothing, *levels
+        """Gradients of weight, bias and levels."""
+        weight, bias, *levels = (2 * grad * half for half in ctx.saved_tensors)
+        return None, weight, bias, None, *[None] * ctx.constants, *levels
 
 
 def full_precision_zeros(x: Tensor) -> Tensor:

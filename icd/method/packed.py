@@ -121,18 +121,18 @@ class Layout:
                 yield piece
 
     def place(self, weights: Tensor, image: int) -> Tensor:
-        """[M, L] over all cells, zero in the padding, from [M, tokens of an image]."""
+        """[..., L] over all cells, zero in the padding, from [..., tokens of an image]."""
         sizes = [level[image] for level in self.cells]
         if tuple(sizes) == self.level_sizes:
             return weights
-        parts = weights.split([rows * columns for rows, columns in sizes], dim=1)
+        parts = weights.split([rows * columns for rows, columns in sizes], dim=-1)
         padded = [
-            F.pad(part.unflatten(1, (rows, columns)), (0, width - columns, 0, height - rows))
+            F.pad(part.unflatten(-1, (rows, columns)), (0, width - columns, 0, height - rows))
             for part, (rows, columns), (height, width) in zip(
                 parts, sizes, self.level_sizes, strict=True
             )
         ]
-        return torch.cat([level.flatten(1) for level in padded], dim=1)
+        return torch.cat([level.flatten(-2) for level in padded], dim=-1)
 
     def levels_of(self, weights: Tensor) -> list[Tensor]:
         """Weights over all cells [N, M, L] as maps of the levels, each [N, M, h, w]."""

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from icd.method.mlp import MLP
@@ -73,58 +74,74 @@ class FakeSampler:
         self.size_mean = torch.tensor(priors.size_mean)
         self.size_std = torch.tensor(priors.size_std)
 
-    def __call__(self, count: int, generator: torch.Generator) -> Draw:
-        """Draw on the CPU: class by frequency, size by its class, centre anywhere."""
-        labels = torch.multinomial(self.frequency, count, replacement=True, generator=generator)
-        deviation = torch.randn(count, 2, generator=generator).clamp(-2, 2)
+    def __call__(self, counts: Sequence[int], generator: torch.Generator) -> list[Draw]:
+        """Draw on the CPU: class by frequency, size by its class, centre anywhere.
+
+        Image after image: what one gets does not depend on those that follow.
+        """
+        drawn = [self._draw(count, generator) for count in counts]
+        labels, deviation, place, jitter = map(torch.cat, zip(*drawn, strict=True))
+        deviation = deviation.clamp(-2, 2)
         sizes = (self.size_mean[labels] + self.size_std[labels] * deviation).clamp(0.002, 0.7)
-        centres = torch.rand(count, 2, generator=generator).clamp(0.03, 0.97)
-        jitter = torch.rand(count, 2, generator=generator) * 2 - 1
+        centres = place.clamp(0.03, 0.97)
         boxes = torch.cat([centres - sizes / 2, centres + sizes / 2], dim=1)
-        return Draw(labels, boxes, jitter)
+        each = (part.split(list(counts)) for part in (labels, boxes, jitter * 2 - 1))
+        return [Draw(*parts) for parts in zip(*each, strict=True)]
+
+    def _draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, ...]:
+        """Labels [K], standard normal [K, 2] and twice uniform [K, 2] numbers in [0, 1)."""
+        return (
+            torch.multinomial(self.frequency, count, replacement=True, generator=generator),
+            torch.randn(count, 2, generator=generator),
+            torch.rand(count, 2, generator=generator),
+            torch.rand(count, 2, generator=generator),
+        )
 
 
 def pose(targets: Targets, draws: Sequence[Draw], jitter_range: float) -> Queries:
-    """Replace the first fakes of each image by its annotated instances, jitter, pad to K."""
-    device = targets.boxes[0].device
-    per_image = []
-    for boxes, labels, (height, width), draw in zip(
-        targets.boxes, targets.labels, targets.image_sizes, draws, strict=True
-    ):
-        n, extent = len(boxes), torch.tensor([width, height]).to(device, non_blocking=True)
-        corners = torch.cat([boxes / extent.repeat(2), like(draw.boxes, boxes)[n:]]).clamp(0, 1)
-        top_left, bottom_right = corners.split(2, dim=1)
-        sizes = bottom_right - top_left
-        moved = (top_left + bottom_right) / 2 + like(draw.jitter, sizes) * jitter_range * sizes
-        per_image.append(
-            Queries(
-                labels=torch.cat([labels, like(draw.labels, labels)[n:]]),
-                centres=moved,
-                sizes=sizes,
-                pixel_sizes=sizes * extent,
-                sides=torch.cat([moved - top_left, bottom_right - moved], dim=1),
-                real=torch.arange(len(sizes), device=device) < n,
-                valid=torch.ones(len(sizes), dtype=torch.bool, device=device),
-            )
-        )
-    return _stack(per_image)
+    """Replace the first fakes of each image by its annotated instances, jitter, pad to K.
 
-
-def like(drawn: Tensor, other: Tensor) -> Tensor:
-    """``drawn`` with the type of ``other``, on its device, which nobody waits for."""
-    return drawn.to(other.device, other.dtype, non_blocking=True)
-
-
-def _stack(per_image: Sequence[Queries]) -> Queries:
-    """[K_i, ...] of each image as one [N, max K_i, ...]; the padding is zero, thus not valid."""
-    tensors = Queries.__dataclass_fields__.keys() - {"counts"}
-    return Queries(
-        **{
-            name: nn.utils.rnn.pad_sequence([getattr(q, name) for q in per_image], True)
-            for name in tensors
-        },
-        counts=tuple(len(q.sizes) for q in per_image),
+    The padding is zero, thus neither valid nor real.
+    """
+    boxes, labels = (padded(given) for given in (targets.boxes, targets.labels))
+    drawn_boxes, jitter = (
+        padded([getattr(draw, name) for draw in draws]).to(boxes, non_blocking=True)
+        for name in ("boxes", "jitter")
     )
+    drawn_labels = padded([draw.labels for draw in draws]).to(labels, non_blocking=True)
+    heights_widths = torch.tensor(targets.image_sizes).to(boxes, non_blocking=True)
+    extent = heights_widths.flip(1)[:, None]
+    slots, counts = drawn_labels.shape[1], tuple(len(draw.labels) for draw in draws)
+    valid = first(counts, slots, boxes.device)
+    real = first([len(own) for own in targets.boxes], slots, boxes.device)
+
+    unused = slots - boxes.shape[1]
+    annotated = F.pad(boxes / extent.repeat(1, 1, 2), (0, 0, 0, unused))
+    corners = annotated.where(real[..., None], drawn_boxes).clamp(0, 1)
+    top_left, bottom_right = corners.split(2, dim=2)
+    sizes = bottom_right - top_left
+    moved = (top_left + bottom_right) / 2 + jitter * jitter_range * sizes
+    return Queries(
+        labels=F.pad(labels, (0, unused)).where(real, drawn_labels),
+        centres=moved,
+        sizes=sizes,
+        pixel_sizes=sizes * extent,
+        sides=torch.cat([moved - top_left, bottom_right - moved], dim=2),
+        real=real,
+        valid=valid,
+        counts=counts,
+    )
+
+
+def padded(per_image: Sequence[Tensor]) -> Tensor:
+    """[K_i, ...] of each image as one [N, max K_i, ...], zero where an image has no more."""
+    return nn.utils.rnn.pad_sequence(list(per_image), batch_first=True)
+
+
+def first(counts: Sequence[int], slots: int, device: torch.device) -> Tensor:
+    """[N, slots] bool, True for the first ``counts`` of each image."""
+    used = torch.tensor(counts).to(device, non_blocking=True)
+    return torch.arange(slots, device=device) < used[:, None]
 
 
 class QueryEncoder(nn.Module):

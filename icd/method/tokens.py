@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -46,30 +47,40 @@ def tokenize(levels: Sequence[Tensor], image_sizes: Sequence[Size], padded_size:
     return Tokens(
         features=flatten_levels(levels),
         position=torch.cat([sine_position(*counts, level) for counts, level in pairs], dim=1),
-        valid=torch.cat([inside(*counts, level) for counts, level in pairs], dim=1),
+        valid=torch.cat([inside(*counts, level.shape[-2:]) for counts, level in pairs], dim=1),
     )
 
 
 def valid_tokens(
     levels: Sequence[Tensor], image_sizes: Sequence[Size], padded_size: Size
 ) -> Tensor:
-    """[N, L] bool, False where a token lies wholly in the padding; arguments as of `tokenize`."""
+    """[N, L] bool, False where a token lies wholly in the padding; arguments as of `tokenize`.
+
+    Not to be written to: the next batch of the same sizes gets the same tensor.
+    """
+    sizes = tuple(tuple(level.shape[-2:]) for level in levels)
+    return _valid_tokens(sizes, tuple(image_sizes), padded_size, levels[0].device)
+
+
+@lru_cache(maxsize=8)  # FGD and CWD ask level by level
+def _valid_tokens(
+    level_sizes: Sequence[Size],
+    image_sizes: Sequence[Size],
+    padded_size: Size,
+    device: torch.device,
+) -> Tensor:
     return torch.cat(
         [
-            inside(
-                *valid_cells(image_sizes, padded_size, level.shape[-2:], level.device),
-                level,
-            )
-            for level in levels
+            inside(*valid_cells(image_sizes, padded_size, size, device), size)
+            for size in level_sizes
         ],
         dim=1,
     )
 
 
-def inside(rows: Tensor, columns: Tensor, level: Tensor) -> Tensor:
-    """[N, h * w] bool, True for the first ``rows`` and ``columns`` of a level [N, C, h, w]."""
-    y = torch.arange(level.shape[-2], device=level.device)
-    x = torch.arange(level.shape[-1], device=level.device)
+def inside(rows: Tensor, columns: Tensor, size: Size) -> Tensor:
+    """[N, h * w] bool, True for the first ``rows`` and ``columns`` of a level of this size."""
+    y, x = (torch.arange(extent, device=rows.device) for extent in size)
     return ((y < rows[:, None])[:, :, None] & (x < columns[:, None])[:, None, :]).flatten(1)
 
 

@@ -87,7 +87,7 @@ def look(distiller: Distiller, sample: dict, rank: int) -> Masks:
     student = distiller.student.extract_feat(batch["inputs"])
 
     generator = torch.Generator().manual_seed(0)  # of fakes and jitter, which do not count here
-    queries = pose(targets, [method.sampler(len(boxes), generator)], 0.0)
+    queries = pose(targets, method.sampler([len(boxes)], generator), 0.0)
     sizes = targets.image_sizes, targets.padded_size
     tokens = pack(teacher, *sizes, queries.counts)
     found = method.decoder(method.encoder(queries)[0], tokens)[-1]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 import pytest
 import torch
 from batches import Batch, random_method
@@ -14,7 +16,7 @@ from icd.method import packed, plain
 from icd.method.icd import ICD
 from icd.method.packed import pack
 from icd.method.queries import pose
-from icd.method.tokens import flatten_levels, tokenize
+from icd.method.tokens import tokenize
 from icd.method.where import WHERE
 
 LAYOUTS = {"NCHW": torch.contiguous_format, "channels last": torch.channels_last}
@@ -108,15 +110,17 @@ def test_tokens_are_those_of_the_plain_formulation_without_padding(
         assert not placed[:, ~whole.valid[image]].any()
 
 
+@pytest.mark.parametrize("shape", [{}, {"sizes": ((96, 128),) * 3}], ids=["apart", "one group"])
 def test_attention_of_chosen_queries_is_that_of_their_logits(
-    monkeypatch: pytest.MonkeyPatch,
+    shape: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Summed over queries that are not the first ones, in however small blocks."""
-    method, batch = random_method(heads=4).double(), make_batch({}, 16)
+    method, batch = random_method(heads=4).double(), make_batch(shape, 16)
     sizes = batch.targets.image_sizes, batch.targets.padded_size
     queries = torch.randn(3, 6, 16, dtype=torch.float64)
     expected = method.decoder(queries, tokenize(batch.teacher, *sizes))[0]
     found = method.decoder(queries.flatten(0, 1), pack(batch.teacher, *sizes, (6, 6, 6)))[0]
+    assert (len(found.searches) == 1) == bool(shape)
     chosen = [range(2, 5), range(0), range(5, 6)]
     for elements in (1, 300, 2**20):
         monkeypatch.setattr("icd.method.attention.MAP_ELEMENTS", elements)
@@ -128,27 +132,32 @@ def test_attention_of_chosen_queries_is_that_of_their_logits(
 
 def saved_for_backward(method: ICD, batch: Batch) -> int:
     """Elements with a place per token that the losses keep until their backward pass."""
-    tokens = flatten_levels(batch.teacher).shape[1]
+    sizes = [level.shape[-2:] for level in batch.teacher]
+    tokens = sum(size.numel() for size in sizes)
     given = {level.untyped_storage().data_ptr() for level in (*batch.teacher, *batch.student)}
-    kept: dict[int, int] = {}
+    seen: list[weakref.ref[Tensor]] = []
 
     def note(tensor: Tensor) -> Tensor:
-        place = tensor.untyped_storage()
-        if tokens in tensor.shape and place.data_ptr() not in given:
-            kept[place.data_ptr()] = place.nbytes() // tensor.itemsize
+        seen.append(weakref.ref(tensor))
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
         losses = method(batch.teacher, batch.student, batch.targets, 0)
     assert all(loss.requires_grad for loss in losses.values())
+    kept: dict[int, int] = {}
+    for tensor in [tensor for held in seen if (tensor := held()) is not None]:
+        place = tensor.untyped_storage()
+        per_token = tokens in tensor.shape or (tensor.ndim == 4 and tensor.shape[-2:] in sizes)
+        if per_token and place.data_ptr() not in given:
+            kept[place.data_ptr()] = place.nbytes() // tensor.itemsize
     return sum(kept.values()) / tokens
 
 
 @pytest.mark.parametrize("objects", [1, 12])
-def test_keeps_keys_values_and_one_weight_per_head_whatever_is_asked(objects: int) -> None:
-    """No map of attention and none of the student's values, in one image of 272 tokens."""
+def test_keeps_keys_values_and_the_student_s_gradient_whatever_is_asked(objects: int) -> None:
+    """No map of attention, and of the student only the gradient that it is going to get."""
     batch = make_batch({"counts": (objects,), "sizes": ((96, 128),)}, 16)
     for level in batch.student:
         level.requires_grad_()
     method = random_method(layers=1, heads=4, query_cap=300).double()
-    assert saved_for_backward(method, batch) == 16 + 16 + 4
+    assert saved_for_backward(method, batch) == 16 + 16 + 16

@@ -62,7 +62,8 @@ def test_query_count_holds_all_real_and_respects_the_cap(real: int, ratio: float
 
 
 def draw_many(priors: dict = PRIORS, seed: int = 0) -> Draw:
-    return FakeSampler(Priors(**priors))(MANY, torch.Generator().manual_seed(seed))
+    (draw,) = FakeSampler(Priors(**priors))([MANY], torch.Generator().manual_seed(seed))
+    return draw
 
 
 def sizes_and_centres(draw: Draw) -> tuple[Tensor, Tensor]:
@@ -167,7 +168,7 @@ def make_targets(counts: tuple[int, ...], seed: int = 0) -> Targets:
 
 def make_draws(counts: tuple[int, ...], seed: int = 0) -> list[Draw]:
     sampler, generator = FakeSampler(Priors(**PRIORS)), torch.Generator().manual_seed(seed)
-    return [sampler(count, generator) for count in counts]
+    return sampler(counts, generator)
 
 
 def corners(queries: Queries) -> Tensor:
