@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ class Setting:
     """A batch, and how often it is measured.
 
     steps: ids of the rows of which whole steps are measured; None means all.
+    detectors: others than the track's own, with which the main methods are measured too.
     """
 
     images: int
@@ -33,6 +34,7 @@ class Setting:
     objects: list[int]
     precision: str = "float32"
     steps: list[str] | None = None
+    detectors: list[str] = field(default_factory=list)
 
     @property
     def key(self) -> dict[str, Any]:
@@ -53,9 +55,19 @@ class Plan:
         return {row["id"]: row["label"] for row in self.content["rows"]}
 
     @property
-    def runs(self) -> dict[str, Run]:
-        """A run with the method of each row."""
-        return {row["id"]: self.track.describe(row["change"], 0) for row in self.content["rows"]}
+    def detector(self) -> str:
+        """Name of the track's own detector, with which all rows are measured."""
+        return self.student().description["detector"]["name"]
+
+    def student(self, detector: str | None = None) -> Run:
+        """The run of a student alone."""
+        return self.track.describe({"detector": detector} if detector else {}, 0)
+
+    def runs(self, detector: str) -> dict[str, Run]:
+        """A run with the method of each row; with other detectors, of the main methods."""
+        rows = {row["id"]: row["change"] for row in self.content["rows"]}
+        chosen = rows if detector == self.detector else self.content["methods"]
+        return {row: self.track.describe({"detector": detector, **rows[row]}, 0) for row in chosen}
 
     def settings(self, device: str) -> list[Setting]:
         """What is measured on a kind of device."""
@@ -78,11 +90,14 @@ def load_plan(track: Track) -> Plan:
     """
     content = load_yaml(FILE, "cost")
     known = [row["id"] for row in content["rows"]]
+    named = {"methods": content["methods"]}
     for place in (content, *content.get("tracks", {}).values()):
         for device, batches in place.get("settings", place).items():
             for one in batches if device in ("cpu", "cuda") else ():
-                if unknown := sorted(set(one.get("steps", ())) - set(known)):
-                    raise InputError(FILE, f"{device}.steps", f"{unknown} is no row", f"of {known}")
+                named.setdefault(f"{device}.steps", []).extend(one.get("steps", ()))
+    for key, rows in named.items():
+        if unknown := sorted(set(rows) - set(known)):
+            raise InputError(FILE, key, f"{unknown} is no row", f"of {known}")
     return Plan(track, content)
 
 
@@ -95,17 +110,17 @@ def ratios(lines: pd.DataFrame) -> pd.DataFrame:
     """Of each row and batch: time ratio to student step + teacher forward, and peak memory.
 
     Args:
-        lines: the raw numbers: device, precision, images, objects, row, part, quantity, round,
-            value.
+        lines: the raw numbers: device, precision, images, detector, objects, row, part, quantity,
+            round, value.
 
     Returns:
-        Columns device, precision, images, objects, row, time (one plus what the method alone
-        takes of student step and teacher forward of the same round; median over rounds), step
-        (the same ratio of a whole step; missing where none was measured), MiB of the method alone,
-        and MiB_step of the whole step (both beyond weights). Rows are to be compared by time:
-        it was measured of all of them.
+        Columns device, precision, images, detector, objects, row, time (one plus what the method
+        alone takes of student step and teacher forward of the same round; median over rounds),
+        step (the same ratio of a whole step; missing where none was measured), MiB of the method
+        alone, and MiB_step of the whole step (both beyond weights). Rows are to be compared by
+        time: it was measured of all of them.
     """
-    batch = ["device", "precision", "images", "objects"]
+    batch = ["device", "precision", "images", "detector", "objects"]
     seconds = lines[lines.quantity == SECONDS]
     base = seconds[seconds.row.isin(BASE)].groupby([*batch, "round"]).value.sum().rename("base")
     seconds = seconds[~seconds.row.isin(BASE)].join(base, on=[*batch, "round"])
@@ -133,9 +148,17 @@ def method_costs(track: Track, objects: int = 10) -> dict[Kind, Cost]:
     same = (lines.device == first.device) & (lines.precision == first.precision)
     found = ratios(lines[same & (lines.images == first.images)])
     nearest = min(found.objects.unique(), key=lambda count: abs(count - objects))
-    found = found[found.objects == nearest].set_index("row")
+    found = found[found.objects == nearest].set_index(["detector", "row"])
+    plan = load_plan(track)
     return {
-        run.kind: Cost(float(found.time[row]), float(found.MiB[row]))
-        for row, run in load_plan(track).runs.items()
-        if row in found.index and run.id == track.describe({"method": run.kind[2]}, 0).id
+        run.kind: Cost(float(found.time[detector, row]), float(found.MiB[detector, row]))
+        for detector in found.index.unique("detector")
+        for row, run in plan.runs(detector).items()
+        if (detector, row) in found.index and run.id == usual(track, run).id
     }
+
+
+def usual(track: Track, run: Run) -> Run:
+    """The run with the same detector and method, and the track's own options."""
+    detector, _, method = run.kind
+    return track.describe({"detector": detector, "method": method}, 0)

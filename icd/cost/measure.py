@@ -47,21 +47,22 @@ def measure(plan: Plan, output: Path) -> None:
 
 
 def steps(plan: Plan, setting: Setting, device: str) -> Iterator[tuple[dict[str, Any], Steps]]:
-    """For each number of objects its columns and what to run, by row and part."""
-    runs = plan.runs
-    model = build(next(iter(runs.values())), device, setting.precision)
-    methods = {row: method_of(run, model, device) for row, run in runs.items()}
-    student = plan.track.describe({}, 0)
-    for objects in setting.objects:
-        data = batch(plan.size, setting.images, objects)
-        given = pyramids(model, data)
-        found: Steps = {("student", STEP): student_step(student, model, data)}
-        found["teacher", STEP] = teacher_forward(model, data)
-        for row, run in runs.items():
-            found[row, METHOD] = method_step(run, methods[row], given)
-            if setting.steps is None or row in setting.steps:
-                found[row, STEP] = distilled_step(run, model, methods[row], data)
-        yield {"device": device, **setting.key, "objects": objects}, found
+    """For each detector and number of objects its columns and what to run, by row and part."""
+    for detector in (plan.detector, *setting.detectors):
+        runs, student = plan.runs(detector), plan.student(detector)
+        model = build(next(iter(runs.values())), device, setting.precision)
+        methods = {row: method_of(run, model, device) for row, run in runs.items()}
+        columns = {"device": device, **setting.key, "detector": detector}
+        for objects in setting.objects:
+            data = batch(plan.size, setting.images, objects)
+            given = pyramids(model, data)
+            found: Steps = {("student", STEP): student_step(student, model, data)}
+            found["teacher", STEP] = teacher_forward(model, data)
+            for row, run in runs.items():
+                found[row, METHOD] = method_step(run, methods[row], given)
+                if setting.steps is None or row in setting.steps:
+                    found[row, STEP] = distilled_step(run, model, methods[row], data)
+            yield {**columns, "objects": objects}, found
 
 
 def clocked(plan: Plan, device: str) -> Iterator[dict[str, Any]]:

@@ -54,7 +54,7 @@ def markdown(plan: Plan, lines: pd.DataFrame, about: dict[str, Any]) -> str:
 
 def heading(batch: tuple, lines: pd.DataFrame, about: dict[str, Any]) -> str:
     """On what was measured, and how much the parts are that all ratios refer to."""
-    _, precision, images = batch
+    _, precision, images, detector = batch
     hardware = about["hardware"]
     device = about["device"]
     if device == "CPU":
@@ -62,7 +62,7 @@ def heading(batch: tuple, lines: pd.DataFrame, about: dict[str, Any]) -> str:
     size = f"{about['images']['height']} x {about['images']['width']}"
     base = lines[lines.row.isin(BASE) & (lines.part == STEP)]
     seconds = base[base.quantity == SECONDS].groupby("row").value.median()
-    text = f"{device}, {precision}, batch of {images} at {size}: student's step "
+    text = f"{detector}, {device}, {precision}, batch of {images} at {size}: student's step "
     text += f"{seconds['student']:.3g} s, teacher's forward pass {seconds['teacher']:.3g} s."
     memory = base[(base.quantity == MEMORY) & (base.row == "student")].value
     if len(memory):  # grows with the objects, as many are assigned to anchors
@@ -72,7 +72,7 @@ def heading(batch: tuple, lines: pd.DataFrame, about: dict[str, Any]) -> str:
 
 
 def _batches(lines: pd.DataFrame) -> Any:
-    return lines.groupby(["device", "precision", "images"], sort=False)
+    return lines.groupby(["device", "precision", "images", "detector"], sort=False)
 
 
 def _table(plan: Plan, found: pd.DataFrame) -> str:
@@ -105,7 +105,7 @@ def draw(plan: Plan, found: pd.DataFrame) -> Figure:
     """Time ratio and memory of each row, of the first batch; a mark for each number of objects."""
     first = found.iloc[0]
     found = found[(found.precision == first.precision) & (found.images == first.images)]
-    found = found[found.device == first.device]
+    found = found[(found.device == first.device) & (found.detector == first.detector)]
     labels = {row: label for row, label in plan.labels.items() if row in set(found.row)}
     places = {row: -i for i, row in enumerate(labels)}
     figure = Figure(figsize=(7.6, 0.27 * len(labels) + 1.4), layout="constrained")

@@ -59,7 +59,8 @@ def valid_tokens(
     Not to be written to: the next batch of the same sizes gets the same tensor.
     """
     sizes = tuple(tuple(level.shape[-2:]) for level in levels)
-    return _valid_tokens(sizes, tuple(image_sizes), padded_size, levels[0].device)
+    images = tuple(tuple(size) for size in image_sizes)
+    return _valid_tokens(sizes, images, tuple(padded_size), levels[0].device)
 
 
 @lru_cache(maxsize=8)  # FGD and CWD ask level by level

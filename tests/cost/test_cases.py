@@ -16,6 +16,7 @@ from icd.suite.schema import load_yaml
 from icd.suite.track import Track, load_track
 
 BATCH = {"device": "cpu", "precision": "float32", "images": 8, "objects": 10}
+BATCH |= {"detector": "retinanet"}
 ABOUT = {
     "device": "CPU",
     "images": {"height": 128, "width": 128},
@@ -60,11 +61,19 @@ def test_ratios_are_medians_over_rounds_of_ratios_within_a_round():
 def test_the_cost_of_each_method_is_read_by_what_it_depends_on(track):
     assert method_costs(track) == {}
     cases.folder(track).mkdir(parents=True)
-    numbers().to_csv(cases.folder(track) / "cost.csv", index=False)
-    found = method_costs(track)
-    icd, fitnet = (track.describe({"method": name}, 3).kind for name in ("icd", "fitnet"))
-    assert icd == ("retinanet", "resnet18-w8", "icd")
-    assert found == {icd: (pytest.approx(1.05), 30.0), fitnet: (pytest.approx(1.02), 5.0)}
+    others = numbers().assign(detector="fcos")
+    others.loc[others.row.isin(["icd", "fitnet"]), "value"] *= 2
+    lines = pd.concat([numbers(), others])
+    lines.to_csv(cases.folder(track) / "cost.csv", index=False)
+    backbone = "resnet18-w8"
+    assert method_costs(track) == {
+        ("retinanet", backbone, "icd"): (pytest.approx(1.05), 30.0),
+        ("retinanet", backbone, "fitnet"): (pytest.approx(1.02), 5.0),
+        ("fcos", backbone, "icd"): (pytest.approx(1.1), 60.0),
+        ("fcos", backbone, "fitnet"): (pytest.approx(1.04), 10.0),
+    }
+    named = track.describe({"method": "icd", "detector": "fcos"}, 3).kind
+    assert named == ("fcos", backbone, "icd")
 
 
 def test_the_table_compares_all_rows_by_the_same_and_shows_the_steps_that_there_are(track):
@@ -88,7 +97,8 @@ def test_table_and_figure_are_written(track, tmp_path):
 def test_each_row_is_a_run_of_each_track_and_no_two_are_the_same():
     for name in ("mini", "coco"):
         plan = load_plan(load_track(name, {"coco": "data"}))
-        assert len({run.id for run in plan.runs.values()}) == len(plan.content["rows"])
+        runs = plan.runs(plan.detector)
+        assert len({run.id for run in runs.values()}) == len(plan.content["rows"])
         assert plan.settings("cpu")
         assert {one.precision for one in plan.settings("cuda")} == {"float32", "bfloat16"}
     assert plan.size == (800, 1344)

@@ -18,7 +18,7 @@ class Small(Plan):
 
     def settings(self, device: str) -> list[Setting]:
         (setting, *_) = super().settings(device)
-        return [replace(setting, images=1, rounds=1, objects=[2])]
+        return [replace(setting, images=1, rounds=1, objects=[2], detectors=["fcos"])]
 
 
 def small() -> Small:
@@ -28,10 +28,14 @@ def small() -> Small:
 
 def test_every_row_is_measured_as_a_step_and_alone():
     plan = small()
-    expected = [("student", STEP), ("teacher", STEP)]
-    expected += [(row, part) for row in plan.labels for part in (METHOD, STEP)]
+    expected = []
+    for detector in ("retinanet", "fcos"):
+        rows = plan.labels if detector == plan.detector else plan.content["methods"]
+        parts = [("student", STEP), ("teacher", STEP)]
+        parts += [(row, part) for row in rows for part in (METHOD, STEP)]
+        expected += [(detector, *part) for part in parts]
     seconds = list(clocked(plan, "cpu"))
-    assert [(line["row"], line["part"]) for line in seconds] == expected
+    assert [(line["detector"], line["row"], line["part"]) for line in seconds] == expected
     assert all(line["value"] > 0 for line in seconds)
     assert all(line["value"] >= 0 for line in measured_memory(plan, "cpu"))
 
@@ -39,10 +43,10 @@ def test_every_row_is_measured_as_a_step_and_alone():
 def test_a_step_trains_student_and_method_and_parts_leave_no_gradients():
     plan = small()
     (setting,) = plan.settings("cpu")
-    ((columns, parts),) = steps(plan, setting, "cpu")
-    assert columns == {
-        "device": "cpu", "images": 1, "precision": "float32", "objects": 2,
-    }  # fmt: skip
+    (columns, parts), (others, _) = steps(plan, setting, "cpu")
+    measured = {"device": "cpu", "images": 1, "precision": "float32", "objects": 2}
+    assert columns == {**measured, "detector": "retinanet"}
+    assert others == {**measured, "detector": "fcos"}
     step = parts["icd", STEP]
     train = step.__closure__[step.__code__.co_freevars.index("train")].cell_contents
     model = train.__closure__[train.__code__.co_freevars.index("model")].cell_contents

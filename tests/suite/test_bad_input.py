@@ -187,3 +187,12 @@ def test_a_bad_profile_is_named(project, content, words):
     assert words in result.stderr
     assert "Traceback" not in result.stderr
     assert not Path("results").exists()
+
+
+def test_a_profile_may_name_rules_that_only_other_tracks_have(project):
+    """This track makes no data and has no tuning."""
+    project.write()
+    words = "cores: 1\nset-resources: {data: {runtime: 60}, tuning: {runtime: 9}}\n"
+    write_text(Path("profile/config.yaml"), words)
+    result = plan("--workflow-profile", "profile")
+    assert result.returncode == 0, result.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -109,6 +110,25 @@ def test_each_measured_row_has_a_mark_at_its_cost_and_ap(
         expected = [(getattr(line.cost, what), line.level.mean) for line in lines]
         assert marks == [pytest.approx(place) for place in expected]
         assert [text.get_text() for text in axes.texts] == ["ICD", "ICD", "CWD"]
+
+
+def test_names_are_not_written_over_each_other(ablation: Ablation, results: Results) -> None:
+    """Also where several rows have the same cost and AP."""
+    line, *_ = (line for line in summarise(ablation, results, COSTS).lines if line.cost)
+    figure = tradeoff.draw(ablation, [line] * 4)
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        boxes = [text.get_window_extent() for text in axes.texts]
+        assert len(boxes) == 4
+        assert not any(a.overlaps(b) for a, b in combinations(boxes, 2))
+
+
+def test_each_detector_has_axes_of_its_own(ablation: Ablation, results: Results) -> None:
+    line, *_ = (line for line in summarise(ablation, results, COSTS).lines if line.cost)
+    other = replace(line, row=replace(line.row, label="FCOS, ICD"))
+    figure = tradeoff.draw(ablation, [line, other, other])
+    assert [len(axes.texts) for axes in figure.axes] == [1, 1, 2, 2]
+    assert figure.axes[2].get_title(loc="left") == "FCOS"
 
 
 def test_the_figure_is_written(ablation: Ablation, results: Results, tmp_path: Path) -> None:

@@ -55,6 +55,7 @@ if "gpu" in workflow.global_resources and workflow.global_resources["gpu"].value
 def require_rules_of_profile():
     """Snakemake would silently ignore what a profile sets for a rule that is not there."""
     settings, rules = workflow.resource_settings, {rule.name for rule in workflow.rules}
+    rules |= {"data", *ablation_names()}  # one profile serves all tracks
     for option in ("resources", "threads"):
         if unknown := sorted({*getattr(settings, f"overwrite_{option}")} - rules):
             sys.exit(
