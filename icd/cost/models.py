@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
+from mmengine.config import ConfigDict
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
@@ -80,8 +81,8 @@ def build(run: Run, device: str, precision: str) -> Distiller:
     return model.train()
 
 
-def _config(run: Run) -> dict[str, Any]:
-    return detector(run, base_config(run), CLASSES)
+def _config(run: Run) -> ConfigDict:
+    return ConfigDict(detector(run, base_config(run), CLASSES))
 
 
 def method_of(run: Run, model: Distiller, device: str) -> nn.Module:

@@ -18,7 +18,7 @@ class Small(Plan):
 
     def settings(self, device: str) -> list[Setting]:
         (setting, *_) = super().settings(device)
-        return [replace(setting, images=1, rounds=1, objects=[2], detectors=["fcos"])]
+        return [replace(setting, images=1, rounds=1, objects=[2], detectors=["faster-rcnn"])]
 
 
 def small() -> Small:
@@ -29,7 +29,7 @@ def small() -> Small:
 def test_every_row_is_measured_as_a_step_and_alone():
     plan = small()
     expected = []
-    for detector in ("retinanet", "fcos"):
+    for detector in ("retinanet", "faster-rcnn"):
         rows = plan.labels if detector == plan.detector else plan.content["methods"]
         parts = [("student", STEP), ("teacher", STEP)]
         parts += [(row, part) for row in rows for part in (METHOD, STEP)]
@@ -46,7 +46,7 @@ def test_a_step_trains_student_and_method_and_parts_leave_no_gradients():
     (columns, parts), (others, _) = steps(plan, setting, "cpu")
     measured = {"device": "cpu", "images": 1, "precision": "float32", "objects": 2}
     assert columns == {**measured, "detector": "retinanet"}
-    assert others == {**measured, "detector": "fcos"}
+    assert others == {**measured, "detector": "faster-rcnn"}
     step = parts["icd", STEP]
     train = step.__closure__[step.__code__.co_freevars.index("train")].cell_contents
     model = train.__closure__[train.__code__.co_freevars.index("model")].cell_contents
