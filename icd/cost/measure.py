@@ -37,8 +37,8 @@ def measure(plan: Plan, output: Path) -> None:
     """Write the raw numbers to a CSV file, and what they were measured with beside it."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.set_num_threads(1)
-    # Training on the same noise again and again leaves gradients that underflow, and some processors
-    # compute many times slower with such numbers. In real trainings they are too few to notice.
+    # Training on the same noise again and again leaves gradients that underflow, and with such
+    # numbers some processors are many times slower. In real trainings they are too few to notice.
     torch.set_flush_denormal(True)
     lines = [line | {"quantity": SECONDS} for line in clocked(plan, device)]
     lines += measured_memory(plan, device)
