@@ -67,6 +67,8 @@ def train(
         snapshots: number of points at which the bare detector is kept.
     """
     logging.captureWarnings(True)  # warnings go to the log, progress to the terminal
+    # Gradients below 1e-38 change no weight, but make some processors several times slower.
+    torch.set_flush_denormal(True)
     run = load_run(folder)
     inputs = Inputs(data, read_json(survey, "the survey of the data set: run icd check"))
     require_masks(run, inputs)
