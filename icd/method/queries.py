@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from icd.method.mlp import MLP
 from icd.method.priors import Priors
+from icd.method.ragged import pad
 from icd.method.targets import Targets
 
 POSITION_BANDS = 64  # frequencies per sine and cosine of each axis
@@ -103,17 +104,17 @@ def pose(targets: Targets, draws: Sequence[Draw], jitter_range: float) -> Querie
 
     The padding is zero, thus neither valid nor real.
     """
-    boxes, labels = (padded(given) for given in (targets.boxes, targets.labels))
-    drawn_boxes, jitter = (
-        padded([getattr(draw, name) for draw in draws]).to(boxes, non_blocking=True)
-        for name in ("boxes", "jitter")
-    )
-    drawn_labels = padded([draw.labels for draw in draws]).to(labels, non_blocking=True)
-    heights_widths = torch.tensor(targets.image_sizes).to(boxes, non_blocking=True)
-    extent = heights_widths.flip(1)[:, None]
-    slots, counts = drawn_labels.shape[1], tuple(len(draw.labels) for draw in draws)
-    valid = first(counts, slots, boxes.device)
-    real = first([len(own) for own in targets.boxes], slots, boxes.device)
+    counts, real_counts = [len(draw.labels) for draw in draws], [len(own) for own in targets.boxes]
+
+    def drawn(name: str, other: Tensor) -> Tensor:
+        rows = torch.cat([getattr(draw, name) for draw in draws])
+        return pad(rows, counts).to(other, non_blocking=True)
+
+    boxes, labels = (pad(torch.cat(own), real_counts) for own in (targets.boxes, targets.labels))
+    drawn_boxes, jitter = drawn("boxes", boxes), drawn("jitter", boxes)
+    extent = torch.tensor(targets.image_sizes).to(boxes, non_blocking=True).flip(1)[:, None]
+    slots = jitter.shape[1]
+    valid, real = (first(some, slots, boxes.device) for some in (counts, real_counts))
 
     unused = slots - boxes.shape[1]
     annotated = F.pad(boxes / extent.repeat(1, 1, 2), (0, 0, 0, unused))
@@ -122,20 +123,15 @@ def pose(targets: Targets, draws: Sequence[Draw], jitter_range: float) -> Querie
     sizes = bottom_right - top_left
     moved = (top_left + bottom_right) / 2 + jitter * jitter_range * sizes
     return Queries(
-        labels=F.pad(labels, (0, unused)).where(real, drawn_labels),
+        labels=F.pad(labels, (0, unused)).where(real, drawn("labels", labels)),
         centres=moved,
         sizes=sizes,
         pixel_sizes=sizes * extent,
         sides=torch.cat([moved - top_left, bottom_right - moved], dim=2),
         real=real,
         valid=valid,
-        counts=counts,
+        counts=tuple(counts),
     )
-
-
-def padded(per_image: Sequence[Tensor]) -> Tensor:
-    """[K_i, ...] of each image as one [N, max K_i, ...], zero where an image has no more."""
-    return nn.utils.rnn.pad_sequence(list(per_image), batch_first=True)
 
 
 def first(counts: Sequence[int], slots: int, device: torch.device) -> Tensor:
