@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -320,6 +321,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv, argparse.Namespace(argv=argv))
     try:
         args.command(args)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever reads along, as head does, has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -140,6 +140,13 @@ def test_wrong_arguments_exit_with_2(argv, capsys):
     assert "usage: icd" in capsys.readouterr().err
 
 
+def test_who_reads_only_the_first_lines_gets_no_traceback():
+    command = [sys.executable, "-m", "icd", "plan", "main"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+
+
 def test_an_error_of_the_code_is_no_bad_input(monkeypatch, tmp_path):
     """Only what a user can act on is shortened to one line."""
     monkeypatch.chdir(tmp_path)
