@@ -169,6 +169,13 @@ def test_the_method_knows_the_iteration(lab: Lab, monkeypatch: pytest.MonkeyPatc
     assert seen == [0, 1, 2, 3, 4, 5]
 
 
+def test_numbers_that_underflow_cost_no_time(lab: Lab) -> None:
+    if not torch.set_flush_denormal(False):
+        pytest.skip("this processor cannot count them as zero")
+    lab.train(lab.run())
+    assert not (torch.full((8,), 1e-38) / 8).any()
+
+
 @pytest.mark.parametrize("wanted", [True, False])
 def test_trains_in_the_memory_format_of_the_recipe(lab: Lab, wanted: bool) -> None:
     lab = lab.changed({"recipe": {"channels_last": wanted}})
