@@ -165,6 +165,17 @@ def test_runs_that_tables_show_are_taken_from_there_if_asked(project):
     assert not [job for job in jobs(nothing) if job.startswith(work)]
 
 
+def test_a_table_that_takes_over_its_own_numbers_keeps_them(project):
+    """Snakemake would delete it before its numbers are collected again."""
+    folder = project.folder / "results/toy/main"
+    files = [folder / name for name in ("results.csv", "bootstrap.csv")]
+    before = [file.read_text() for file in files]
+    with project.without(project.file("icd", "metrics.json")):
+        project.snakemake("--forcerun", "collect", config=("reuse=true",))
+    assert [file.read_text() for file in files] == before
+    project.snakemake()  # the others know nothing of reuse=true
+
+
 def test_another_evaluation_of_the_teacher_trains_nobody_again(project):
     metrics = project.file("teacher", "metrics.json")
     content, time = metrics.read_text(), metrics.stat().st_mtime

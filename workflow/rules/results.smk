@@ -15,9 +15,9 @@ rule collect:
             run.metrics(ABLATIONS[wildcards.ablation].split)
             for run in to_train(ABLATIONS[wildcards.ablation])
         ],
-    output:
-        lines=f"{RESULTS}/{{ablation}}/results.csv",
-        bootstrap=f"{RESULTS}/{{ablation}}/bootstrap.csv",
+    output:  # not deleted beforehand: with reuse=true, runs that only stand there are taken over
+        lines=update(f"{RESULTS}/{{ablation}}/results.csv"),
+        bootstrap=update(f"{RESULTS}/{{ablation}}/bootstrap.csv"),
     log:
         f"{RESULTS}/runs/logs/{{ablation}}-collect.log",
     conda:
