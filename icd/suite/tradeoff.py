@@ -37,7 +37,7 @@ def draw(ablation: Ablation, lines: Sequence[Line]) -> Figure:
     """AP with its interval against the time of a step and against memory, for each detector."""
     detectors = list(dict.fromkeys(parts(line)[0] for line in lines)) or [""]
     figure = Figure(figsize=(7.6, 2.5 * len(detectors) + 1.1), layout="constrained")
-    pairs = figure.subplots(len(detectors), 2, sharey="row", sharex="col", squeeze=False)
+    pairs = figure.subplots(len(detectors), 2, sharey="row", squeeze=False)
     labels = [
         label
         for detector, pair in zip(detectors, pairs, strict=True)
@@ -80,13 +80,20 @@ def parts(line: Line) -> tuple[str, str]:
 
 
 def move_apart(labels: Sequence[Annotation]) -> None:
-    """Lower labels that would be written over a higher one, point by point."""
-    placed: list[Bbox] = []
+    """Lower labels that would be written over a mark or a higher label, point by point."""
+    taken = [mark_of(label) for label in labels]
     for label in sorted(labels, key=lambda label: -label.xy[1]):
-        while any(map((box := label.get_window_extent()).overlaps, placed)):
+        while any(map((box := label.get_window_extent()).overlaps, taken)):
             x, y = label.get_position()
             label.set_position((x, y - 1))
-        placed.append(box)
+        taken.append(box)
+
+
+def mark_of(label: Annotation) -> Bbox:
+    """Where on the figure the mark is that a label names."""
+    x, y = label.axes.transData.transform(label.xy)
+    half = label.figure.dpi / 72 * MARK["s"] ** 0.5 / 2  # a mark's size is its area in points
+    return Bbox([[x - half, y - half], [x + half, y + half]])
 
 
 def draw_line(axes: Axes, line: Line, cost: float) -> Annotation:
