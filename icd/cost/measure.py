@@ -29,6 +29,7 @@ from icd.cost.models import (
 )
 from icd.files import atomic, write_json
 from icd.training.manifest import environment
+from icd.training.underflow import underflow_is_zero
 
 Steps = dict[tuple[str, str], Callable[[], Any]]
 
@@ -37,11 +38,9 @@ def measure(plan: Plan, output: Path) -> None:
     """Write the raw numbers to a CSV file, and what they were measured with beside it."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.set_num_threads(1)
-    # Training on the same noise again and again leaves gradients that underflow, and with such
-    # numbers some processors are many times slower. In real trainings they are too few to notice.
-    torch.set_flush_denormal(True)
-    lines = [line | {"quantity": SECONDS} for line in clocked(plan, device)]
-    lines += measured_memory(plan, device)
+    with underflow_is_zero():  # as in trainings; here, on the same noise again, it happens often
+        lines = [line | {"quantity": SECONDS} for line in clocked(plan, device)]
+        lines += measured_memory(plan, device)
     with atomic(output) as temporary:
         pd.DataFrame(lines).to_csv(temporary, index=False)
     size = {"height": plan.size[0], "width": plan.size[1]}

@@ -41,6 +41,7 @@ from icd.training.parallel import join, leave, share_counts
 from icd.training.precision import use_bfloat16
 from icd.training.resume import find
 from icd.training.snapshots import SnapshotHook
+from icd.training.underflow import underflow_is_zero
 
 
 def train(
@@ -67,8 +68,6 @@ def train(
         snapshots: number of points at which the bare detector is kept.
     """
     logging.captureWarnings(True)  # warnings go to the log, progress to the terminal
-    # Gradients below 1e-38 change no weight, but make some processors several times slower.
-    torch.set_flush_denormal(True)
     run = load_run(folder)
     inputs = Inputs(data, read_json(survey, "the survey of the data set: run icd check"))
     require_masks(run, inputs)
@@ -82,7 +81,8 @@ def train(
         if is_main_process():
             forget_other_inputs(Path(config.work_dir), run, inputs)
         barrier()
-        model, account = train_model(run, config, SnapshotHook(run, snapshots))
+        with underflow_is_zero():
+            model, account = train_model(run, config, SnapshotHook(run, snapshots))
         detector = bare_detector(model)
         provenance |= {"config": to_plain(config.to_dict()), **account}
     if is_main_process():

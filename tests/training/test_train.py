@@ -19,6 +19,8 @@ from mmengine.runner import IterBasedTrainLoop
 from icd.errors import InputError
 from icd.files import sha256
 from icd.method.icd import ICD
+from icd.method.queries import Draw
+from icd.method.targets import Targets
 from icd.suite import zoo
 from icd.suite.run import Run
 from icd.training.progress import ProgressHook
@@ -169,11 +171,24 @@ def test_the_method_knows_the_iteration(lab: Lab, monkeypatch: pytest.MonkeyPatc
     assert seen == [0, 1, 2, 3, 4, 5]
 
 
-def test_numbers_that_underflow_cost_no_time(lab: Lab) -> None:
+def test_numbers_that_underflow_cost_no_time_while_it_trains(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if not torch.set_flush_denormal(False):
         pytest.skip("this processor cannot count them as zero")
-    lab.train(lab.run())
-    assert not (torch.full((8,), 1e-38) / 8).any()
+    draw, seen = ICD.draw, []
+
+    def underflows() -> bool:
+        return not (torch.full((8,), 1e-38) / 8).any()
+
+    def watched(method: ICD, targets: Targets, iteration: int) -> list[Draw]:
+        seen.append(underflows())
+        return draw(method, targets, iteration)
+
+    monkeypatch.setattr(ICD, "draw", watched)
+    lab.train(lab.run(**DISTILLED))
+    assert seen == [True] * 6
+    assert not underflows()
 
 
 @pytest.mark.parametrize("wanted", [True, False])
