@@ -61,9 +61,8 @@ def draw_detector(
     detector: str, pair: Sequence[Axes], lines: Sequence[Line]
 ) -> list[list[Annotation]]:
     """The rows of a detector, against time and against memory; the labels of each."""
-    labels = []
+    labels, rows = [], [line for line in lines if parts(line)[0] == detector]
     for axes, what in zip(pair, COSTS, strict=True):
-        rows = [line for line in lines if parts(line)[0] == detector]
         labels.append([draw_line(axes, line, getattr(line.cost, what)) for line in rows])
         axes.grid(color="0.92", linewidth=0.6)
         axes.set_axisbelow(True)

@@ -15,8 +15,13 @@ from icd.files import write_json
 from icd.suite.schema import load_yaml
 from icd.suite.track import Track, load_track
 
-BATCH = {"device": "cpu", "precision": "float32", "images": 8, "objects": 10}
-BATCH |= {"detector": "retinanet"}
+BATCH = {
+    "device": "cpu",
+    "precision": "float32",
+    "images": 8,
+    "detector": "retinanet",
+    "objects": 10,
+}
 ABOUT = {
     "device": "CPU",
     "images": {"height": 128, "width": 128},
