@@ -19,9 +19,8 @@ from mmengine.dist import get_rank
 from torch import Tensor, nn
 
 from icd.method.attention import Found
-from icd.method.auxiliary import AUXILIARY_LOSSES, AuxiliaryTask, full_precision
+from icd.method.auxiliary import AUXILIARY_LOSSES, AuxiliaryTask
 from icd.method.decoder import Decoder, set_value_space, value_projection
-from icd.method.distillation import normalise_values
 from icd.method.imitation import Comparison, imitation_loss
 from icd.method.packed import pack
 from icd.method.priors import Priors
@@ -100,7 +99,7 @@ class ICD(nn.Module):
         self.channels, self.heads = channels, heads
         self.weight, self.temperature, self.warmup = weight, temperature, warmup
         self.fake_ratio, self.query_cap, self.jitter = fake_ratio, query_cap, jitter
-        self.normalise = normalise_values if normalise else full_precision
+        self.normalise = normalise
         self.weigh, self.fakes = weighing(where, fakes), fakes
         self.seed = seed
 

@@ -2,19 +2,24 @@
 
 Projection, layer norm and error of the student's values are computed chunk by chunk, and with them
 at once what the gradients are but for a factor: so nothing is computed twice, and nothing of the
-size of a feature pyramid is kept beside them.
+size of a feature pyramid is kept beside them. The channels of a head are an outer dimension here,
+since processors compute along the innermost, and a head may have but eight channels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 
+from icd.method.auxiliary import full_precision
 from icd.method.packed import Chunk, Layout, gather, multiply, span
+
+NORM_EPSILON = 1e-5  # of PyTorch's layer norm
+CACHED = 2**18  # values of a network that a CPU's cache holds beside what is made of them
 
 
 @dataclass(frozen=True)
@@ -23,26 +28,72 @@ class Comparison:
 
     layout: of the tokens.
     heads: number M of heads.
-    normalise: applied to the values [..., d] of each head, of both networks.
+    normalise: layer norm of the values of each head, of both networks.
     """
 
     layout: Layout
     heads: int
-    normalise: Callable[[Tensor], Tensor]
+    normalise: bool
 
-    def difference(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """[c, M, d], of the values [c, C] and [M, c, d] of some tokens."""
-        ours = self.normalise(student.unflatten(-1, (self.heads, -1)))
-        return ours - self.normalise(teacher).transpose(0, 1)
+    def slope(self, student: Tensor, teacher: Tensor, shares: Tensor) -> tuple[Tensor, Tensor]:
+        """The weighed error of the values of c tokens, and half its gradient for the student's.
 
-    def slope(self, student: Tensor, teacher: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
-        """The error of the same, weighed by shares [c, M or 1, 1]; half its gradient [c, C]."""
-        with torch.enable_grad():
-            student = student.requires_grad_()
-            gap = self.difference(student, teacher)
-        weighed = share * gap.detach()
-        (half,) = torch.autograd.grad(gap, student, weighed)
-        return (weighed * gap.detach()).sum(), half
+        Args:
+            student, teacher: values [C, c] and [M, c, d].
+            shares: of the tokens in the error, [M or 1, c].
+
+        Returns:
+            A scalar, and [C, c].
+        """
+        error, half = shares.new_zeros(()), torch.empty_like(student)
+        teacher = teacher.transpose(0, 1).flatten(1)
+        for some in slices(student):
+            # PyTorch is fast at transposing a matrix, and at nothing of more dimensions.
+            ours, theirs = (copied(x) for x in (student[:, some], teacher[some].t()))
+            each = (full_precision(x).unflatten(0, (self.heads, -1)) for x in (ours, theirs))
+            part, slope = self.slope_of(*each, shares[:, None, some])
+            half[:, some] = slope.flatten(0, 1)
+            error += part
+        return error, half
+
+    def slope_of(self, ours: Tensor, theirs: Tensor, shares: Tensor) -> tuple[Tensor, Tensor]:
+        """The same for values [M, d, c] of both, which are written over."""
+        rate = normalise(ours) if self.normalise else None
+        if self.normalise:
+            normalise(theirs)
+        gap = torch.sub(ours, theirs, out=theirs)
+        weighed = gap * shares
+        error = torch.dot(weighed.flatten(), gap.flatten())
+        if rate is None:
+            return error, weighed
+        along = torch.mul(weighed, ours, out=gap).mean(dim=1, keepdim=True)
+        weighed -= weighed.mean(dim=1, keepdim=True)
+        weighed -= ours.mul_(along)
+        return error, weighed.mul_(rate)
+
+
+def copied(values: Tensor) -> Tensor:
+    """A contiguous copy, to be written over; also of what is contiguous already."""
+    return values.clone(memory_format=torch.contiguous_format)
+
+
+def slices(values: Tensor) -> list[slice]:
+    """The tokens of values [C, c]: some at a time on a CPU, while a GPU takes all at once best."""
+    channels, count = values.shape
+    step = count if values.is_cuda else max(1, CACHED // channels)
+    return [slice(first, first + step) for first in range(0, count, step)]
+
+
+def normalise(values: Tensor) -> Tensor:
+    """Layer norm of values [M, d, c] over their d channels, in place.
+
+    Returns:
+        What they were multiplied by, [M, 1, c].
+    """
+    values -= values.mean(dim=1, keepdim=True)
+    rate = values.square().mean(dim=1, keepdim=True).add_(NORM_EPSILON).rsqrt_()
+    values *= rate
+    return rate
 
 
 def imitation_loss(
@@ -92,13 +143,13 @@ class ChunkedError(torch.autograd.Function):
         over_weight, over_bias = (full_precision_zeros(x) for x in (weight, bias))
         errors = []
         for chunk, x, values, share in in_chunks(comparison, weight.dtype, shares, features):
-            projected = torch.addmm(bias, x, weight.t())
+            projected = torch.addmm(bias[:, None], weight, x.t())
             error, half = comparison.slope(projected, values, share)
             errors.append(error)
-            over_weight += half.t() @ x
-            over_bias += half.sum(dim=0)
+            over_weight += half @ x
+            over_bias += half.sum(dim=1)
             if wanted:
-                multiply(half, weight, levels, chunk)
+                multiply(half.t(), weight, levels, chunk)
         ctx.constants = len(features) - len(levels)
         ctx.save_for_backward(over_weight, over_bias, *levels)
         return torch.stack(errors).sum()
@@ -119,10 +170,10 @@ def full_precision_zeros(x: Tensor) -> Tensor:
 def in_chunks(
     comparison: Comparison, dtype: torch.dtype, shares: Tensor, features: Sequence[Tensor]
 ) -> Iterator[tuple[Chunk, Tensor, Tensor, Tensor]]:
-    """Each chunk, its student features [c, C], values [M, c, d] and shares [c, M or 1, 1]."""
+    """Each chunk, its student features [c, C], values [M, c, d] and shares [M or 1, c]."""
     layout, groups = comparison.layout, len(comparison.layout.groups)
     student, maps = features[groups:], layout.levels_of(shares)
     for group, values in zip(layout.groups, features[:groups], strict=True):
         for chunk in group.chunks:
-            x, share = gather(student, chunk).to(dtype), gather(maps, chunk)[..., None]
+            x, share = gather(student, chunk).to(dtype), gather(maps, chunk).t().contiguous()
             yield chunk, x, values[:, span(chunk)], share

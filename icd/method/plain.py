@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from icd.method.auxiliary import full_precision
-from icd.method.distillation import distillation_loss, instance_weights
+from icd.method.distillation import distillation_loss, instance_weights, normalise_values
 from icd.method.queries import Queries
 from icd.method.targets import Targets
 from icd.method.tokens import Tokens, flatten_levels, tokenize
@@ -95,7 +95,12 @@ def imitation(
     """L_distill of each layer."""
     return [
         distillation_loss(
-            method.normalise(ours), method.normalise(layer.values), method.weigh(clues, layer)
+            compared(method, ours), compared(method, layer.values), method.weigh(clues, layer)
         )
         for ours, layer in zip(values, found, strict=True)
     ]
+
+
+def compared(method: ICD, values: Tensor) -> Tensor:
+    """Values [..., d] as the distillation loss compares them."""
+    return normalise_values(values) if method.normalise else full_precision(values)

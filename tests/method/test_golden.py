@@ -9,6 +9,7 @@ from torch import Tensor
 
 from icd.method.auxiliary import identification_loss, localisation_loss
 from icd.method.distillation import distillation_loss, instance_weights
+from icd.method.plain import compared
 from icd.method.queries import Queries, pose, query_count
 from icd.method.tokens import flatten_levels, tokenize
 
@@ -110,8 +111,8 @@ def test_student_values_and_layer_losses(case: GoldenCase) -> None:
         values = projection(features).unflatten(-1, (method.heads, -1)).transpose(1, 2)
         assert_close(values, case.out(f"svalue_raw.{i}").permute(1, 2, 0, 3))
         loss = distillation_loss(
-            method.normalise(values),
-            method.normalise(case.out(f"tvalue_raw.{i}").permute(1, 2, 0, 3)),
+            compared(method, values),
+            compared(method, case.out(f"tvalue_raw.{i}").permute(1, 2, 0, 3)),
             case.out(f"value_mask.{i}").squeeze(2),
         )
         assert_close(loss, case.out(f"mimic_loss_per_layer.{i}"))

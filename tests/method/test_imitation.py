@@ -40,7 +40,7 @@ def test_gradients_are_those_of_differences(
     """Of the student's features, and of weight and bias of its projection."""
     monkeypatch.setattr(packed, "CHUNK", chunk)
     layout = Layout(layout.level_sizes, layout.cells)  # which knows nothing of other chunks
-    comparison = Comparison(layout, M, normalise_values if normalise else nn.Identity())
+    comparison = Comparison(layout, M, normalise)
     student, values, weights = random_input(layout)
     projection = nn.Linear(C, C, dtype=torch.float64)
 
@@ -66,7 +66,7 @@ def test_is_the_loss_of_projected_values(heads: int) -> None:
         weights,
     )
     found = imitation_loss(
-        student, projection, values, weights, Comparison(WHOLE, M, normalise_values)
+        student, projection, values, weights, Comparison(WHOLE, M, normalise=True)
     )
     torch.testing.assert_close(found, expected)
 
@@ -76,7 +76,7 @@ def test_features_without_gradient_get_none(warm: bool) -> None:
     student, values, weights = random_input(WHOLE)
     student = [level.requires_grad_(not warm) for level in student]
     projection = nn.Linear(C, C, dtype=torch.float64)
-    comparison = Comparison(WHOLE, M, normalise_values)
+    comparison = Comparison(WHOLE, M, normalise=True)
     imitation_loss(student, projection, values, weights, comparison).backward()
     assert all((level.grad is None) == warm for level in student)
     assert projection.weight.grad.any()
