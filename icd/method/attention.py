@@ -106,8 +106,7 @@ def look_up(attention: CrossAttention, queries: Tensor, tokens: PackedTokens) ->
         counts = [tokens.queries[image] for image in group.images]
         before, after = after, after + sum(counts)
         q = pad(query[before:after], counts).unflatten(-1, (heads, -1)).transpose(1, 2)
-        k = Project.apply(tokens.levels, group.chunks, heads, key[0], *place)
-        v = Project.apply(tokens.levels, group.chunks, heads, *value, None)
+        k, v = Project.apply(tokens.levels, group.chunks, heads, key[0], *place, *value)
         values.append(v.detach())  # what else is done with it does not change it
         k, v = (x.unflatten(1, (-1, group.length)).transpose(0, 1) for x in (k, v))
         searches.append(Search(q.detach(), k.detach()))
@@ -133,7 +132,7 @@ def position_terms(attention: CrossAttention, tokens: PackedTokens) -> tuple[Ten
 
 
 class Project(torch.autograd.Function):
-    """The projected tokens [M, T, d] of a group; constant features, of which no copy is kept."""
+    """Keys and values of a group's tokens; constant features, of which no copy is kept."""
 
     @staticmethod
     def forward(
@@ -141,55 +140,56 @@ class Project(torch.autograd.Function):
         levels: Sequence[Tensor],
         chunks: Sequence[Chunk],
         heads: int,
-        weight: Tensor,
+        key: Tensor,
         rows: Tensor,
-        columns: Tensor | None,
-    ) -> Tensor:
-        """W x plus what a token's row and its column add; without columns, ``rows`` is a bias.
+        columns: Tensor,
+        value: Tensor,
+        bias: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """W_k x plus what a token's row and its column add, and W_v x + b_v.
 
         Args:
             levels: each [N, C, h, w].
             chunks: the pieces of the group.
             heads: number M of heads, which share the M d projected channels.
-            weight: [M d, C].
-            rows: [N, all rows of all levels, M d], or [M d] for all tokens.
+            key, value: weights W_k and W_v, [M d, C].
+            rows: [N, all rows of all levels, M d].
             columns: [N, all columns of all levels, M d].
+            bias: b_v, [M d].
+
+        Returns:
+            Keys and values, each [M, T, d].
         """
-        ctx.levels, ctx.chunks = levels, chunks
-        ctx.save_for_backward(weight)
-        ctx.sizes = rows.shape, None if columns is None else columns.shape
-        out = weight.new_empty(span(chunks[-1]).stop, len(weight))
+        ctx.levels, ctx.chunks, ctx.dtype = levels, chunks, key.dtype
+        ctx.shapes = [x.shape for x in (key, rows, columns, value, bias)]
+        keys, values = key.new_empty(2, span(chunks[-1]).stop, len(key))
         for chunk in chunks:
-            part = out[span(chunk)]
-            if columns is None:
-                part.copy_(rows)
-            else:
-                for piece, row, column in places(chunk, levels):
-                    cells = piece.within(part, chunk)
-                    torch.add(rows[row][:, :, None], columns[column][:, None], out=cells)
-            part.addmm_(gather(levels, chunk).to(weight.dtype), weight.t())
-        return out.unflatten(1, (heads, -1)).transpose(0, 1)
+            x, some = gather(levels, chunk).to(key.dtype), span(chunk)
+            for piece, row, column in places(chunk, levels):
+                cells = piece.within(keys[some], chunk)
+                torch.add(rows[row][:, :, None], columns[column][:, None], out=cells)
+            keys[some].addmm_(x, key.t())
+            torch.addmm(bias, x, value.t(), out=values[some])
+        return tuple(x.unflatten(1, (heads, -1)).transpose(0, 1) for x in (keys, values))
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor | None, ...]:
-        """Gradients of weight, rows and columns."""
-        (weight,) = ctx.saved_tensors
-        row_size, column_size = ctx.sizes
-        zeros = full_precision(grad.new_zeros(())).new_zeros
-        over_weight, over_rows = zeros(weight.shape), zeros(row_size)
-        over_columns = None if column_size is None else zeros(column_size)
+    def backward(ctx: FunctionCtx, keys: Tensor, values: Tensor) -> tuple[Tensor | None, ...]:
+        """Gradients of the weights, rows, columns and bias, from those of keys and values."""
+        zeros = full_precision(keys.new_zeros(())).new_zeros
+        found = [zeros(shape) for shape in ctx.shapes]
+        over_key, over_rows, over_columns, over_value, over_bias = found
         for chunk in ctx.chunks:
-            part = grad[:, span(chunk)].transpose(0, 1).flatten(1)
-            over_weight += part.t() @ gather(ctx.levels, chunk).to(weight.dtype)
-            if over_columns is None:
-                over_rows += part.sum(dim=0)
-                continue
+            x, some = gather(ctx.levels, chunk).to(ctx.dtype), span(chunk)
+            key, value = (grad[:, some].transpose(0, 1).flatten(1) for grad in (keys, values))
+            over_key += key.t() @ x
+            over_value += value.t() @ x
+            over_bias += value.sum(dim=0)
             for piece, row, column in places(chunk, ctx.levels):
-                cells = piece.within(part, chunk)
+                cells = piece.within(key, chunk)
                 over_rows[row] += cells.sum(dim=2)
                 over_columns[column] += cells.sum(dim=1)
-        return None, None, None, over_weight, over_rows, over_columns
+        return None, None, None, *found
 
 
 Place = tuple[slice, slice]
