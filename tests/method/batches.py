@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from icd.method.icd import ICD
+from icd.method.queries import Draw, pose
 from icd.method.targets import Targets
 
 CLASSES = 6
@@ -88,3 +89,33 @@ def random_method(seed: int = 0, **options: object) -> ICD:
             else:
                 parameter.copy_(0.3 * noise + ("norm" in name and "weight" in name))
     return method
+
+
+def run(method: nn.Module, batch: Batch, iteration: int = 0) -> dict[str, Tensor]:
+    """The losses of a method."""
+    return method(batch.teacher, batch.student, batch.targets, iteration)
+
+
+def with_gradients(batch: Batch) -> Batch:
+    """The batch itself, whose features ask for gradients."""
+    for level in (*batch.teacher, *batch.student):
+        level.requires_grad_()
+    return batch
+
+
+def image_of(batch: Batch, i: int) -> Batch:
+    """Image ``i`` alone, with the padding it has in the batch."""
+    targets = batch.targets
+    return Batch(
+        [level[i : i + 1] for level in batch.teacher],
+        [level[i : i + 1] for level in batch.student],
+        Targets(
+            [targets.boxes[i]], [targets.labels[i]], [targets.image_sizes[i]], targets.padded_size
+        ),
+    )
+
+
+def losses_for(method: ICD, batch: Batch, draws: list[Draw]) -> dict[str, Tensor]:
+    """The losses of ICD for given draws."""
+    queries = pose(batch.targets, draws, method.jitter)
+    return method.losses(batch.teacher, batch.student, batch.targets, queries, detach=False)

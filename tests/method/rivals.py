@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import torch
-from batches import Batch, random_batch
+from batches import Batch, random_batch, run
 from reference import valid_rows_and_columns
 from torch import Tensor, nn
 
@@ -58,10 +58,6 @@ def noisy(method: nn.Module) -> nn.Module:
             noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
             parameter.copy_(noise / max(parameter[0].numel(), 1) ** 0.5)
     return method
-
-
-def run(method: nn.Module, batch: Batch, iteration: int = 0) -> dict[str, Tensor]:
-    return method(batch.teacher, batch.student, batch.targets, iteration)
 
 
 def check_values_and_gradients(method: nn.Module, batch: Batch, expected: Losses) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from batches import Batch, random_batch, random_method
+from batches import Batch, random_batch, random_method, run
 from torch import nn
 
 from icd.method.adapter import Adapted
@@ -19,10 +19,6 @@ def narrow(batch: Batch, channels: int = 6) -> Batch:
     return Batch(batch.teacher, student, batch.targets)
 
 
-def run(method: nn.Module, batch: Batch) -> dict:
-    return method(batch.teacher, batch.student, batch.targets, 7)
-
-
 def test_the_method_sees_convolved_features_and_all_else_as_it_is() -> None:
     seen: list = []
 
@@ -33,7 +29,7 @@ def test_the_method_sees_convolved_features_and_all_else_as_it_is() -> None:
 
     batch = narrow(random_batch())
     adapted = Adapted(Method(), student=6, teacher=16, levels=5)
-    assert run(adapted, batch).keys() == {"loss_some"}
+    assert run(adapted, batch, 7).keys() == {"loss_some"}
     teacher, student, targets, iteration = seen
     assert (teacher, targets, iteration) == (batch.teacher, batch.targets, 7)
     for conv, ours, level in zip(adapted.adapters, student, batch.student, strict=True):

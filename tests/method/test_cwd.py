@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from batches import run
 from mmdet.registry import MODELS
 from rivals import (
     SHAPES,
@@ -13,7 +14,6 @@ from rivals import (
     double_batch,
     imitating,
     pieces,
-    run,
 )
 from scipy.special import rel_entr, softmax
 from torch import Tensor

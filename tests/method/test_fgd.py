@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from batches import P3_P7, Batch
+from batches import P3_P7, Batch, run
 from mmdet.registry import MODELS
 from rivals import (
     SHAPES,
@@ -18,7 +18,6 @@ from rivals import (
     imitating,
     noisy,
     pieces,
-    run,
 )
 from torch import Tensor
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from batches import Batch, random_batch
+from batches import Batch, random_batch, run
 from mmdet.registry import MODELS
 from rivals import (
     SHAPES,
@@ -14,7 +14,6 @@ from rivals import (
     double_batch,
     noisy,
     pieces,
-    run,
 )
 from torch import Tensor, nn
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from batches import Batch
+from batches import Batch, run
 from mmdet.registry import MODELS
 from rivals import (
     SHAPES,
@@ -15,7 +15,6 @@ from rivals import (
     double_batch,
     imitating,
     pieces,
-    run,
 )
 from torch import Tensor
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from batches import P2_P6, P3_P7, PRIORS, Batch, level_sizes, random_batch, random_method
+from batches import P2_P6, P3_P7, PRIORS, Batch, level_sizes, random_batch, random_method, run
 from reference import valid_rows_and_columns
 from torch import Tensor
 
@@ -258,10 +258,6 @@ def test_half_precision_features_give_single_precision_weights() -> None:
 
 
 # --- In the method ----------------------------------------------------------------------------
-
-
-def run(method: ICD, batch: Batch) -> dict[str, Tensor]:
-    return method(batch.teacher, batch.student, batch.targets, iteration=0)
 
 
 @pytest.mark.parametrize("layers", [0, 2])
