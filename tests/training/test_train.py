@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,23 +10,18 @@ from typing import Any
 import pytest
 import torch
 from lab import Lab, differing, weights
-from mmdet.registry import MODELS
-from mmengine.config import Config
 from mmengine.model import BaseModel
 from mmengine.runner import IterBasedTrainLoop
 
 from icd.errors import InputError
-from icd.files import sha256
 from icd.method.icd import ICD
 from icd.method.queries import Draw
 from icd.method.targets import Targets
-from icd.suite import zoo
 from icd.suite.run import Run
 from icd.training.progress import ProgressHook
 
 PLAIN, DISTILLED = {}, {"method": "icd"}
 TWO_STAGE = {"detector": "faster-rcnn"}
-CAFFE = {"mean": [103.53, 116.28, 123.675], "std": [1.0, 1.0, 1.0], "bgr_to_rgb": False}
 
 
 class CrashError(Exception):
@@ -249,101 +243,6 @@ def test_shows_its_progress(lab: Lab, capsys: pytest.CaptureFixture[str]) -> Non
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith(f"{run.id}  6/6  loss ")
     assert last.endswith("  0:00 left")
-
-
-def with_teacher(lab: Lab, **role: str) -> Lab:
-    """The lab with a teacher from elsewhere."""
-    lab = lab.changed({})
-    lab.track.content["roles"] = lab.track.content["roles"] | {"teacher": role}
-    return lab
-
-
-@pytest.fixture
-def with_imported_teacher(lab: Lab, teacher: Run) -> Lab:
-    """A track whose teacher is a finished detector: the one that was trained."""
-    folder = lab.folder(teacher)
-    config, checkpoint = (str(folder / name) for name in ("model.py", "model.pth"))
-    return with_teacher(lab, config=config, checkpoint=checkpoint)
-
-
-@pytest.mark.parametrize("in_training", [False, True])
-def test_a_teacher_from_elsewhere_is_taken_as_it_is(
-    with_imported_teacher: Lab, teacher: Run, shared_lab: Lab, in_training: bool
-) -> None:
-    lab, role = with_imported_teacher, with_imported_teacher.track.content["roles"]["teacher"]
-    if in_training:  # as mmengine saves it, with more than weights
-        role["checkpoint"] = str(shared_lab.folder(teacher) / "work" / "iter_30.pth")
-    run = lab.run(role="teacher")
-    folder = lab.train(run)
-    assert not differing(weights(folder), weights(lab.folder(teacher)))
-    assert lab.evaluate(run)["metrics"] == shared_lab.evaluate(teacher)["metrics"]
-    lab.train(lab.run(method="icd", inherit=True))  # and it teaches
-
-
-@pytest.fixture
-def with_zoo_teacher(lab: Lab, teacher: Run, monkeypatch: pytest.MonkeyPatch) -> Lab:
-    """A track whose teacher is in mmdet's model zoo, where the trained one was put."""
-    folder, shelf = lab.folder(teacher), lab.project / "zoo"
-    (shelf / "shapes").mkdir(parents=True)
-    config = Config.fromfile(folder / "model.py")
-    config.model.data_preprocessor.update(CAFFE)
-    config.dump(shelf / "shapes" / "shapes.py")
-    name = f"shapes_20261123-{sha256(folder / 'model.pth')[:8]}.pth"
-    entry = {"Name": "shapes", "Config": "configs/shapes/shapes.py", "Weights": f"https://x/{name}"}
-    (shelf / "shapes" / "metafile.yml").write_text(json.dumps({"Models": [entry]}))
-    monkeypatch.setattr(zoo, "configs", lambda: shelf)
-    monkeypatch.setattr("icd.training.config.configs", lambda: shelf)
-    (lab.project / "weights").mkdir()
-    shutil.copy(folder / "model.pth", lab.project / "weights" / name)
-    return with_teacher(lab, zoo="shapes")
-
-
-def test_a_teacher_of_the_zoo_keeps_its_own_preprocessing(
-    with_zoo_teacher: Lab, teacher: Run
-) -> None:
-    lab = with_zoo_teacher
-    run = lab.run(role="teacher")
-    folder = lab.train(run)
-    assert not differing(weights(folder), weights(lab.folder(teacher)))
-    found = Config.fromfile(folder / "model.py").model.data_preprocessor
-    assert {key: found[key] for key in CAFFE} == CAFFE
-    model = MODELS.build(lab.config(lab.run(method="icd")).model)
-    ours, theirs = (
-        d.data_preprocessor.mean.flatten() for d in (model.student, model.teacher.detector)
-    )
-    assert theirs.tolist() == pytest.approx(CAFFE["mean"])
-    assert ours.tolist() == pytest.approx(CAFFE["mean"][::-1])
-    assert model.renormalise.flip_channels
-    lab.train(lab.run(method="icd"))
-
-
-def test_other_weights_than_the_zoos_are_refused(with_zoo_teacher: Lab) -> None:
-    lab = with_zoo_teacher
-    run = lab.run(role="teacher")
-    file = lab.project / run.description["checkpoint"]
-    file.write_bytes(file.read_bytes() + b" ")
-    digits = run.description["sha256"]
-    with pytest.raises(InputError, match=rf"{file.name}: holds other content .* with {digits}"):
-        lab.train(run)
-    assert not (lab.folder(run) / "model.pth").exists()
-
-
-@pytest.mark.parametrize("key", ["config", "checkpoint"])
-def test_a_teacher_from_elsewhere_must_exist(with_imported_teacher: Lab, key: str) -> None:
-    lab = with_imported_teacher
-    lab.track.content["roles"]["teacher"][key] = "nowhere"
-    with pytest.raises(InputError, match=r"^nowhere: "):
-        lab.train(lab.run(role="teacher"))
-
-
-def test_a_teacher_of_other_classes_is_refused(with_imported_teacher: Lab, tmp_path: Path) -> None:
-    survey = json.loads(with_imported_teacher.survey.read_text())
-    survey["classes"].append("spiral")
-    fuller = tmp_path / "survey.json"
-    fuller.write_text(json.dumps(survey))
-    lab = replace(with_imported_teacher, survey=fuller)
-    with pytest.raises(InputError, match=r"model\.pth: bbox_head\.retina_cls\..*number of classes"):
-        lab.train(lab.run(role="teacher"))
 
 
 @pytest.mark.parametrize("what", ["annotations", "teacher"])
