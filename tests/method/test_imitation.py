@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from icd.method import packed
+from icd.method import imitation, packed
 from icd.method.distillation import distillation_loss, normalise_values
 from icd.method.imitation import Comparison, imitation_loss
 from icd.method.packed import Layout
@@ -33,12 +33,13 @@ def random_input(layout: Layout, heads: int = M) -> tuple[list[Tensor], list[Ten
 
 @pytest.mark.parametrize("normalise", [True, False])
 @pytest.mark.parametrize("layout", [WHOLE, PADDED], ids=["whole", "padded"])
-@pytest.mark.parametrize("chunk", [3, 2048])
+@pytest.mark.parametrize(("chunk", "cached"), [(3, 2**18), (2048, 2**18), (2048, 5 * C), (3, 1)])
 def test_gradients_are_those_of_differences(
-    chunk: int, layout: Layout, normalise: bool, monkeypatch: pytest.MonkeyPatch
+    chunk: int, cached: int, layout: Layout, normalise: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of the student's features, and of weight and bias of its projection."""
     monkeypatch.setattr(packed, "CHUNK", chunk)
+    monkeypatch.setattr(imitation, "CACHED", cached)
     layout = Layout(layout.level_sizes, layout.cells)  # which knows nothing of other chunks
     comparison = Comparison(layout, M, normalise)
     student, values, weights = random_input(layout)
@@ -54,8 +55,12 @@ def test_gradients_are_those_of_differences(
     assert torch.autograd.gradcheck(loss, [x.detach().requires_grad_() for x in inputs])
 
 
+@pytest.mark.parametrize("cached", [2**18, 5 * C])
 @pytest.mark.parametrize("heads", [1, M])
-def test_is_the_loss_of_projected_values(heads: int) -> None:
+def test_is_the_loss_of_projected_values(
+    heads: int, cached: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(imitation, "CACHED", cached)
     student, values, weights = random_input(WHOLE, heads)
     projection = nn.Linear(C, C, dtype=torch.float64)
     tokens = torch.cat([level.flatten(2).transpose(1, 2) for level in student], dim=1)
@@ -80,3 +85,14 @@ def test_features_without_gradient_get_none(warm: bool) -> None:
     imitation_loss(student, projection, values, weights, comparison).backward()
     assert all((level.grad is None) == warm for level in student)
     assert projection.weight.grad.any()
+
+
+@pytest.mark.parametrize("tokens", [1, 7])
+def test_the_teachers_values_stay_as_they_are(tokens: int) -> None:
+    """What is computed in place is a copy, also where a transposed one would be the same."""
+    student = torch.randn(C, tokens)
+    teacher = torch.randn(tokens, M, C // M).transpose(0, 1)
+    before = student.clone(), teacher.clone()
+    Comparison(WHOLE, M, normalise=True).slope(student, teacher, torch.rand(M, tokens))
+    assert torch.equal(student, before[0])
+    assert torch.equal(teacher, before[1])
