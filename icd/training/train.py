@@ -34,6 +34,7 @@ from icd.training import (  # noqa: F401  (registers all that configs name)
 from icd.training.account import AccountHook
 from icd.training.checkpoint import load_weights, write_weights
 from icd.training.config import Inputs, plain_config, training_config
+from icd.training.cpu import at_full_speed
 from icd.training.distiller import bare_detector, unwrap
 from icd.training.manifest import environment
 from icd.training.masks import require_masks
@@ -41,7 +42,6 @@ from icd.training.parallel import join, leave, share_counts
 from icd.training.precision import use_bfloat16
 from icd.training.resume import find
 from icd.training.snapshots import SnapshotHook
-from icd.training.underflow import underflow_is_zero
 
 
 def train(
@@ -81,7 +81,7 @@ def train(
         if is_main_process():
             forget_other_inputs(Path(config.work_dir), run, inputs)
         barrier()
-        with underflow_is_zero():
+        with at_full_speed():
             model, account = train_model(run, config, SnapshotHook(run, snapshots))
         detector = bare_detector(model)
         provenance |= {"config": to_plain(config.to_dict()), **account}
