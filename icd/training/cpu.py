@@ -8,10 +8,11 @@ from contextlib import contextmanager
 
 import torch
 
-# Parameters of glibc's mallopt, with what they are while it keeps memory, and by default.
-HEAP = {
-    "M_TRIM_THRESHOLD": (-1, -1, 128 * 1024),  # never give back the end of the heap
-    "M_MMAP_MAX": (-4, 0, 65536),  # and have everything there, however large
+# Limits of glibc's mallopt: by number, while it keeps memory, and where it moves them by itself.
+LIMITS = {
+    "M_TRIM_THRESHOLD": (-1, -1, 2**26),  # of free bytes at the end of the heap, that go back
+    "M_MMAP_THRESHOLD": (-3, 2**25, 2**25),  # of bytes that are had outside of it
+    "M_MMAP_MAX": (-4, 0, 2**16),  # of such pieces
 }
 
 
@@ -36,5 +37,5 @@ def keep_memory(kept: bool) -> None:
     """Let the C library keep freed memory or not; where it is not glibc, nothing happens."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
-        for parameter, keeping, default in HEAP.values():
-            mallopt(parameter, keeping if kept else default)
+        for limit, keeping, usual in LIMITS.values():
+            mallopt(limit, keeping if kept else usual)
