@@ -58,18 +58,16 @@ class Comparison:
 
     def slope_of(self, ours: Tensor, theirs: Tensor, shares: Tensor) -> tuple[Tensor, Tensor]:
         """The same for values [M, d, c] of both, which are written over."""
-        rate = normalise(ours) if self.normalise else None
-        if self.normalise:
-            normalise(theirs)
+        rates = [normalise(values) for values in (ours, theirs)] if self.normalise else []
         gap = torch.sub(ours, theirs, out=theirs)
         weighed = gap * shares
         error = torch.dot(weighed.flatten(), gap.flatten())
-        if rate is None:
+        if not rates:
             return error, weighed
         along = torch.mul(weighed, ours, out=gap).mean(dim=1, keepdim=True)
         weighed -= weighed.mean(dim=1, keepdim=True)
         weighed -= ours.mul_(along)
-        return error, weighed.mul_(rate)
+        return error, weighed.mul_(rates[0])
 
 
 def copied(values: Tensor) -> Tensor:

@@ -21,8 +21,9 @@ def at_full_speed() -> Iterator[None]:
     """Numbers below 1e-38 count as zero, and freed memory is kept for the next step.
 
     As gradients such numbers change no weight, but some processors are several times slower with
-    them. Memory that goes back to the system comes back page by page, each one cleared: a fifth of
-    the time of a step on large images. With a GPU, whose memory PyTorch keeps itself, it may go.
+    them. Memory that goes back to the system comes back page by page, each one cleared: up to a
+    fifth of the time of a step on large images. With a GPU, whose memory PyTorch keeps itself,
+    it may go.
     """
     torch.set_flush_denormal(True)
     keep_memory(not torch.cuda.is_available())
