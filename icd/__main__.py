@@ -81,6 +81,7 @@ def train(args: argparse.Namespace) -> None:
                 args.workers,
                 args.checkpoint_every,
                 args.snapshots,
+                args.reuse,
             )
 
 
@@ -250,6 +251,7 @@ COMMANDS = {
         WORKERS,
         ("--checkpoint-every", {"type": int, "default": 1000, "help": "in iterations"}),
         ("--snapshots", {"type": int, "default": 0, "help": "detectors to keep on the way"}),
+        REUSE,
     ],
     evaluate: [
         RUN,

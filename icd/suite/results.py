@@ -19,6 +19,7 @@ from icd.failures import failure
 from icd.files import atomic
 from icd.suite.ablation import Ablation, Row
 from icd.suite.run import Run
+from icd.suite.sources import known_inputs, require_same_weights
 from icd.suite.track import TEST
 
 Metrics = dict[str, Any]  # the content of a run's metrics.json
@@ -41,8 +42,13 @@ def write_results(
         ablation: the table.
         folder: of its results.
         earlier: metrics of runs that need not have been trained here, see :func:`tabulated`.
+
+    Raises:
+        InputError: the runs have not come from the same weights.
     """
     found = {run.id: _outcome(run, ablation.split, earlier or {}) for run in ablation.measured}
+    done = [run for run, (state, _) in found.items() if state == DONE]
+    require_same_weights(known_inputs(folder.parent / "manifests", done))
     lines = _frame([line for row in ablation.rows for line in _lines(row, ablation, found)])
     last = ["split", "status", "kind", "metric", "value"]
     lines = lines[[*lines.columns.drop(last), *last]]

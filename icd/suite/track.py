@@ -19,6 +19,7 @@ from icd.suite.zoo import teacher as zoo_teacher
 
 TRAIN, TUNE, TEST = "train", "tune", "test"
 PRETRAINING_SEED = 0  # one pre-trained detector for all seeds, as with weights of ImageNet
+OWN = "own"  # asks for a pre-training with the seed of the run instead
 FPN_WIDTH = 256  # channels of a pyramid in mmdet's configs
 
 MACHINE = {  # where a track says nothing
@@ -100,7 +101,8 @@ class Track:
 
         Args:
             change: what differs from the track's student: role, detector, backbone, schedule,
-                method, options, inherit, adapter, teacher (its detector, backbone, schedule).
+                method, options, inherit, adapter, teacher (its detector, backbone, schedule),
+                pretrained (own: with the seed of the run).
             seed: of initialisation, augmentation, and the draws of the method.
         """
         role = change.get("role", "student")
@@ -113,7 +115,12 @@ class Track:
             return Run(self._base() | self._from_zoo(chosen))
         description = self._trained(role, change, chosen.get("seed", seed))
         if "pretrained" in chosen:
-            description["pretrained"] = self._pretraining(role, change)
+            own = change.get("pretrained") == OWN
+            start = self._pretraining(role, change, seed if own else PRETRAINING_SEED)
+            description["pretrained"] = start
+        elif "pretrained" in change:
+            key, expected = f"roles.{role}.pretrained", "split and schedule of a pre-training"
+            raise InputError(self.file, key, "is missing", expected)
         return Run(description)
 
     def _as_teacher(self, chosen: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
@@ -125,7 +132,7 @@ class Track:
         fixed = {key: chosen[key] for key in ("detector",) if key in chosen}
         return {**change, **fixed, **other}
 
-    def _pretraining(self, role: str, change: Mapping[str, Any]) -> Description:
+    def _pretraining(self, role: str, change: Mapping[str, Any], seed: int) -> Description:
         """The run whose weights a role starts from: the same detector, trained on other images."""
         chosen, splits = self.content["roles"][role]["pretrained"], self.content["data"]["splits"]
         if chosen["split"] not in splits:
@@ -133,7 +140,7 @@ class Track:
             raise InputError(self.file, key, problem, f"one of {sorted(splits)}")
         same = {key: change[key] for key in ("detector", "backbone") if key in change}
         same["schedule"] = chosen["schedule"]
-        return self._trained(role, same, PRETRAINING_SEED) | {"split": chosen["split"]}
+        return self._trained(role, same, seed) | {"split": chosen["split"]}
 
     def _trained(self, role: str, change: Mapping[str, Any], seed: int) -> Description:
         """All that decides the outcome of a training from the role's own initialisation."""

@@ -20,6 +20,7 @@ from torch import nn
 from icd.fetch import verify
 from icd.files import read_json, sha256, write_json, write_text
 from icd.suite.run import Run, load_run
+from icd.suite.sources import known_inputs, require_same_weights
 from icd.training import (  # noqa: F401  (registers all that configs name)
     dataset,
     inherit,
@@ -52,6 +53,7 @@ def train(
     workers: int,
     checkpoint_every: int,
     snapshots: int = 0,
+    reuse: bool = False,
 ) -> None:
     """Carry out the run described in ``folder/run.json``.
 
@@ -66,6 +68,8 @@ def train(
         workers: data-loading processes.
         checkpoint_every: iterations between checkpoints.
         snapshots: number of points at which the bare detector is kept.
+        reuse: its table takes over other runs, whose provenance lies beside its own: they must
+            have come from the same weights.
     """
     logging.captureWarnings(True)  # warnings go to the log, progress to the terminal
     run = load_run(folder)
@@ -75,11 +79,15 @@ def train(
     parallel = join(run)
     if run.imported:
         detector = imported_detector(run, inputs)
+        hashes = input_hashes(run, inputs)
     else:
+        hashes = input_hashes(run, inputs)
+        if reuse:
+            require_same_weights({**known_inputs(manifest.parent), run.id: (run, hashes)})
         config = training_config(run, inputs, workers, checkpoint_every)
         config.merge_from_dict(parallel)
         if is_main_process():
-            forget_other_inputs(Path(config.work_dir), run, inputs)
+            forget_other_inputs(Path(config.work_dir), hashes)
         barrier()
         with at_full_speed():
             model, account = train_model(run, config, SnapshotHook(run, snapshots))
@@ -89,7 +97,7 @@ def train(
         if run.description.get("method"):
             write_weights(folder / "method.pth", model.method, run=run.id)
         export(run, inputs, detector, folder)
-        write_json(manifest, provenance)
+        write_json(manifest, provenance | {"inputs": hashes})
     leave()
 
 
@@ -130,19 +138,33 @@ def train_model(run: Run, config: Config, *hooks: Hook) -> tuple[nn.Module, dict
     return model, account.account()
 
 
-def forget_other_inputs(work: Path, run: Run, inputs: Inputs) -> None:
+def input_hashes(run: Run, inputs: Inputs) -> dict[str, str]:
+    """The sha256 of the annotations and weights that a run has from elsewhere.
+
+    Its name says what they are; their content may differ, as that of weights trained on another
+    processor does.
+    """
+    weights = {
+        name: source.folder / "model.pth"
+        for name, source in (("pretrained", run.pretrained), ("teacher", run.teacher))
+        if source
+    }
+    if run.imported:
+        weights["checkpoint"] = Path(run.description["checkpoint"])
+    annotations = inputs.survey["splits"][run.split]["sha256"]
+    return {"annotations": annotations, **{name: sha256(file) for name, file in weights.items()}}
+
+
+def forget_other_inputs(work: Path, hashes: dict[str, str]) -> None:
     """Remove checkpoints in ``work`` of a training on other annotations or from other weights.
 
-    A run's name says where these lie; here their content is compared, so that a training that
-    restarts because a file has changed does not resume from what came of the old one.
+    A training that restarts because a file has changed must not resume from what came of the old
+    one.
     """
-    found = {"annotations": inputs.survey["splits"][run.split]["sha256"]}
-    sources = {"pretrained": run.pretrained, "teacher": run.teacher}
-    found |= {name: sha256(of.folder / "model.pth") for name, of in sources.items() if of}
     record = work / "inputs.json"
-    if work.exists() and not (record.exists() and json.loads(record.read_text()) == found):
+    if work.exists() and not (record.exists() and json.loads(record.read_text()) == hashes):
         shutil.rmtree(work)
-    write_json(record, found)
+    write_json(record, hashes)
 
 
 def imported_detector(run: Run, inputs: Inputs) -> nn.Module:

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from small_table import ROWS, SEEDS, place
 
+from icd.errors import InputError
+from icd.files import write_json
 from icd.suite.results import read_results, states, tabulated, write_results
 from icd.suite.summary import METRICS, summarise
 from icd.suite.tables import markdown
@@ -69,6 +71,18 @@ def test_a_run_that_was_trained_here_counts_more_than_its_line_in_a_table(
     write_results(ablation, Path("again"), tabulated(Path()))
     values = read_results(Path("again")).values(ablation.row("icd"), "AP", "bbox")
     assert values[0] == 75
+
+
+def test_a_table_of_runs_from_other_weights_is_refused(ablation, content, results):
+    before = Path("out/results.csv").read_bytes()
+    icd, inherit = (ablation.row(name).runs[0] for name in ("icd", "inherit"))
+    assert icd.teacher == inherit.teacher
+    for run in (icd, inherit):
+        manifest = {"description": run.description, "inputs": {"teacher": f"for {run.id}"}}
+        write_json(Path(f"manifests/{run.id}.json"), manifest)
+    with pytest.raises(InputError, match=rf"inputs\.teacher: is .*{icd.teacher.id}"):
+        write_results(ablation, Path("out"))
+    assert Path("out/results.csv").read_bytes() == before
 
 
 def test_a_table_of_another_split_reads_the_metrics_there(ablation, content):

@@ -320,8 +320,18 @@ def test_a_student_starts_from_a_training_on_other_images():
         assert start.description[key] == run.description[key]
     assert (start.pretrained, start.teacher, start.description["method"]) == (None, None, None)
     assert found.describe({"detector": "fcos"}, seed=1).pretrained.id == start.id, "for all seeds"
+    own = [found.describe({"detector": "fcos", "pretrained": "own"}, seed) for seed in (0, 1)]
+    assert own[0].pretrained.id == start.id, "the one for all seeds has seed 0"
+    assert own[1].pretrained.id != start.id
+    assert own[1].pretrained.description == start.description | {"seed": 1}
     assert found.describe({"detector": "fcos", "role": "teacher"}, seed=0).pretrained is None
     assert [source.id for source in run.sources] == [start.id, run.teacher.id]
+
+
+def test_only_what_is_pre_trained_can_ask_for_another():
+    content = changed(MINI, "roles.student.pretrained", None)
+    with pytest.raises(InputError, match=r"roles\.student\.pretrained: is missing"):
+        track(content).describe({"pretrained": "own"}, seed=0)
 
 
 def test_pretraining_needs_its_split():

@@ -14,10 +14,12 @@ from mmengine.model import BaseModel
 from mmengine.runner import IterBasedTrainLoop
 
 from icd.errors import InputError
+from icd.files import sha256, write_json
 from icd.method.icd import ICD
 from icd.method.queries import Draw
 from icd.method.targets import Targets
 from icd.suite.run import Run
+from icd.training import train
 from icd.training.progress import ProgressHook
 
 PLAIN, DISTILLED = {}, {"method": "icd"}
@@ -63,6 +65,10 @@ def test_leaves_a_detector_and_its_provenance(lab: Lab, change: dict) -> None:
     assert manifest["description"] == run.description
     assert manifest["config"]["train_cfg"]["max_iters"] == 6
     assert manifest["seconds"] > 0
+    assert manifest["inputs"] == {
+        "annotations": lab.inputs.survey["splits"]["train"]["sha256"],
+        **({"teacher": sha256(lab.folder(run.teacher) / "model.pth")} if run.teacher else {}),
+    }
     checkpoint = torch.load(folder / "model.pth", weights_only=True)
     assert checkpoint["meta"]["dataset_meta"]["classes"] == lab.inputs.survey["classes"]
     assert {name.split(".")[0] for name in weights(folder)} == {"backbone", "neck", "bbox_head"}
@@ -266,6 +272,23 @@ def test_resumes_only_from_a_training_on_the_same_files(
         other.place_untrained(teacher)
     other.train(run)
     assert not mark.exists()
+
+
+def test_refuses_weights_that_reused_runs_have_not_come_from(
+    lab: Lab, tmp_path: Path, teacher: Run
+) -> None:
+    run, known = lab.run(method="icd"), lab.run(method="icd", inherit=True)
+    lab.write_description(run)
+    manifest = tmp_path / f"{run.id}.json"
+    content = {"description": known.description, "inputs": {"teacher": "another processor's"}}
+    write_json(tmp_path / f"{known.id}.json", content)
+    arguments = (run.folder, lab.data, lab.survey, manifest, 0, 1000)
+    with lab.runner():
+        with pytest.raises(InputError, match=f"inputs.teacher: is .*{teacher.id}"):
+            train.train(*arguments, reuse=True)
+        assert not manifest.exists()
+        train.train(*arguments)
+    assert manifest.exists()
 
 
 def test_a_scaled_rate_stands_in_the_log_and_in_the_manifest(lab: Lab) -> None:

@@ -74,12 +74,13 @@ rule train:
         workers=TRACK.machine["workers"],
         every=TRACK.machine["checkpoint_every"],
         snapshots=lambda wildcards: needs.snapshots(RUNS[wildcards.run], ABLATIONS["main"], TRACK),
+        reuse=TAKE_OVER,
     message:
         "Train {wildcards.run}"
     shell:
         "exec python -m icd train {params.folder:q} --data {params.root:q} --survey {input.survey:q}"
         " --manifest {output.manifest:q} --gpus {params.gpus} --workers {params.workers}"
-        " --checkpoint-every {params.every} --snapshots {params.snapshots}"
+        " --checkpoint-every {params.every} --snapshots {params.snapshots} {params.reuse}"
         " >> {log:q} 2> >(trap '' INT TERM; exec tee -a {log:q} >&2)"
 
 
