@@ -216,6 +216,8 @@ def _missing(change: dict[str, Any], track: Track) -> str | None:
             name = part.get(key)
             if name and name not in track.content[section] and name in shipped_names(section):
                 return f"the track has no {key} {name}"
+    if "pretrained" in change and not track.pretrains(change):
+        return "the track pre-trains nothing"
     return None
 
 

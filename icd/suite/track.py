@@ -118,10 +118,11 @@ class Track:
             own = change.get("pretrained") == OWN
             start = self._pretraining(role, change, seed if own else PRETRAINING_SEED)
             description["pretrained"] = start
-        elif "pretrained" in change:
-            key, expected = f"roles.{role}.pretrained", "split and schedule of a pre-training"
-            raise InputError(self.file, key, "is missing", expected)
         return Run(description)
+
+    def pretrains(self, change: Mapping[str, Any]) -> bool:
+        """Whether the run that a row asks for starts from a pre-training."""
+        return "pretrained" in self.content["roles"][change.get("role", "student")]
 
     def _as_teacher(self, chosen: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
         """A change of the teacher: what the track says of it, unless a row chooses another."""

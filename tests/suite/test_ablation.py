@@ -78,7 +78,7 @@ def test_a_table_may_be_one_of_some_tracks_alone(tmp_path):
     ):
         read_ablation(file, track(MINI | {"name": "own"}))
     assert set(ablation_names()) == set(ablation_names(TRACKS["mini"]))
-    assert set(ablation_names()) - set(ablation_names(TRACKS["coco"])) == {"tuning"}
+    assert set(ablation_names()) - set(ablation_names(TRACKS["coco"])) == {"pretraining", "tuning"}
 
 
 @pytest.mark.parametrize(
@@ -128,6 +128,15 @@ def test_runs_are_those_of_all_rows_and_their_teachers_once(tmp_path):
     for run in ablation.runs:
         for source in run.sources:
             assert ids.index(source.id) < ids.index(run.id)
+
+
+def test_only_what_is_pre_trained_can_be_so_with_its_own_seed(tmp_path):
+    file = write(tmp_path / "table.yaml", changed(CONTENT, "rows.1.change.pretrained", "own"))
+    (row,) = (row for row in read_ablation(file, track()).rows if row.id == "icd")
+    assert [run.pretrained.description["seed"] for run in row.runs] == MINI["seeds"]
+    without = track(changed(MINI, "roles.student.pretrained", None))
+    (row,) = (row for row in read_ablation(file, without).rows if row.id == "icd")
+    assert (row.absent, row.runs) == ("the track pre-trains nothing", ())
 
 
 def test_a_run_that_stands_in_two_tables_is_one_run(tmp_path):

@@ -328,12 +328,6 @@ def test_a_student_starts_from_a_training_on_other_images():
     assert [source.id for source in run.sources] == [start.id, run.teacher.id]
 
 
-def test_only_what_is_pre_trained_can_ask_for_another():
-    content = changed(MINI, "roles.student.pretrained", None)
-    with pytest.raises(InputError, match=r"roles\.student\.pretrained: is missing"):
-        track(content).describe({"pretrained": "own"}, seed=0)
-
-
 def test_pretraining_needs_its_split():
     content = changed(MINI, "roles.student.pretrained.split", "more")
     with pytest.raises(InputError, match=r"roles\.student\.pretrained\.split: there is no 'more'"):
