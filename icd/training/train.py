@@ -144,15 +144,11 @@ def input_hashes(run: Run, inputs: Inputs) -> dict[str, str]:
     Its name says what they are; their content may differ, as that of weights trained on another
     processor does.
     """
-    weights = {
-        name: source.folder / "model.pth"
-        for name, source in (("pretrained", run.pretrained), ("teacher", run.teacher))
-        if source
-    }
     if run.imported:
-        weights["checkpoint"] = Path(run.description["checkpoint"])
-    annotations = inputs.survey["splits"][run.split]["sha256"]
-    return {"annotations": annotations, **{name: sha256(file) for name, file in weights.items()}}
+        return {"checkpoint": sha256(Path(run.description["checkpoint"]))}
+    sources = {"pretrained": run.pretrained, "teacher": run.teacher}
+    weights = {name: sha256(of.folder / "model.pth") for name, of in sources.items() if of}
+    return {"annotations": inputs.survey["splits"][run.split]["sha256"], **weights}
 
 
 def forget_other_inputs(work: Path, hashes: dict[str, str]) -> None:

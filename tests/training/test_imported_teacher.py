@@ -45,6 +45,8 @@ def test_a_teacher_from_elsewhere_is_taken_as_it_is(
     run = lab.run(role="teacher")
     folder = lab.train(run)
     assert not differing(weights(folder), weights(lab.folder(teacher)))
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["inputs"] == {"checkpoint": sha256(Path(role["checkpoint"]))}
     assert lab.evaluate(run)["metrics"] == shared_lab.evaluate(teacher)["metrics"]
     lab.train(lab.run(method="icd", inherit=True))  # and it teaches
 
