@@ -31,6 +31,16 @@ def known_inputs(manifests: Path, runs: Iterable[str] | None = None) -> dict[str
     return found
 
 
+def sharing(run: Run, runs: Mapping[str, Inputs]) -> dict[str, Inputs]:
+    """Those of ``runs`` that have come from a teacher or pre-training of ``run``."""
+    ours = {source.id for source in run.sources}
+    return {
+        name: (other, hashes)
+        for name, (other, hashes) in runs.items()
+        if ours & {source.id for source in other.sources}
+    }
+
+
 def require_same_weights(runs: Mapping[str, Inputs]) -> None:
     """Raise InputError if runs have come from different weights of one teacher or pre-training."""
     first: dict[str, tuple[str, str | None]] = {}

@@ -20,7 +20,7 @@ from torch import nn
 from icd.fetch import verify
 from icd.files import read_json, sha256, write_json, write_text
 from icd.suite.run import Run, load_run
-from icd.suite.sources import known_inputs, require_same_weights
+from icd.suite.sources import known_inputs, require_same_weights, sharing
 from icd.training import (  # noqa: F401  (registers all that configs name)
     dataset,
     inherit,
@@ -83,7 +83,8 @@ def train(
     else:
         hashes = input_hashes(run, inputs)
         if reuse:
-            require_same_weights({**known_inputs(manifest.parent), run.id: (run, hashes)})
+            known = sharing(run, known_inputs(manifest.parent))
+            require_same_weights({**known, run.id: (run, hashes)})
         config = training_config(run, inputs, workers, checkpoint_every)
         config.merge_from_dict(parallel)
         if is_main_process():

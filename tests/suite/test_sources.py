@@ -9,7 +9,7 @@ import pytest
 
 from icd.errors import InputError
 from icd.suite.run import Run
-from icd.suite.sources import known_inputs, require_same_weights
+from icd.suite.sources import known_inputs, require_same_weights, sharing
 from icd.suite.track import load_track
 
 TRACK = load_track("mini")
@@ -62,3 +62,11 @@ def test_only_the_runs_that_are_asked_for_are_compared(tmp_path: Path) -> None:
     folder = provenance(tmp_path, student={"pretrained": "a"}, icd={"pretrained": "b"})
     require_same_weights(known_inputs(folder, [RUNS["icd"].id, "not there"]))
     assert known_inputs(folder, []) == {}
+
+
+def test_what_is_compared_with_a_run_shares_its_teacher_or_pre_training(tmp_path: Path) -> None:
+    found = known_inputs(provenance(tmp_path, student={}, icd={}, fcos={}))
+    for name, others in {"student": {"student", "icd"}, "fcos": {"fcos"}}.items():
+        assert set(sharing(RUNS[name], found)) == {RUNS[other].id for other in others}
+    teacher = TRACK.describe({"role": "teacher"}, 0)
+    assert sharing(teacher, found) == {}
