@@ -97,9 +97,15 @@ class Run:
         return Run(pretrained) if pretrained else None
 
     @property
+    def sources_by_role(self) -> dict[str, Run]:
+        """The runs whose weights this one needs, as its description calls them."""
+        runs = {"pretrained": self.pretrained, "teacher": self.teacher}
+        return {role: run for role, run in runs.items() if run}
+
+    @property
     def sources(self) -> list[Run]:
         """The runs whose weights this one needs."""
-        return [run for run in (self.pretrained, self.teacher) if run]
+        return list(self.sources_by_role.values())
 
     @property
     def split(self) -> str:

@@ -45,9 +45,7 @@ def require_same_weights(runs: Mapping[str, Inputs]) -> None:
     """Raise InputError if runs have come from different weights of one teacher or pre-training."""
     first: dict[str, tuple[str, str | None]] = {}
     for name, (run, hashes) in runs.items():
-        for role, source in (("teacher", run.teacher), ("pretrained", run.pretrained)):
-            if source is None:
-                continue
+        for role, source in run.sources_by_role.items():
             weights = hashes.get(role)
             other, expected = first.setdefault(source.id, (name, weights))
             if weights != expected:

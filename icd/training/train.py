@@ -79,7 +79,7 @@ def train(
     parallel = join(run)
     if run.imported:
         detector = imported_detector(run, inputs)
-        hashes = input_hashes(run, inputs)
+        hashes = {"checkpoint": sha256(Path(run.description["checkpoint"]))}
     else:
         hashes = input_hashes(run, inputs)
         if reuse:
@@ -140,15 +140,13 @@ def train_model(run: Run, config: Config, *hooks: Hook) -> tuple[nn.Module, dict
 
 
 def input_hashes(run: Run, inputs: Inputs) -> dict[str, str]:
-    """The sha256 of the annotations and weights that a run has from elsewhere.
+    """The sha256 of the annotations and weights that a training has from elsewhere.
 
     Its name says what they are; their content may differ, as that of weights trained on another
     processor does.
     """
-    if run.imported:
-        return {"checkpoint": sha256(Path(run.description["checkpoint"]))}
-    sources = {"pretrained": run.pretrained, "teacher": run.teacher}
-    weights = {name: sha256(of.folder / "model.pth") for name, of in sources.items() if of}
+    sources = run.sources_by_role.items()
+    weights = {role: sha256(source.folder / "model.pth") for role, source in sources}
     return {"annotations": inputs.survey["splits"][run.split]["sha256"], **weights}
 
 
