@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from icd.cost.cases import BASE, MEMORY, SECONDS, STEP, Plan, ratios
 from icd.files import read_json, write_text
 from icd.suite.figures import STYLE, save
-from icd.suite.page import html
+from icd.suite.html import html
 from icd.suite.tables import aligned
 
 NOTES = (

@@ -11,9 +11,9 @@ import pandas as pd
 
 from icd.files import atomic, write_text
 from icd.suite.ablation import Ablation
+from icd.suite.html import html
 from icd.suite.latex import typeset
 from icd.suite.notes import paragraphs
-from icd.suite.page import html
 from icd.suite.results import DONE, Results
 from icd.suite.run import Cost, Kind
 from icd.suite.statistics import Estimate
