@@ -19,6 +19,8 @@ from icd.training import dataset, detections  # noqa: F401  (both register with 
 from icd.training.checkpoint import load_weights
 from icd.training.coco import match, replicates, summary
 
+BOXES = "bbox"
+
 
 def evaluate(
     folder: Path,
@@ -31,7 +33,8 @@ def evaluate(
 
     Args:
         folder: with ``model.py`` and ``model.pth``, a plain mmdet detector whose config names the
-            test split. The detections go to ``<split>/<kind>.json`` in it.
+            test split. The detections go to ``<split>/<kind>.json`` in it; a detector of masks alone
+            leaves an empty list of boxes, too.
         split: of the run's data set.
         output: JSON with the split, ``metrics`` ({kind: {name: value}}), ``bootstrap`` ({kind: AP
             under resamplings of the images}, see :mod:`icd.training.bootstrap`) and seconds.
@@ -79,4 +82,6 @@ def detect(config: Config, checkpoint: Path, work: Path) -> dict[str, Path]:
         for kind in kinds:
             found[kind] = work / f"{kind}.json"
             Path(f"{prefix}.{kind}.json").replace(found[kind])
+    if BOXES not in found:  # the pipeline expects it of every detector
+        write_json(work / f"{BOXES}.json", [])
     return found
