@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,7 +66,8 @@ def train(args: argparse.Namespace) -> None:
     if args.gpus > 1 and not is_launched():
         from icd.launch import launch
 
-        use_gpus(args.gpus)
+        with recorded(args.run):
+            use_gpus(args.gpus)
         sys.exit(launch(args.gpus, args.argv))
     with locked(args.run), recorded(args.run):
         use_gpus(args.gpus)
@@ -87,7 +89,8 @@ def train(args: argparse.Namespace) -> None:
 
 def evaluate(args: argparse.Namespace) -> None:
     """Compute the COCO metrics of a run's detector."""
-    with recorded(args.run):
+    # Other weights than the run ended with are of pictures, which no table waits for.
+    with nullcontext() if args.weights else recorded(args.run, args.split):
         use_gpus(args.gpus)
         from icd.training.evaluate import evaluate as evaluate_run
         from icd.training.interrupt import interruptible

@@ -1,4 +1,4 @@
-"""A run that failed says so in its folder, so that tables can say it too."""
+"""A step of a run that failed says so in its folder, so that tables can say it too."""
 
 from __future__ import annotations
 
@@ -9,27 +9,36 @@ from pathlib import Path
 
 from icd.files import write_json
 
-NAME = "failed.json"
+TRAINING = "training"  # a step; the others are named by the split that is evaluated
 
 
 @contextmanager
-def recorded(folder: Path) -> Iterator[None]:
-    """Leave ``failed.json`` in a run's folder if the block ends with an exception.
+def recorded(folder: Path, step: str = TRAINING) -> Iterator[None]:
+    """Leave a file in a run's folder if the block ends with an exception.
 
     That of an earlier attempt goes when the block starts. An interrupted run has not failed.
+
+    Args:
+        folder: of the run.
+        step: ``TRAINING``, or the split on which it is evaluated.
     """
-    (folder / NAME).unlink(missing_ok=True)
+    record = _record(folder, step)
+    record.unlink(missing_ok=True)
     try:
         yield
     except Exception as error:
         with suppress(OSError):  # which may be why it failed
-            write_json(folder / NAME, {"error": f"{type(error).__name__}: {error}"})
+            write_json(record, {"error": f"{type(error).__name__}: {error}"})
         raise
 
 
-def failure(folder: Path) -> str | None:
-    """The error with which a run ended, on one line; None if there is none."""
-    file = folder / NAME
-    if not file.exists():
-        return None
-    return " ".join(json.loads(file.read_text())["error"].split())
+def failure(folder: Path, split: str) -> str | None:
+    """The error that ended a run's training or its evaluation on a split, on one line, or None."""
+    for record in (_record(folder, TRAINING), _record(folder, split)):
+        if record.exists():
+            return " ".join(json.loads(record.read_text())["error"].split())
+    return None
+
+
+def _record(folder: Path, step: str) -> Path:
+    return folder / ("failed.json" if step == TRAINING else f"failed-{step}.json")

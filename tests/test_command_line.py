@@ -91,7 +91,11 @@ def test_a_failed_run_says_so_and_tables_show_the_rest(track_file, capsys):
         run.folder.mkdir(parents=True)
     with pytest.raises(FileNotFoundError):
         main(["evaluate", str(teacher.folder), "--output", "metrics.json"])
-    assert json.loads((teacher.folder / "failed.json").read_text())["error"].startswith("FileNot")
+    failed = teacher.folder / "failed-test.json"
+    assert json.loads(failed.read_text())["error"].startswith("FileNot")
+    with pytest.raises(FileNotFoundError):  # a snapshot's, which is of a picture
+        main(["evaluate", str(student.folder), "--output", "x.json", "--weights", "1.pth"])
+    assert not list(student.folder.glob("failed*"))
     tables = ["tables", track_file, "--data", "made"]
     assert main(tables) == 0
     assert not Path("results/tiny/main").exists(), "nothing was finished"
@@ -104,7 +108,7 @@ def test_a_failed_run_says_so_and_tables_show_the_rest(track_file, capsys):
     assert "25.0" in shown
     assert "Failed: Teacher, seed 0 (FileNotFoundError" in shown
 
-    (teacher.folder / "failed.json").unlink()
+    failed.unlink()
     Path("results/tiny/main/table.md").unlink()
     assert main(tables) == 0
     assert not Path("results/tiny/main/table.md").exists(), "nothing has failed"

@@ -11,24 +11,39 @@ from icd.failures import failure, recorded
 def test_an_exception_is_recorded_and_goes_on(tmp_path):
     with pytest.raises(ValueError, match="bad"), recorded(tmp_path):
         raise ValueError("bad\n  luck")
-    assert failure(tmp_path) == "ValueError: bad luck"
+    assert failure(tmp_path, "test") == "ValueError: bad luck"
 
 
 def test_bad_input_is_a_failure_too(tmp_path):
     with pytest.raises(InputError), recorded(tmp_path):
         raise InputError("a.yaml", "key", "is 1", "2")
-    assert failure(tmp_path) == "InputError: a.yaml: key: is 1; expected 2"
+    assert failure(tmp_path, "test") == "InputError: a.yaml: key: is 1; expected 2"
 
 
 def test_the_next_attempt_starts_clean(tmp_path):
     with pytest.raises(ValueError, match="bad"), recorded(tmp_path):
         raise ValueError("bad")
     with recorded(tmp_path):
-        assert failure(tmp_path) is None
-    assert failure(tmp_path) is None
+        assert failure(tmp_path, "test") is None
+    assert failure(tmp_path, "test") is None
 
 
 def test_an_interruption_is_no_failure(tmp_path):
     with pytest.raises(KeyboardInterrupt), recorded(tmp_path):
         raise KeyboardInterrupt
-    assert failure(tmp_path) is None
+    assert failure(tmp_path, "test") is None
+
+
+def test_a_failed_evaluation_counts_for_its_split_alone(tmp_path):
+    with pytest.raises(ValueError, match="bad"), recorded(tmp_path, "tune"):
+        raise ValueError("bad")
+    assert failure(tmp_path, "test") is None
+    with recorded(tmp_path, "test"):
+        pass
+    assert failure(tmp_path, "tune") == "ValueError: bad"
+
+
+def test_a_failed_training_counts_for_all_splits(tmp_path):
+    with pytest.raises(ValueError, match="bad"), recorded(tmp_path):
+        raise ValueError("bad")
+    assert failure(tmp_path, "test") == failure(tmp_path, "tune") == "ValueError: bad"

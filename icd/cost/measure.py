@@ -53,7 +53,9 @@ def steps(plan: Plan, setting: Setting, device: str) -> Iterator[tuple[dict[str,
     for detector in (plan.detector, *setting.detectors):
         runs, student = plan.runs(detector), plan.student(detector)
         model = build(next(iter(runs.values())), device, setting.precision)
-        methods = {row: method_of(run, model, device) for row, run in runs.items()}
+        methods = {
+            row: method_of(run, model, device, setting.precision) for row, run in runs.items()
+        }
         columns = {"device": device, **setting.key, "detector": detector}
         for objects in setting.objects:
             data = batch(plan.size, setting.images, objects)

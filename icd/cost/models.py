@@ -24,7 +24,7 @@ from icd.training import optim  # noqa: F401  (registers the constructor of two 
 from icd.training.checkpoint import write_weights
 from icd.training.config import Inputs, base_config, detector, method_config
 from icd.training.distiller import Distiller, build_method, targets_of
-from icd.training.precision import use_bfloat16
+from icd.training.precision import autocast, use_bfloat16
 from icd.training.recipe import optim_wrapper, optimisation
 
 AFTER_WARM_UP = 10**6
@@ -85,11 +85,16 @@ def _config(run: Run) -> ConfigDict:
     return ConfigDict(detector(run, base_config(run), CLASSES))
 
 
-def method_of(run: Run, model: Distiller, device: str) -> nn.Module:
-    """The method of another run for the student and teacher of ``model``."""
+def method_of(run: Run, model: Distiller, device: str, precision: str) -> nn.Module:
+    """The method of another run for the student and teacher of ``model``, as it is trained."""
     config = method_config(run, Inputs(Path(), SURVEY))["method"]
     necks = model.student.neck, model.teacher.detector.neck
-    return build_method(config, *necks, model.levels[0]).to(device).train()
+    method = build_method(config, *necks, model.levels[0]).to(device)
+    if run.description["recipe"].get("channels_last"):
+        method.to(memory_format=torch.channels_last)
+    if precision == "bfloat16":
+        autocast(method)
+    return method.train()
 
 
 Step = Callable[[], Any]

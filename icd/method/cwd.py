@@ -29,8 +29,10 @@ class CWD(nn.Module):
     Nothing of its own is trained.
 
     Args:
-        weight: of the loss; the default is that of the authors' RetinaNet on COCO, as is
+        weight: of the loss.
         temperature: T, which flattens the distributions.
+
+    Both defaults are those of the authors' RetinaNet on COCO.
     """
 
     def __init__(self, weight: float = 5.0, temperature: float = 1.0) -> None:

@@ -166,8 +166,10 @@ def gather(levels: Sequence[Tensor], chunk: Chunk) -> Tensor:
 def multiply(a: Tensor, b: Tensor, levels: Sequence[Tensor], chunk: Chunk) -> None:
     """Write a b [c, C] where the tokens of a chunk lie in levels [N, C, h, w]."""
     place = chunk[0].of(levels)
-    if place.shape[0] == len(chunk) == 1 and place.shape[2] == levels[chunk[0].level].shape[3]:
-        torch.mm(a, b, out=place.flatten(0, 2))  # whole rows of an image are a view
+    is_view = place.shape[0] == len(chunk) == 1  # whole rows of an image
+    is_view &= place.shape[2] == levels[chunk[0].level].shape[3]
+    if is_view and place.dtype == a.dtype:  # under autocast levels may be float32 beside bfloat16
+        torch.mm(a, b, out=place.flatten(0, 2))
         return
     product = a @ b
     for piece in chunk:

@@ -10,6 +10,7 @@ from mmengine.registry import init_default_scope
 from numpy import ndarray
 from torch import Tensor
 
+import icd.training.dataset  # noqa: F401  (registers with mmdet)
 from icd.method.packed import pack
 from icd.method.queries import pose
 from icd.method.tokens import valid_tokens
@@ -63,7 +64,8 @@ def load_images(run: Run, inputs: Inputs, wanted: list[int]) -> list[dict]:
     )
     # Annotations are read before the image is resized, so that they are resized with it.
     steps.sort(key=lambda step: not step["type"].startswith("Load"))
-    images = DATASETS.build(dataset(run, inputs, TEST) | {"test_mode": True, "pipeline": steps})
+    changes = {"type": "CompletedCocoDataset", "test_mode": True, "pipeline": steps}
+    images = DATASETS.build(dataset(run, inputs, TEST) | changes)
     places = {images.get_data_info(i)["img_id"]: i for i in range(len(images))}
     return [images[places[image]] for image in wanted]
 
@@ -85,6 +87,8 @@ def look(distiller: Distiller, sample: dict, rank: int) -> Masks:
     (boxes,), (size,) = targets.boxes, targets.image_sizes
     teacher = distiller.teacher.features(distiller.renormalise(batch["inputs"], [size]))
     student = distiller.student.extract_feat(batch["inputs"])
+    ours, theirs = distiller.levels
+    student, teacher = student[ours], teacher[theirs]
 
     generator = torch.Generator().manual_seed(0)  # of fakes and jitter, which do not count here
     queries = pose(targets, method.sampler([len(boxes)], generator), 0.0)

@@ -100,12 +100,12 @@ def _replicates(row: Row, found: Mapping[str, Outcome]) -> Iterator[dict[str, An
 
 def status(run: Run, split: str = TEST) -> str:
     """``done``, ``not run`` or ``failed``, the last two with the reason if it is known."""
-    error = failure(run.folder)
+    error = failure(run.folder, split)
     if error is not None:
         return f"{FAILED}: {error}"
     if run.metrics(split).exists():
         return DONE
-    if run.teacher and failure(run.teacher.folder) is not None:
+    if run.teacher and failure(run.teacher.folder, TEST) is not None:
         return f"{NOT_RUN}: its teacher failed"
     return NOT_RUN
 
@@ -173,7 +173,7 @@ def states(ablation: Ablation) -> Counter[str]:
     measured = Counter(split_status(status(run, ablation.split))[0] for run in ablation.measured)
     own = {run.id for run in ablation.measured}
     sources = [run for run in ablation.runs if run.id not in own]
-    return measured + Counter(FAILED for run in sources if failure(run.folder) is not None)
+    return measured + Counter(FAILED for run in sources if failure(run.folder, TEST) is not None)
 
 
 def tabulated(results: Path, split: str = TEST) -> dict[str, Metrics]:
@@ -182,7 +182,7 @@ def tabulated(results: Path, split: str = TEST) -> dict[str, Metrics]:
     for file in sorted(results.glob(f"*/{LINES}")):
         table = read_results(file.parent)
         done = table.lines[table.lines.status == DONE]
-        if set(done.get("split", TEST)) - {split}:
+        if set(done["split"]) - {split}:
             continue
         for (run, kind), lines in done.groupby(["run", "kind"]):
             values = lines.value.astype(object).where(lines.value.notna(), None)

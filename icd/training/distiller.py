@@ -44,8 +44,7 @@ class Distiller(BaseModel):
         # The student is initialised with the same random numbers as without a method.
         with torch.random.fork_rng(devices=[]):
             detector = MODELS.build(teacher["config"])
-        if not adapter:
-            require_same_width(built, detector)
+        require_pyramids(built, detector, adapter)
         self.levels = common_levels(built.neck, detector.neck)
         with torch.random.fork_rng(devices=[]):
             self.method = build_method(method, built.neck, detector.neck, self.levels[0])
@@ -118,10 +117,16 @@ def targets_of(inputs: Tensor, data_samples: list[DetDataSample]) -> Targets:
     )
 
 
-def require_same_width(student: nn.Module, teacher: nn.Module) -> None:
-    """Raise InputError unless both pyramids have as many channels."""
-    ours, theirs = (getattr(model.neck, "out_channels", None) for model in (student, teacher))
-    if ours != theirs:
+def require_pyramids(student: nn.Module, teacher: nn.Module, adapter: bool) -> None:
+    """Raise InputError unless both detectors have a pyramid, of one width if without adapter."""
+    necks = [getattr(model, "neck", None) for model in (student, teacher)]
+    for name, neck in zip(("student", "teacher"), necks, strict=True):
+        for key in ("out_channels", "num_outs"):
+            if not isinstance(getattr(neck, key, None), int):
+                problem = f"of the {name} is a {type(neck).__name__}, which does not state {key}"
+                raise InputError("model", "neck", problem, "an FPN, or another that does")
+    ours, theirs = (neck.out_channels for neck in necks)
+    if ours != theirs and not adapter:
         problem = f"is {ours} for the student, {theirs} for the teacher"
         place = "detectors.<name>.model.neck.out_channels"
         expected = f"{theirs} for both: set {place} in the track, and its heads' in_channels"

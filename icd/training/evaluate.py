@@ -33,8 +33,8 @@ def evaluate(
 
     Args:
         folder: with ``model.py`` and ``model.pth``, a plain mmdet detector whose config names the
-            test split. The detections go to ``<split>/<kind>.json`` in it; a detector of masks alone
-            leaves an empty list of boxes, too.
+            test split. The detections go to ``<split>/<kind>.json`` in it, an empty list of boxes
+            if the detector finds masks alone.
         split: of the run's data set.
         output: JSON with the split, ``metrics`` ({kind: {name: value}}), ``bootstrap`` ({kind: AP
             under resamplings of the images}, see :mod:`icd.training.bootstrap`) and seconds.

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
+from icd.errors import InputError
+
+RESIZING = ("Resize", "RandomResize", "RandomChoiceResize")
+
 
 def pipeline(steps: list[dict], images: dict[str, Any], train: bool) -> list[dict]:
-    """mmdet's pipeline with the track's sizes and flips."""
-    size = resize(images, train)
-    changes = {"Resize": size, "RandomChoiceResize": size, "RandomFlip": flip(images)}
+    """mmdet's pipeline with the track's sizes and flips.
+
+    Raises:
+        InputError: no step resizes, so that the track's sizes would not hold.
+    """
+    if not any(step["type"] in RESIZING for step in steps):
+        name = "train_pipeline" if train else "test_pipeline"
+        raise InputError("model", name, "has no step that resizes", f"one of {', '.join(RESIZING)}")
+    changes = dict.fromkeys(RESIZING, resize(images, train)) | {"RandomFlip": flip(images)}
     return [changes.get(step["type"], step) for step in (dict(step) for step in steps)]
 
 

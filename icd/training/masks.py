@@ -8,7 +8,7 @@ from mmengine.config import Config
 
 from icd.errors import InputError
 from icd.suite.run import Run
-from icd.suite.track import TEST, TRAIN, Track, data_split
+from icd.suite.track import TEST, Track, data_split
 from icd.training.config import Inputs, base_config, metrics
 
 # Keys of a survey's counts, and what a detector that cannot do with these annotations wants.
@@ -27,8 +27,8 @@ def require_masks(run: Run, inputs: Inputs) -> None:
 
 def missing_masks(run: Run, inputs: Inputs) -> InputError | None:
     """What is wrong with a run's data, if its detector needs masks that are not there."""
-    splits = {split: inputs.survey["splits"].get(split, {}) for split in (TRAIN, TEST)}
-    asked = [(TRAIN, "without_mask"), (TEST, "without_mask"), (TRAIN, "run_lengths")]
+    splits = {split: inputs.survey["splits"].get(split, {}) for split in (run.split, TEST)}
+    asked = [(run.split, "without_mask"), (TEST, "without_mask"), (run.split, "run_lengths")]
     lacking = [(split, key) for split, key in asked if splits[split].get(key)]
     if not lacking:
         return None  # without a look at the config, which takes a while

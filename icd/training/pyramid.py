@@ -45,7 +45,7 @@ def common_levels(student: nn.Module, teacher: nn.Module) -> tuple[slice, slice]
     """
     ours, theirs = strides(student), strides(teacher)
     if ours is None or theirs is None:
-        if getattr(student, "num_outs", None) != getattr(teacher, "num_outs", None):
+        if student.num_outs != teacher.num_outs:
             problem = "has not as many levels as the teacher's, and strides are unknown"
             raise InputError("model", "neck", problem, "two FPNs, or as many levels in both")
         return slice(None), slice(None)

@@ -9,7 +9,7 @@ import torch
 
 from icd.cost.cases import METHOD, STEP, Plan, Setting, load_plan
 from icd.cost.measure import allocated, clocked, measured_memory, steps
-from icd.cost.models import batch
+from icd.cost.models import batch, build, method_of, method_step, pyramids
 from icd.suite.track import load_track
 
 
@@ -56,6 +56,19 @@ def test_a_step_trains_student_and_method_and_parts_leave_no_gradients():
     moved = {n.split(".")[0] for n, v in model.named_parameters() if not torch.equal(v, before[n])}
     assert moved == {"student", "method"}
     assert all(parameter.grad is None for parameter in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype"), [("float32", torch.float32), ("bfloat16", torch.bfloat16)]
+)
+def test_methods_compute_in_the_precision_that_is_measured(precision, dtype):
+    plan, seen = small(), set()
+    run = plan.runs("retinanet")["icd"]
+    model = build(run, "cpu", precision)
+    method = method_of(run, model, "cpu", precision)
+    method.encoder.mlp[0].register_forward_hook(lambda module, x, output: seen.add(output.dtype))
+    method_step(run, method, pyramids(model, batch((64, 64), 1, 2)))()
+    assert seen == {dtype}
 
 
 def test_boxes_lie_in_their_images_and_are_as_many_as_asked_for():

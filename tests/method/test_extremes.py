@@ -103,13 +103,20 @@ def test_huge_features_keep_the_losses_finite() -> None:
     assert all(loss.isfinite() for loss in run(random_method(), huge).values())
 
 
+@pytest.mark.parametrize("chunk", [None, 32], ids=["a chunk", "chunks of whole rows"])
+@pytest.mark.parametrize("features", ["bfloat16", "float32"])
 @pytest.mark.parametrize("layers", [0, 1, 2])
-def test_bfloat16_autocast_stays_close_to_single_precision(layers: int) -> None:
+def test_bfloat16_autocast_stays_close_to_single_precision(
+    layers: int, features: str, chunk: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also of features in float32, as training has them, in images with many tokens."""
+    if chunk:
+        monkeypatch.setattr(packed, "CHUNK", chunk)
     torch.manual_seed(0)
     method = ICD(PRIORS, channels=32, heads=4, layers=layers, warmup=0)
     batch = random_batch(channels=32)
     expected = run(method, batch)
-    half = with_gradients(in_bfloat16(batch))
+    half = with_gradients(in_bfloat16(batch) if features == "bfloat16" else batch)
     losses = run_in("bfloat16", method, half)
     for name, loss in losses.items():
         torch.testing.assert_close(loss, expected[name], rtol=0.02, atol=0)

@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
-from PIL import Image
+from PIL import ExifTags, Image
 from tracks import track
 
+from icd.pictures.choice import pictures, read_truth
 from icd.pictures.draw import curves, detections, errors
-from icd.pictures.draw.detections import right
+from icd.pictures.draw.detections import draw_line, right
 from icd.suite.ablation import load_ablation
 
 MAIN = load_ablation("main", track())
@@ -135,6 +136,25 @@ def test_detections_show_classes_and_scores_from_the_threshold_on():
     assert svg.count(">ring</text>") == 2  # the truth of both images
     for row in MAIN.choose(ROWS):
         assert f">{row.label}</text>" in svg
+
+
+def test_detections_lie_on_images_as_training_reads_them():
+    """Turned as their EXIF orientation says."""
+    place_detections()
+    tags = Image.Exif()
+    tags[ExifTags.Base.Orientation] = 6
+    pixels = np.zeros((48, 32, 3), np.uint8)
+    pixels[:, :16] = (250, 0, 0)
+    for name in ("1.png", "2.png"):
+        Image.fromarray(pixels).save(f"data/test/{name}", exif=tags)
+    figure = Figure()
+    line = figure.subplots(1, 2)
+    (picture, *_) = pictures(track(), read_truth(track()))
+    draw_line(line, picture, {"Student": []}, {1: "disk", 2: "ring"})
+    shown = line[0].get_images()[0].get_array()
+    assert shown.shape == (32, 48, 3)
+    assert shown[0, 0].tolist() == [250, 0, 0]
+    assert shown[-1, 0].tolist() == [0, 0, 0]
 
 
 def test_a_detection_is_right_once_and_with_its_class():

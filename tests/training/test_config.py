@@ -20,6 +20,7 @@ from icd.errors import InputError
 from icd.suite.ablation import ablation_names, load_ablation
 from icd.suite.run import Run
 from icd.training.config import plain_config
+from icd.training.images import pipeline
 
 RETINANET = "mmdet::retinanet/retinanet_r50_fpn_1x_coco.py"
 
@@ -140,12 +141,31 @@ def test_no_flips(mini: Lab) -> None:
     assert not any(flip({"img": np.ones((8, 8, 3))})["flip"] for _ in range(20))
 
 
-def test_a_config_that_draws_sizes_gets_the_tracks_instead(mini: Lab) -> None:
-    shipped = get_config("mmdet::condinst/condinst_r50_fpn_ms-poly-90k_coco_instance.py")
-    assert "RandomChoiceResize" in {s.type for s in shipped.train_pipeline}
-    steps = mini.config(mini.run(detector="condinst")).train_dataloader.dataset.pipeline
-    sizes = [s for s in steps if "Resize" in s["type"]]
+@pytest.mark.parametrize(
+    ("shipped", "kind"),
+    [
+        ("condinst/condinst_r50_fpn_ms-poly-90k_coco_instance.py", "RandomChoiceResize"),
+        ("mask_rcnn/mask-rcnn_r50_fpn_ms-poly-3x_coco.py", "RandomResize"),
+    ],
+)
+def test_a_config_that_draws_sizes_gets_the_tracks_instead(
+    mini: Lab, shipped: str, kind: str
+) -> None:
+    steps = get_config(f"mmdet::{shipped}").train_pipeline
+    assert kind in {s.type for s in steps}
+    sizes = [
+        s for s in pipeline(steps, mini.track.content["images"], True) if "Resize" in s["type"]
+    ]
     assert sizes == [{"type": "Resize", "scale": (128, 128), "keep_ratio": True}]
+
+
+def test_a_config_that_resizes_nothing_is_refused(mini: Lab) -> None:
+    with pytest.raises(InputError, match="model: train_pipeline: has no step that resizes"):
+        pipeline([{"type": "LoadImageFromFile"}], mini.track.content["images"], True)
+
+
+def test_the_masks_of_condinst_are_read_as_polygons(mini: Lab) -> None:
+    steps = mini.config(mini.run(detector="condinst")).train_dataloader.dataset.pipeline
     annotations = step(steps, "LoadAnnotations")
     assert annotations["with_mask"]
     assert annotations["poly2mask"] is False  # as mmdet has it

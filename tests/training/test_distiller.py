@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Iterator
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from mmengine.runner import set_random_seed
 from torch import Tensor, nn
 
 from icd.errors import InputError
-from icd.training.distiller import Distiller, features_of, targets_of
+from icd.training.distiller import Distiller, features_of, require_pyramids, targets_of
 from icd.training.precision import use_bfloat16
 
 METHOD_LOSSES = {"loss_identification", "loss_localisation", "loss_distillation"}
@@ -274,6 +275,18 @@ def test_pyramids_of_different_width_are_refused(lab: Lab) -> None:
     place = "detectors.<name>.model.neck.out_channels"
     assert raised.value.expected.startswith(f"16 for both: set {place} in the track")
     assert raised.value.expected.endswith("; or adapter: true")
+
+
+@pytest.mark.parametrize("adapter", [False, True])
+@pytest.mark.parametrize("key", ["out_channels", "num_outs"])
+def test_a_neck_that_says_nothing_of_its_pyramid_is_refused(key: str, adapter: bool) -> None:
+    fpn = nn.Module()
+    fpn.neck = SimpleNamespace(out_channels=16, num_outs=5)
+    other = nn.Module()
+    other.neck = SimpleNamespace(**{k: v for k, v in vars(fpn.neck).items() if k != key})
+    for pair in ((fpn, other), (other, fpn), (other, other), (nn.Module(), fpn)):
+        with pytest.raises(InputError, match=r"model: neck: of the .* does not state"):
+            require_pyramids(*pair, adapter)
 
 
 @pytest.fixture

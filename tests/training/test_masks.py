@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from lab import Lab
+from mmdet.registry import MODELS
 
 from icd.errors import InputError
 from icd.method.tokens import tokenize
@@ -99,6 +100,31 @@ def test_shows_the_image_and_its_annotations(lab: Lab, trained: Distiller, sampl
         masks = look(trained, sample, rank)
         np.testing.assert_allclose(masks.boxes, expected, atol=1e-4)
         assert masks.chosen == by_area(torch.tensor(expected))[rank % len(boxes)]
+
+
+def test_annotations_may_lack_their_area(lab: Lab, run: Run, sample: dict) -> None:
+    file = lab.data / "test.json"
+    complete = file.read_text()
+    content = json.loads(complete)
+    for annotation in content["annotations"]:
+        del annotation["area"]
+    file.write_text(json.dumps(content))
+    try:
+        (bare,) = load_images(run, lab.inputs, [IMAGE])
+    finally:
+        file.write_text(complete)
+    boxes, expected = (x["data_samples"].gt_instances.bboxes.tensor for x in (bare, sample))
+    assert torch.equal(boxes, expected)
+
+
+def test_a_teacher_with_other_levels_is_looked_at_where_both_have_them(lab: Lab) -> None:
+    run = lab.run(method="icd", teacher={"detector": "faster-rcnn"})  # P2 to P6, not P3 to P7
+    lab.place_untrained(run.teacher)
+    distiller = MODELS.build(lab.config(run).model)
+    (sample,) = load_images(run, lab.inputs, [IMAGE])
+    masks = look(distiller.eval(), sample, rank=0)
+    for density in (*masks.heads, *masks.where.values()):
+        assert density.sum() == pytest.approx(1)
 
 
 def test_is_deterministic(trained: Distiller, sample: dict) -> None:

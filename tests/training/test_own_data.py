@@ -232,6 +232,18 @@ def test_a_detector_of_masks_asks_for_masks(
                 require_masks(run, inputs)
 
 
+def test_a_pre_training_asks_for_the_masks_of_its_own_split(own: OwnData) -> None:
+    run = own.lab.run(detector="mask-rcnn")
+    other = Run(run.description | {"split": "extra"})
+    other.description["data"]["splits"]["extra"] = other.description["data"]["splits"]["train"]
+    inputs = survey_of(own.lab, "train", without_mask=4).inputs
+    inputs["splits"]["extra"] = {"without_mask": 0, "run_lengths": 0}
+    require_masks(other, inputs)
+    inputs["splits"]["extra"] = {"without_mask": 4}
+    with pytest.raises(InputError, match="annotations: 4 have no mask"):
+        require_masks(other, inputs)
+
+
 def test_training_asks_for_masks(own: OwnData) -> None:
     run: Run = own.lab.run(detector="mask-rcnn")
     with pytest.raises(InputError, match=r"all\.json: annotations: 14 have no mask"):
