@@ -3,7 +3,7 @@
 VENV ?= .venv
 # The first of these that runs and is a tested version makes the environment.
 PYTHON ?= python3.11 python3.12 python3.13 python3
-# Further arguments for snakemake (all), icd plan (plan) or pytest (test): make test ARGS=tests/ops
+# Further arguments for snakemake (all), icd plan (plan) or pytest (test): make test ARGS=tests/test_ops.py
 ARGS ?=
 
 BIN := $(abspath $(VENV))/bin

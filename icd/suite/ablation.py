@@ -23,7 +23,7 @@ class Row:
     """One line of a table.
 
     runs: those it averages over, one per seed; none if the track cannot have the row.
-    published: AP in the paper and its source.
+    published: AP in the paper and its source; ``comparable`` is False if that has another recipe.
     baseline: id of the row its gain is measured against, if not the table's.
     reference: id of the row it is compared with besides, if not the table's.
     absent: why the track cannot have the row.

@@ -25,7 +25,7 @@ def paragraphs(summary: Summary) -> list[str]:
     """The paragraphs below a table, in order."""
     ablation = summary.ablation
     found = [
-        agreement(summary.order),
+        agreement(summary.order, summary.order_distilled),
         ablation.findings,
         " ".join([measure(summary), *intervals(summary)]),
         COSTS if ablation.costs else "",
@@ -37,8 +37,8 @@ def paragraphs(summary: Summary) -> list[str]:
     return [text.strip() for text in found if text]
 
 
-def agreement(order: Agreement | None) -> str:
-    """Does our order agree with the published one?"""
+def agreement(order: Agreement | None, distilled: Agreement | None) -> str:
+    """Does our order agree with the published one? Of all rows, and of those but the baselines."""
     question = "Does our order agree with the published one?"
     if order is None:
         return f"{question} Fewer than three rows have both values: nothing to compare."
@@ -48,7 +48,17 @@ def agreement(order: Agreement | None) -> str:
     return (
         f"{question} {answer}: Kendall's tau is {order.tau:+.2f} over the {order.rows} rows "
         f"that have both. Our intervals decide {order.decided} of the {order.pairs} pairs of these "
-        f"rows, {order.same} of them as the paper has it."
+        f"rows, {order.same} of them as the paper has it.{_without_baselines(distilled)}"
+    )
+
+
+def _without_baselines(order: Agreement | None) -> str:
+    """Their pairs often say no more than that distillation helps."""
+    if order is None or isnan(order.tau):
+        return ""
+    return (
+        f" Without baselines: tau {order.tau:+.2f} over {order.rows} rows, {order.decided} of "
+        f"{order.pairs} pairs decided, {order.same} as the paper has it."
     )
 
 

@@ -12,7 +12,9 @@ from icd.suite.run import Run
 def recipes(ablation: Ablation) -> str:
     """How the baselines of a table and the teachers of its rows were trained."""
     baselines = {row.id: row for row in map(ablation.baseline_of, ablation.rows) if row.runs}
-    students = {row.label: [*recipe(row.runs[0]), *_seeds(row)] for row in baselines.values()}
+    students = {
+        row.label: [*recipe(row.runs[0]), *_seeds(row), *_starts(row)] for row in baselines.values()
+    }
     runs = (run.teacher for row in ablation.rows for run in row.runs if run.teacher)
     teachers = list({tuple(parts): parts for parts in map(recipe, runs)}.values())
     found = [_listed("Baseline", list(students.values()), list(students))] if students else []
@@ -29,7 +31,8 @@ def _listed(kind: str, recipes: list[list[str]], labels: Sequence[str] = ()) -> 
         return f"{kind}{label}: {', '.join(shared)}."
     own = [", ".join(part for part in parts if part not in shared) for parts in recipes]
     if labels:
-        own = [f"{label}: {parts}" for label, parts in zip(labels, own, strict=True)]
+        named = zip(labels, own, strict=True)
+        own = [f"{label}: {parts or 'nothing else'}" for label, parts in named]
     all_have = f" (all: {', '.join(shared)})" if shared else ""
     return f"{kind}s{all_have}: {'; '.join(own)}."
 
@@ -37,6 +40,12 @@ def _listed(kind: str, recipes: list[list[str]], labels: Sequence[str] = ()) -> 
 def _seeds(row: Row) -> list[str]:
     seeds = [str(run.description["seed"]) for run in row.runs if not run.imported]
     return [f"seed{'s' * (len(seeds) > 1)} {', '.join(seeds)}"] if seeds else []
+
+
+def _starts(row: Row) -> list[str]:
+    """Whether each run has a pre-training of its own."""
+    starts = {run.pretrained.id for run in row.runs if run.pretrained}
+    return ["each seed from a pre-training of its own"] if len(starts) > 1 else []
 
 
 def recipe(run: Run) -> list[str]:

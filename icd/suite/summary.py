@@ -51,6 +51,11 @@ class Line:
         return self.row.published["AP"] if self.row.published else None
 
     @property
+    def is_comparable(self) -> bool:
+        """True if there is a published AP with the recipe of the other rows."""
+        return self.row.published is not None and self.row.published.get("comparable", True)
+
+    @property
     def published_gain(self) -> float | None:
         """The paper's gain over the paper's baseline."""
         return self._published_over(self.baseline)
@@ -71,12 +76,15 @@ class Summary:
     """All that tables and figures show of an ablation.
 
     missing: (state, row, run or None if absent, reason) of what has no numbers.
+    order: of the rows beside the published one; of all, and of those that are no baseline. None if
+        there are fewer than three.
     """
 
     ablation: Ablation
     lines: list[Line]
     missing: list[tuple[str, Row, Run | None, str]]
     order: Agreement | None
+    order_distilled: Agreement | None
 
     def line(self, name: str) -> Line:
         """The line of the row with this id."""
@@ -111,9 +119,15 @@ def summarise(
     """Compute what a table says from the raw numbers."""
     samples = {row.id: sample(row, results, ablation.kind) for row in ablation.rows}
     lines = [_line(ablation, row, samples, results, costs or {}) for row in ablation.rows]
-    both = [line for line in lines if line.sample.values and line.published is not None]
-    order = agreement([line.sample for line in both], [line.published for line in both])
-    return Summary(ablation, lines, _missing(ablation, results), order)
+    distilled = [line for line in lines if not line.is_baseline]
+    orders = _agreement(lines), _agreement(distilled)
+    return Summary(ablation, lines, _missing(ablation, results), *orders)
+
+
+def _agreement(lines: Iterable[Line]) -> Agreement | None:
+    """Of the rows that have both values, where the published one has the recipe of the others."""
+    both = [line for line in lines if line.sample.values and line.is_comparable]
+    return agreement([line.sample for line in both], [line.published for line in both])
 
 
 def sample(row: Row, results: Results, kind: str) -> Sample:

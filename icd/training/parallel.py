@@ -3,7 +3,9 @@
 PyTorch averages gradients over processes, as if each loss were averaged over processes. That is the
 loss of the whole batch where a loss is a mean over images, since all processes have equally many.
 Where it is a sum over objects, what it is divided by has to be averaged, too. Most heads of mmdet
-and the method's auxiliary task do so themselves; :func:`share_counts` sees to the others.
+and the method's auxiliary task do so themselves; :func:`share_counts` sees to others. Two-stage
+heads, SOLOv2 and CondInst's masks are left as mmdet has them, which counts by the process; so is
+PKD, which standardises features over the images of a process.
 """
 
 from __future__ import annotations

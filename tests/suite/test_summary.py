@@ -117,7 +117,7 @@ def test_a_row_may_have_a_baseline_of_its_own(ablation, results):
     )
     assert notes[1].startswith("retinanet, resnet18-w8, pre-trained 2x")
     assert notes[1].endswith("seeds 0, 1, 2")
-    assert (notes[2], notes[3]) == ("", "inheriting")
+    assert (notes[2], notes[3]) == ("nothing else", "inheriting")
 
 
 def test_what_is_not_decided_is_called_undecided():
@@ -138,6 +138,16 @@ def test_a_gain_without_its_baseline_says_so(ablation, content):
     assert shown(ablation, collected(ablation, {}))["ICD"][GAIN] == "no common seed"
     (ablation.row("student").runs[0].folder / "metrics.json").unlink()
     assert shown(ablation, collected(ablation, {}))["ICD"][GAIN] == "Student not run"
+
+
+def test_a_published_value_of_another_recipe_counts_in_no_order(ablation, results):
+    order = summarise(ablation, results).order
+    (*others, icd) = ablation.rows
+    icd = replace(icd, published={**icd.published, "comparable": False})
+    found = summarise(replace(ablation, rows=(*others, icd)), results)
+    assert order.rows == 3
+    assert found.order is None, "two are left"
+    assert found.line("icd").published == 39.9
 
 
 def test_without_a_bootstrap_the_seeds_stand_alone_and_the_table_says_so(ablation, content):

@@ -237,9 +237,10 @@ def test_a_pre_training_asks_for_the_masks_of_its_own_split(own: OwnData) -> Non
     other = Run(run.description | {"split": "extra"})
     other.description["data"]["splits"]["extra"] = other.description["data"]["splits"]["train"]
     inputs = survey_of(own.lab, "train", without_mask=4).inputs
-    inputs["splits"]["extra"] = {"without_mask": 0, "run_lengths": 0}
+    splits = inputs.survey["splits"]
+    splits["extra"] = {"without_mask": 0, "run_lengths": 0}
     require_masks(other, inputs)
-    inputs["splits"]["extra"] = {"without_mask": 4}
+    splits["extra"] = {"without_mask": 4}
     with pytest.raises(InputError, match="annotations: 4 have no mask"):
         require_masks(other, inputs)
 
