@@ -44,7 +44,7 @@ def test_shipped_ablations_are_valid_on_shipped_tracks(name, track_name):
     assert all(bool(row.runs) != bool(row.absent) for row in found.rows)
 
 
-@pytest.mark.parametrize(("track_name", "rows"), [("mini", 2), ("coco", 3)])
+@pytest.mark.parametrize(("track_name", "rows"), [("mini", 3), ("coco", 2)])
 def test_the_example_of_the_docs_is_a_table(track_name, rows, tmp_path):
     text = (ROOT / "docs/experiments.md").read_text()
     (example,) = re.findall(r"```yaml\n(.*?)```", text, re.S)
@@ -53,7 +53,7 @@ def test_the_example_of_the_docs_is_a_table(track_name, rows, tmp_path):
     found = read_ablation(write(tmp_path / "temperature.yaml", content), track)
     assert sum(bool(row.runs) for row in found.rows) == rows
     known = definitions("ablation")["change"]["properties"]
-    named = re.search(r"states what it changes \((.+?)\)", text)[1]
+    named = re.search(r"states what it changes \((.+?)\)", " ".join(text.split()))[1]
     assert set(re.findall(r"`(\w+)`", named)) == set(known)
 
 
