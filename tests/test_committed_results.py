@@ -15,7 +15,7 @@ from icd.suite.ablation import ablation_names, load_ablation
 from icd.suite.page import heading_anchor, page
 from icd.suite.results import DONE, read_results
 from icd.suite.schema import ROOT
-from icd.suite.sources import known_inputs, require_same_weights
+from icd.suite.sources import known_inputs, require_same_weights, sharing
 from icd.suite.tables import write_tables
 from icd.suite.track import load_track
 
@@ -65,6 +65,13 @@ def test_runs_of_a_table_have_come_from_the_same_weights(name: str) -> None:
     known = known_inputs(MINI / "manifests", lines.run[lines.status == DONE])
     assert known
     require_same_weights(known)
+
+
+def test_a_new_run_can_be_trained_beside_the_committed_ones() -> None:
+    known = known_inputs(MINI / "manifests")
+    for run, hashes in known.values():
+        if hashes:  # those of the tuning state none
+            require_same_weights(sharing(run, known))
 
 
 @pytest.mark.parametrize("name", sorted(MEASURED_BEFORE))

@@ -15,9 +15,9 @@ from icd.suite.statistics import Agreement
 from icd.suite.summary import Summary
 
 COSTS = (
-    "Time: of a training step with the method, as a ratio to the student's step and the teacher's "
-    "forward pass together. MiB: what the method takes beyond both models. Both with ten objects "
-    "an image, from the table of costs, where they were measured."
+    "Time: one plus what the method alone takes, as a ratio to the student's step and the "
+    "teacher's forward pass together. MiB: what the method alone takes beyond weights and "
+    "pyramids. Both with ten objects an image, from the table of costs, where they were measured."
 )
 
 
@@ -79,7 +79,7 @@ def intervals(summary: Summary) -> list[str]:
     if not shown:
         return []
     found = [
-        "Brackets: 95 % confidence interval of the difference, seed by seed, over seeds and test "
+        "Brackets: 95 % confidence interval of the difference, seed by seed, over seeds and "
         "images; undecided if it contains 0."
     ]
     parts = (

@@ -32,12 +32,16 @@ def known_inputs(manifests: Path, runs: Iterable[str] | None = None) -> dict[str
 
 
 def sharing(run: Run, runs: Mapping[str, Inputs]) -> dict[str, Inputs]:
-    """Those of ``runs`` that have come from a teacher or pre-training of ``run``."""
+    """Those of ``runs`` that state weights of a teacher or pre-training of ``run``.
+
+    Some state none: they were trained before manifests did. Nothing can be told of them here;
+    beside others in a table they are refused (:func:`require_same_weights`).
+    """
     ours = {source.id for source in run.sources}
     return {
         name: (other, hashes)
         for name, (other, hashes) in runs.items()
-        if ours & {source.id for source in other.sources}
+        if any(role in hashes and it.id in ours for role, it in other.sources_by_role.items())
     }
 
 

@@ -65,8 +65,15 @@ def test_only_the_runs_that_are_asked_for_are_compared(tmp_path: Path) -> None:
 
 
 def test_what_is_compared_with_a_run_shares_its_teacher_or_pre_training(tmp_path: Path) -> None:
-    found = known_inputs(provenance(tmp_path, student={}, icd={}, fcos={}))
+    stated = {"pretrained": "a", "teacher": "b"}
+    folder = provenance(tmp_path, student={"pretrained": "a"}, icd=stated, fcos=stated)
+    found = known_inputs(folder)
     for name, others in {"student": {"student", "icd"}, "fcos": {"fcos"}}.items():
         assert set(sharing(RUNS[name], found)) == {RUNS[other].id for other in others}
     teacher = TRACK.describe({"role": "teacher"}, 0)
     assert sharing(teacher, found) == {}
+
+
+def test_a_new_run_is_not_refused_for_runs_from_before_hashes_were_stated(tmp_path: Path) -> None:
+    found = known_inputs(provenance(tmp_path, student={}, icd={"teacher": "b"}))
+    assert set(sharing(RUNS["icd"], found)) == {RUNS["icd"].id}
