@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import reprlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from hotcoco import mask as strict_masks
 from pycocotools import mask as masks
 
 from icd.errors import InputError
@@ -45,13 +47,13 @@ def is_segmentation(value: Any) -> bool:
 
 
 Field = tuple[Callable[[Any], bool], str]
-WHOLE: Field = (is_whole, "a whole number")
+ID: Field = (lambda value: is_whole(value) and value >= 0, "a whole number from 0")
 PIXELS: Field = (lambda value: is_number(value) and value > 0, "a positive number of pixels")
 
-# What mmdet and pycocotools read of every entry: what it has to be, and in words.
+# What mmdet and evaluators read of every entry: what it has to be, and in words.
 FIELDS: dict[str, dict[str, Field]] = {
     "images": {
-        "id": WHOLE,
+        "id": ID,
         "file_name": (lambda value: isinstance(value, str), "a path inside the image folder"),
         "width": PIXELS,
         "height": PIXELS,
@@ -61,8 +63,8 @@ FIELDS: dict[str, dict[str, Field]] = {
             lambda value: is_whole(value) and value > 0,
             "a whole number from 1 (to pycocotools, 0 is no object)",
         ),
-        "image_id": WHOLE,
-        "category_id": WHOLE,
+        "image_id": ID,
+        "category_id": ID,
         "bbox": (is_box, "[x, y, width, height], four numbers"),
         "area": (is_number, "a number of square pixels"),
         "iscrowd": (lambda value: value in (0, 1), "0 or 1"),
@@ -72,7 +74,7 @@ FIELDS: dict[str, dict[str, Field]] = {
         ),
     },
     "categories": {
-        "id": WHOLE,
+        "id": ID,
         "name": (lambda value: isinstance(value, str), "a text"),
     },
 }
@@ -96,7 +98,7 @@ def read_annotations(file: Path) -> dict[str, Any]:
             _require_fields(entry, fields, file, f"{key}[{i}]")
     _require_different_ids(content, file)
     _require_references(content, file)
-    _require_mask_sizes(content, file)
+    _require_whole_masks(content, file)
     return content
 
 
@@ -134,15 +136,38 @@ def _require_references(content: dict[str, Any], file: Path) -> None:
                 raise InputError(file, key, f"{annotation[field]!r} is unknown", "a listed id")
 
 
-def _require_mask_sizes(content: dict[str, Any], file: Path) -> None:
-    """Run-length codes are as large as their images."""
+def _require_whole_masks(content: dict[str, Any], file: Path) -> None:
+    """Run-length codes are as large as their images, and all runs together too."""
     sizes = {image["id"]: [image["height"], image["width"]] for image in content["images"]}
     for i, annotation in enumerate(content["annotations"]):
         code, size = annotation.get("segmentation"), sizes[annotation["image_id"]]
-        if isinstance(code, dict) and code["size"] != size:
-            key = f"annotations[{i}].segmentation.size"
+        if not isinstance(code, dict):
+            continue
+        key = f"annotations[{i}].segmentation"
+        if code["size"] != size:
             expected = f"{size}, height and width of its image"
-            raise InputError(file, key, f"is {code['size']}", expected)
+            raise InputError(file, f"{key}.size", f"is {code['size']}", expected)
+        pixels = math.prod(code["size"])
+        if not _covers(code["counts"], pixels):
+            expected = f"lengths of runs, whole numbers from 0, of {pixels} pixels together"
+            problem = f"is {reprlib.repr(code['counts'])}"
+            raise InputError(file, f"{key}.counts", problem, expected)
+
+
+def _covers(counts: list[Any] | str, pixels: int) -> bool:
+    """True for run lengths, packed or not, of so many pixels together."""
+    if isinstance(counts, str):
+        return _fits(counts, pixels) and not _fits(counts, pixels - 1)
+    return all(is_whole(length) and length >= 0 for length in counts) and sum(counts) == pixels
+
+
+def _fits(counts: str, pixels: int) -> bool:
+    """True for packed run lengths of so many pixels or less; pycocotools reads any text."""
+    try:
+        strict_masks.rle_from_string(counts, 1, pixels)
+    except (ValueError, OverflowError):
+        return False
+    return True
 
 
 def complete(content: dict[str, Any]) -> dict[str, int]:
@@ -182,6 +207,12 @@ def run_lengths(annotation: dict[str, Any], image: dict[str, Any]) -> dict[str, 
         return masks.frPyObjects(mask, *size) if isinstance(mask["counts"], list) else mask
     parts = polygons(annotation)
     return masks.merge(masks.frPyObjects(parts, *size)) if parts else None
+
+
+def mask_of(annotation: dict[str, Any]) -> dict[str, Any] | list[list[float]]:
+    """The run-length code of an annotation, or its polygons; empty if it has no mask."""
+    mask = annotation.get("segmentation")
+    return mask if isinstance(mask, dict) else polygons(annotation)
 
 
 def polygons(annotation: dict[str, Any]) -> list[list[float]]:

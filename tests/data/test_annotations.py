@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from pycocotools import mask as masks
 
-from icd.data.annotations import complete, polygons, read_annotations, run_lengths
+from icd.data.annotations import complete, mask_of, polygons, read_annotations, run_lengths
+from icd.errors import InputError
 
 HEIGHT, WIDTH = 20, 30
 BOX = [2, 3, 10, 5]
@@ -80,6 +81,46 @@ def test_run_lengths_are_the_mask(code):
     found = content(segmentation={"size": [HEIGHT, WIDTH], "counts": code})
     decoded = masks.decode(run_lengths(found["annotations"][0], found["images"][0]))
     assert np.array_equal(decoded.astype(bool), MASK)
+
+
+BAD_COUNTS = {
+    "a text among them": ["a", 599],
+    "a negative one": [-1, 601],
+    "no whole number": [1.0, 599.0],
+    "too few": [10],
+    "too many": [10, 600],
+    "none": [],
+    "packed: none": "",
+    "packed: cut off": PACKED[:-1],
+    "packed: too many": PACKED + "5",
+    "packed: no code": "no code",
+    "packed: beyond ASCII": "\ud800",
+}
+
+
+@pytest.mark.parametrize("counts", BAD_COUNTS.values(), ids=BAD_COUNTS)
+def test_run_lengths_that_are_not_their_image_are_named(tmp_path: Path, counts):
+    code = {"size": [HEIGHT, WIDTH], "counts": counts}
+    (tmp_path / "a.json").write_text(json.dumps(content(segmentation=code)))
+    problem = r"a\.json: annotations\[0\]\.segmentation\.counts: is .*; expected .* of 600 pixels"
+    with pytest.raises(InputError, match=problem):
+        read_annotations(tmp_path / "a.json")
+
+
+def test_a_mask_of_one_pixel_is_read(tmp_path: Path):
+    for code in ([0, 1], "01"):
+        found = content(segmentation={"size": [1, 1], "counts": code})
+        found["images"][0] |= {"width": 1, "height": 1}
+        (tmp_path / "a.json").write_text(json.dumps(found))
+        assert read_annotations(tmp_path / "a.json") == found
+
+
+def test_a_mask_is_a_code_or_what_encloses_something():
+    triangle = [0, 0, 5, 0, 5, 5]
+    assert mask_of({"segmentation": [[], triangle]}) == [triangle]
+    assert mask_of({"segmentation": CODE}) == CODE
+    for empty in ({}, {"segmentation": None}, {"segmentation": [[]]}, {"segmentation": [[1] * 4]}):
+        assert not mask_of(empty)
 
 
 def test_only_polygons_that_enclose_something_are_polygons():

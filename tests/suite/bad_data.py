@@ -94,6 +94,16 @@ DATA_CASES = [
         ("train.json: images[0].width: is '100'", "a positive number of pixels"),
     ),
     Case(
+        "an image with a negative id",
+        in_coco("images.1.id", -7),
+        ("train.json: images[1].id: is -7", "a whole number from 0"),
+    ),
+    Case(
+        "a category with a negative id",
+        in_coco("categories.0.id", -1),
+        ("train.json: categories[0].id: is -1", "a whole number from 0"),
+    ),
+    Case(
         "two images with one id",
         in_coco("images.1.id", 4),
         ("train.json: images[1].id: is 4 a second time", "a value of its own"),
@@ -177,6 +187,11 @@ DATA_CASES = [
         "a run-length code of width and height",
         in_coco("annotations.0.segmentation", {"size": [100, 50], "counts": [5000]}),
         ("annotations[0].segmentation.size: is [100, 50]", "[50, 100], height and width"),
+    ),
+    Case(
+        "run lengths of another number of pixels",
+        in_coco("annotations.0.segmentation", {"size": [50, 100], "counts": [59, 1]}),
+        ("annotations[0].segmentation.counts: is [59, 1]", "from 0, of 5000 pixels together"),
     ),
     Case(
         "an empty image file",
