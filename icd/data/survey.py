@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from icd.data.annotations import complete, read_annotations
+from icd.data.annotations import complete, mask_of, read_annotations
 from icd.data.images import survey_images
 from icd.data.samples import write_samples
 from icd.errors import InputError
@@ -139,7 +139,8 @@ def count_oddities(content: dict[str, Any]) -> dict[str, int]:
 
     crowd: annotations of a crowd. cut: objects that are partly outside of their image.
     invisible: annotations without an area in their image, which nothing learns or evaluates.
-    without_mask: annotations that mmdet reads and that have neither polygons nor run lengths.
+    without_mask: annotations that mmdet reads and that have no polygon that encloses something
+    and no run lengths.
     run_lengths: objects whose mask is no polygon. empty_images: images without objects.
     """
     extents, found = image_extents(content), instances(content)
@@ -155,7 +156,7 @@ def count_oddities(content: dict[str, Any]) -> dict[str, int]:
             not is_visible(annotation, *extents[annotation["image_id"]])
             for annotation in content["annotations"]
         ),
-        "without_mask": sum(not annotation.get("segmentation") for annotation in read),
+        "without_mask": sum(not mask_of(annotation) for annotation in read),
         "run_lengths": sum(
             isinstance(annotation.get("segmentation"), dict) for annotation in found
         ),

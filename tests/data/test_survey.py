@@ -129,12 +129,14 @@ def test_oddities_are_counted():
         clear | {"bbox": [95, 1, 7, 5]},
         clear | {"bbox": [100, 1, 5, 5]},
         {"ignore": 1},
+        {"segmentation": [[]]},
+        {"segmentation": [[1, 1, 6, 6]]},
     ]
     assert count_oddities(coco(objects)) == {
         "crowd": 1,
         "cut": 2,
         "invisible": 1,
-        "without_mask": 1,
+        "without_mask": 3,
         "run_lengths": 1,
         "empty_images": 1,
     }
