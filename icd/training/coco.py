@@ -21,6 +21,7 @@ import hotcoco
 from pycocotools import coco, cocoeval
 
 from icd.data.annotations import complete
+from icd.data.truth import ground_truth
 from icd.evaluators import EVALUATORS
 from icd.training.bootstrap import bootstrap_ap, multiplicities
 
@@ -68,7 +69,7 @@ def match(
         found = [{key: guess[key] for key in guess if key != "bbox"} for guess in found]
     with contextlib.redirect_stdout(io.StringIO()):
         truth = make_coco()
-        truth.dataset = content
+        truth.dataset = ground_truth(content)
         truth.createIndex()
         matched = make_evaluator(truth, truth.loadRes(found) if found else make_coco(), kind)
         matched.params.imgIds = sorted(truth.getImgIds())

@@ -16,7 +16,7 @@ from pycocotools import mask as masks
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from icd.training.coco import NAMES, coco_metrics, match, replicates
+from icd.training.coco import LIBRARIES, NAMES, coco_metrics, match, replicates
 from icd.training.detections import DetectionFiles
 
 SIDE, IMAGES, CLASSES = 320, 24, [1, 3, 7, 90]  # of the last class there are no objects
@@ -130,6 +130,51 @@ def test_what_is_not_there_has_pycocotools_value(tmp_path: Path, kind: str, case
     else:
         assert missing == ([] if case == "no guesses" else list(NAMES))
         assert set(values) == ({0.0} if case == "no guesses" else {None})
+
+
+LEFT_OUT = {
+    "no area": {"area": 0},
+    "outside of its image": {"bbox": [SIDE, 0, 10, 10]},
+    "negative size": {"bbox": [20, 20, -10, -10]},
+    "ignored": {"ignore": 1},
+    "ignored, without a mask": {"ignore": 1, "segmentation": [[]]},
+}
+
+
+@pytest.mark.parametrize("kind", ["bbox", "segm"])
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("change", LEFT_OUT.values(), ids=LEFT_OUT)
+def test_what_training_leaves_out_is_not_missed(tmp_path, kind, library, change) -> None:
+    boxes = [np.array([10.0, 10, 40, 40]), np.array([100.0, 100, 40, 40])]
+    image = {"id": 1, "width": SIDE, "height": SIDE}
+    common = {"image_id": 1, "category_id": 1, "area": 900, "iscrowd": 0}
+    shapes = [{"bbox": box.tolist(), "segmentation": outline(box)} for box in boxes]
+    objects = [{"id": i, **common, **shape} for i, shape in enumerate(shapes, 1)]
+    truth = {"images": [image], "categories": [{"id": 1, "name": "cat"}]}
+    truth["annotations"] = [objects[0], objects[1] | change]
+    found = [guess(np.random.default_rng(0), 1, 1, box) | {"category_id": 1} for box in boxes[:1]]
+    files = write(tmp_path, truth, found)
+    assert coco_metrics(*files, kind, library)["AP"] == pytest.approx(1)
+
+
+@pytest.mark.parametrize("kind", ["bbox", "segm"])
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_detection_of_what_is_ignored_is_no_mistake(tmp_path, kind, library) -> None:
+    truth, found = truth_and_guesses(2)
+    crowd = next(entry for entry in truth["annotations"] if entry["iscrowd"])
+    expected = coco_metrics(*write(tmp_path, truth, found), kind, library)
+    crowd |= {"iscrowd": 0, "ignore": 1}
+    assert coco_metrics(*write(tmp_path, truth, found), kind, library) == expected
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_fields_that_no_metric_needs_may_be_anything(tmp_path, library) -> None:
+    truth, found = truth_and_guesses(0)
+    expected = coco_metrics(*write(tmp_path, truth, found), "bbox", library)
+    truth["images"][0] |= {"date_captured": 0, "license": ""}
+    truth["annotations"][0] |= {"score": "x"}
+    truth["categories"][0] |= {"supercategory": 0, "keypoints": ""}
+    assert coco_metrics(*write(tmp_path, truth, found), "bbox", library) == expected
 
 
 def test_garbage_is_collected_again_afterwards(tmp_path: Path) -> None:

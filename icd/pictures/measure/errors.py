@@ -7,6 +7,7 @@ from typing import Any
 
 from hotcoco import COCO, COCOeval
 
+from icd.data.truth import ground_truth
 from icd.pictures.choice import read_truth
 from icd.pictures.kinds import COMPARED
 from icd.pictures.table import require, write_table
@@ -20,7 +21,7 @@ def write(ablation: Ablation, track: Track, output: Path) -> None:
     Columns: row, run, AP50 (of the run), error, dAP (what AP50 would gain without this kind of
     error, as a fraction) and count (empty for the sums FP and FN, which TIDE does not count).
     """
-    truth = COCO(read_truth(track))
+    truth = COCO(ground_truth(read_truth(track)))
     lines = []
     for row in ablation.choose(COMPARED):
         for run in row.runs:
