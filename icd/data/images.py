@@ -19,6 +19,7 @@ READERS = 8  # threads: files may lie behind a network
 DECODED = 200  # images of a split whose pixels are read, if not all are
 NAMED = 5  # images that a message names
 ROTATE = ("JPEG", "MPO", "PNG")  # formats that OpenCV turns as their EXIF orientation says
+WHOLE_IMAGE = "a complete image file: an image of 8 or 16 bits"
 DARK = 15  # of 255: the largest value when an image in 16 bits uses 12 of them
 
 
@@ -82,6 +83,18 @@ def survey_images(
 def read_image(path: Path) -> np.ndarray | None:
     """Pixels [height, width, BGR] of 8 bits as mmdet reads them; None if it cannot."""
     return cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
+
+
+def require_image(path: Path) -> np.ndarray:
+    """Pixels of :func:`read_image`.
+
+    Raises:
+        InputError: they cannot be read.
+    """
+    pixels = read_image(path)
+    if pixels is None:
+        raise InputError(path, "", "cannot be decoded", WHOLE_IMAGE)
+    return pixels
 
 
 def read_header(path: Path) -> Header | str:
@@ -148,7 +161,7 @@ def _undecodable(
     for i, value in zip(chosen, brightest, strict=True):
         if isinstance(value, str):
             text = f"{images[i]['file_name']} cannot be decoded ({value})"
-            yield Problem(i, text, "a complete image file: an image of 8 or 16 bits")
+            yield Problem(i, text, WHOLE_IMAGE)
 
 
 def _too_dark(

@@ -15,7 +15,7 @@ from matplotlib.patches import Polygon, Rectangle
 from pycocotools import mask as masks
 
 from icd.data.annotations import polygons, run_lengths
-from icd.data.images import read_image
+from icd.data.images import require_image
 from icd.files import atomic
 
 ROWS, COLUMNS = 3, 4
@@ -30,6 +30,9 @@ def write_samples(content: dict[str, Any], folder: Path, output: Path) -> None:
         content: of an annotation file.
         folder: of the images.
         output: PNG file to write.
+
+    Raises:
+        InputError: one of the images cannot be read.
     """
     categories = content["categories"]
     classes = {c["id"]: (c["name"], COLOURS[i % len(COLOURS)]) for i, c in enumerate(categories)}
@@ -58,7 +61,7 @@ def choose(content: dict[str, Any], count: int) -> list[dict[str, Any]]:
 def _draw_image(axes: Axes, image: dict[str, Any], folder: Path) -> None:
     width, height = image["width"], image["height"]
     scale = min(1, SIDE / max(width, height))
-    pixels = read_image(folder / image["file_name"])
+    pixels = require_image(folder / image["file_name"])
     if scale < 1:
         smaller = tuple(max(1, round(side * scale)) for side in (width, height))
         pixels = cv2.resize(pixels, smaller, interpolation=cv2.INTER_AREA)

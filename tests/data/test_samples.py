@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from icd.data.samples import choose, write_samples
+from icd.errors import InputError
 
 WIDTH, HEIGHT = 60, 40
 POLYGON = {"segmentation": [[5, 5, 45, 5, 45, 35, 5, 35]]}
@@ -81,6 +82,13 @@ def test_images_of_any_size_fit(tmp_path: Path, size: tuple[int, int]) -> None:
     with Image.open(tmp_path / "samples.png") as picture:
         colours = {colour for _, colour in picture.convert("RGB").getcolors(2**20)}
     assert ((200, 30, 30) in colours) == (size != (1, 5000))  # which is thinner than a pixel
+
+
+def test_a_broken_image_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_text("no image")
+    with pytest.raises(InputError, match=r"a\.png: cannot be decoded; expected a complete image"):
+        write_samples(content(1, {}), tmp_path, tmp_path / "samples.png")
+    assert not (tmp_path / "samples.png").exists()
 
 
 def test_the_choice_is_spread_over_images_with_annotations() -> None:

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from pycocotools import mask
 
-from icd.data.images import read_image
+from icd.data.images import require_image
 from icd.pictures.choice import Picture, pictures, read_truth
 from icd.pictures.draw.panel import DASHED, SOLID, draw_box, label_box, show
 from icd.pictures.kinds import COMPARED
@@ -67,7 +67,7 @@ def draw_line(
 
     Wrong ones are dashed and have their labels below.
     """
-    image = read_image(picture.file)[:, :, ::-1]  # as training reads it
+    image = require_image(picture.file)[:, :, ::-1]  # as training reads it
     for axes in line:
         show(axes, image)
     for thing in picture.objects:
