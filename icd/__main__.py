@@ -31,7 +31,10 @@ def data(args: argparse.Namespace) -> None:
     from icd.data.synthetic import SyntheticSpec, write_dataset
     from icd.suite.track import load_track
 
-    content = load_track(args.track).content["data"]
+    track = load_track(args.track, data_root=args.data)
+    if not track.synthetic:
+        raise InputError(track.file, "data.synthetic", "is missing", "a track that makes its data")
+    content = track.content["data"]
     spec = SyntheticSpec(**content["synthetic"])
     write_dataset(args.data, spec, content["splits"], args.workers)
 

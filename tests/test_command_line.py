@@ -123,6 +123,27 @@ def test_show_says_how_to_make_a_table_that_is_not_there(tmp_path, monkeypatch, 
     assert capsys.readouterr() == ("", expected)
 
 
+def test_only_a_track_that_makes_its_data_has_a_command_for_it(track_file, capsys):
+    content = yaml.safe_load(Path(track_file).read_text())
+    split = {"annotations": "a.json", "images": "images"}
+    content["data"] = {"root": "mine", "splits": {"train": split, "test": split}}
+    Path("own.yaml").write_text(yaml.safe_dump(content))
+    assert main(["data", "own.yaml", "--data", "made"]) == 2
+    assert capsys.readouterr().err.startswith("error: own.yaml: data.synthetic: is missing; ")
+    assert not Path("made").exists()
+
+
+@pytest.mark.parametrize("there", [[], ["results.csv"]], ids=["neither", "one"])
+def test_render_asks_for_the_raw_numbers(track_file, capsys, there):
+    Path("out").mkdir()
+    for name in there:
+        Path("out", name).touch()
+    assert main(["render", "main", track_file, "--data", "x", "--folder", "out"]) == 2
+    missing = "bootstrap.csv" if there else "results.csv"
+    expected = f"error: out/{missing}: does not exist; expected what icd collect writes\n"
+    assert capsys.readouterr() == ("", expected)
+
+
 def test_help_lists_every_command():
     result = subprocess.run(
         [sys.executable, "-m", "icd", "--help"],
@@ -155,5 +176,5 @@ def test_an_error_of_the_code_is_no_bad_input(monkeypatch, tmp_path):
     """Only what a user can act on is shortened to one line."""
     monkeypatch.chdir(tmp_path)
     with pytest.raises(FileNotFoundError):
-        main(["render", "main", "mini", "--data", "x", "--folder", "y"])
+        main(["evaluate", "x", "--output", "y"])
     assert not Path("y").exists()

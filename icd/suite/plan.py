@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from statistics import mean
 
 import pandas as pd
 
+from icd.files import read_json
 from icd.suite.ablation import Ablation
 from icd.suite.run import Kind, Run
 from icd.suite.track import Track
@@ -56,7 +56,7 @@ def measure(track: Track) -> Estimate:
     """Costs by kind of run, from the manifests of the track and the folders of its runs."""
     seconds, megabytes = defaultdict(list), defaultdict(list)
     for file in sorted((track.results / "manifests").glob("*.json")):
-        manifest = json.loads(file.read_text())
+        manifest = read_json(file, "the provenance of a run")
         run = Run(manifest["description"])
         if "seconds" in manifest:
             seconds[run.kind].append(manifest["seconds"] / iterations(run))

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from icd.errors import InputError
 from icd.failures import failure
 from icd.files import atomic
 from icd.suite.ablation import Ablation, Row
@@ -163,7 +164,14 @@ def _seed(run: Run) -> int | None:
 
 
 def read_results(folder: Path) -> Results:
-    """What :func:`write_results` wrote into a folder."""
+    """What :func:`write_results` wrote into a folder.
+
+    Raises:
+        InputError: it is not there.
+    """
+    for file in (folder / LINES, folder / BOOTSTRAP):
+        if not file.is_file():
+            raise InputError(file, "", "does not exist", "what icd collect writes")
     exact = {"float_precision": "round_trip"}  # pandas 2 loses the last bit otherwise
     return Results(pd.read_csv(folder / LINES, **exact), pd.read_csv(folder / BOOTSTRAP, **exact))
 

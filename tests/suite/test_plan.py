@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 
 import pytest
 from track_files import MINI, changed, track
 
+from icd.errors import InputError
 from icd.suite.ablation import Ablation, load_ablation
 from icd.suite.plan import measure, plan_text
 
@@ -70,6 +73,15 @@ def test_a_track_may_state_what_was_not_measured(tables):
     )
     assert lines(text)["heads"][4] == f"{(3 * 360 + rest * 3) / 3600:.1f}"
     assert "of 3 runs by the 3 seconds per iteration" in text
+
+
+def test_a_manifest_that_is_cut_off_is_named(tables):
+    main, _ = tables
+    run = main.runs[0]
+    finish(run, seconds=1.0)
+    os.truncate(track().results / f"manifests/{run.id}.json", 40)
+    with pytest.raises(InputError, match=rf"manifests/{re.escape(run.id)}\.json: is no JSON"):
+        plan_text(track(ONE_SEED), [main])
 
 
 def test_a_table_alone_tells_which_others_share_its_runs(tables):
