@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,13 +22,31 @@ WORKFLOW = ROOT / "workflow"
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # in C, it is eight times as fast
     """Refuses a key that is given twice, of which YAML would silently take the last."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        names = [key.value for key, _ in node.value]
-        for (key, _), name in zip(node.value, names, strict=True):
-            if names.count(name) > 1:
-                problem = f"the key {name!r} stands twice"
-                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
-        return super().construct_mapping(node, deep)
+    def construct_document(self, node: yaml.Node) -> Any:
+        for mapping in _mappings(node, set()):  # before merges put more keys into them
+            _require_different_keys(mapping)
+        return super().construct_document(node)
+
+
+def _mappings(node: yaml.Node, seen: set[int]) -> Iterator[yaml.MappingNode]:
+    """All mappings in a node, each once: aliases repeat a node and may be its own part."""
+    if id(node) in seen or isinstance(node, yaml.ScalarNode):
+        return
+    seen.add(id(node))
+    parts = node.value
+    if isinstance(node, yaml.MappingNode):
+        yield node
+        parts = [part for pair in node.value for part in pair]
+    for part in parts:
+        yield from _mappings(part, seen)
+
+
+def _require_different_keys(mapping: yaml.MappingNode) -> None:
+    names = [key.value for key, _ in mapping.value]
+    for (key, _), name in zip(mapping.value, names, strict=True):
+        if names.count(name) > 1:
+            problem = f"the key {name!r} stands twice"
+            raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
 
 
 def load_yaml(path: Path, schema: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from track_files import MINI, changed, leaves, write
 
 from icd.errors import InputError
 from icd.suite.methods import shipped_methods
-from icd.suite.schema import ROOT, WORKFLOW, load_yaml
+from icd.suite.schema import ROOT, WORKFLOW, load_yaml, read_yaml
 from icd.suite.track import load_track
 
 SCHEMAS = sorted((WORKFLOW / "schemas").glob("*.schema.yaml"))
@@ -133,6 +133,25 @@ def test_numbers_that_yaml_reads_as_numbers_are_taken(tmp_path, number):
         yaml.safe_dump(MINI).replace("decay: cosine", f"decay: [{number}]")
     )
     assert load_yaml(tmp_path / "track.yaml", "track")["recipe"]["decay"] == [float(number)]
+
+
+MERGES = {
+    "of a deeper node": "outer: {b: &b {<<: {x: 1}, x: 2}}\nc: {<<: *b, y: 3}",
+    "twice": "a: &a {x: 1}\nouter: {b: &b {<<: *a, x: 2}}\nc: [{<<: *b}, {<<: [*a, *b], x: 4}]",
+}
+
+
+@pytest.mark.parametrize("text", MERGES.values(), ids=MERGES)
+def test_merged_keys_do_not_stand_twice(tmp_path, text):
+    (tmp_path / "a.yaml").write_text(text)
+    assert read_yaml(tmp_path / "a.yaml", "track") == yaml.safe_load(text)
+
+
+@pytest.mark.parametrize("text", ["{x: 1, x: 2}", "a: [{b: &b {x: 1, x: 2}}]\nc: {<<: *b}"])
+def test_keys_that_stand_twice_are_refused(tmp_path, text):
+    (tmp_path / "a.yaml").write_text(text)
+    with pytest.raises(InputError, match="the key 'x' stands twice"):
+        read_yaml(tmp_path / "a.yaml", "track")
 
 
 def test_the_suite_needs_no_torch():
