@@ -149,6 +149,10 @@ class Track:
         schedule = change.get("schedule", chosen["schedule"])
         detector = self._named("detectors", change.get("detector", chosen.get("detector")))
         recipe = self._recipe(role, detector.pop("recipe", {}), schedule)
+        iterations = round(float(schedule.removesuffix("x")) * recipe["unit"])
+        if not iterations:
+            problem = f"is {recipe['unit']}, of which {schedule} is no iteration"
+            raise InputError(self.file, "recipe.unit", problem, "one iteration or more")
         if recipe["batch_size"] % devices:
             problem = f"{recipe['batch_size']} images cannot be shared by {devices} GPUs"
             raise InputError(self.file, "recipe.batch_size", problem, "a multiple of machine.gpus")
@@ -165,10 +169,7 @@ class Track:
         return self._base() | {
             "detector": detector,
             "backbone": backbone,
-            "schedule": {
-                "name": schedule,
-                "iterations": round(float(schedule.removesuffix("x")) * recipe["unit"]),
-            },
+            "schedule": {"name": schedule, "iterations": iterations},
             "recipe": recipe,
             "method": method,
             "inherit": inherit,

@@ -84,6 +84,16 @@ ABLATION_CASES = [
         ("table.yaml: rows.icd: does not fit", "methods.icd.options.head unknown", "'heads'"),
     ),
     Case(
+        "a schedule of nothing",
+        in_ablation("rows.1.change.schedule", "0x"),
+        ("table.yaml: rows.1.change.schedule: is '0x'", "positive multiple"),
+    ),
+    Case(
+        "a schedule without an iteration",
+        in_ablation("rows.1.change.schedule", "0.00001x"),
+        ("table.yaml: rows.icd: does not fit track.yaml", "0.00001x is no iteration"),
+    ),
+    Case(
         "a schedule that is no multiple",
         in_ablation("rows.1.change.schedule", 3),
         ("table.yaml: rows.1.change.schedule: is 3", "e.g. 1x or 3x"),

@@ -66,6 +66,16 @@ TRACK_CASES = [
         ("track.yaml: methods.icd.options.where: is 'foreground'", "since fakes is true"),
     ),
     Case(
+        "a schedule of nothing",
+        in_track("roles.student.schedule", "0.0x"),
+        ("track.yaml: roles.student.schedule: is '0.0x'", "positive multiple"),
+    ),
+    Case(
+        "a schedule without an iteration",
+        in_track("roles.student.schedule", "0.00001x"),
+        ("track.yaml: recipe.unit: is", "0.00001x is no iteration", "one iteration or more"),
+    ),
+    Case(
         "unknown method",
         in_track("methods.magic", {}),
         ("track.yaml: methods.magic: is no known method", "'icd'", "class: module.Class"),
