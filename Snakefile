@@ -32,3 +32,5 @@ rule everything:
 
 
 require_rules_of_profile()
+if workflow.is_main_process:
+    require_survey()

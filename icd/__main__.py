@@ -20,7 +20,7 @@ from icd.pictures.kinds import DRAWINGS, NUMBERS, drawing, measuring
 
 if TYPE_CHECKING:
     from icd.suite.ablation import Ablation
-    from icd.suite.run import Cost, Kind
+    from icd.suite.run import Cost, Step
     from icd.suite.track import Track
 
 # Imports stand inside the commands: ``icd show`` must not wait for torch.
@@ -133,19 +133,17 @@ def tradeoff(args: argparse.Namespace) -> None:
 
 
 def tables(args: argparse.Namespace) -> None:
-    """Collect and render, as far as they got, the ablations in which a run has failed."""
-    from icd.suite.ablation import ablation_names
-    from icd.suite.results import DONE, FAILED, states
+    """Collect and render, as far as they got, those of some ablations in which a run has failed."""
+    from icd.suite.results import FAILED, states
 
-    track = _track(args)
-    for name in ablation_names(track):
-        args.ablation = name
-        found = states(_ablation(args.ablation, args))
-        if found[DONE] and found[FAILED]:
-            args.folder = track.results / name
-            collect(args)
-            render(args)
-            print(f"{args.folder}/table.md shows what was run; failed runs: {found[FAILED]}")
+    failed = {name: states(_ablation(name, args))[FAILED] for name in args.ablations}
+    for args.ablation in filter(failed.get, failed):
+        args.folder = _track(args).results / args.ablation
+        collect(args)
+        render(args)
+        print(f"{args.folder}/table.md shows what was run; failed runs: {failed[args.ablation]}")
+    if any(failed.values()):
+        page(args)
 
 
 def page(args: argparse.Namespace) -> None:
@@ -211,7 +209,7 @@ def _track(args: argparse.Namespace) -> Track:
     return load_track(args.track, data_root=args.data)
 
 
-def _costs(ablation: Ablation, args: argparse.Namespace) -> dict[Kind, Cost]:
+def _costs(ablation: Ablation, args: argparse.Namespace) -> dict[Step, Cost]:
     """What steps cost, if the ablation shows it."""
     from icd.cost.cases import method_costs
 
@@ -231,6 +229,7 @@ DATA = ("--data", {"type": Path, "required": True, "help": "root folder of the d
 OUTPUT = ("--output", {"type": Path, "required": True, "help": "file to write"})
 FOLDER = ("--folder", {"type": Path, "required": True, "help": "of the ablation's results"})
 GPUS = ("--gpus", {"type": int, "default": 0, "help": "GPUs to use; 0 means the CPU"})
+ABLATIONS = ("ablations", {"nargs": "*", "metavar": "ABLATION", "help": "their names"})
 REUSE = ("--reuse", {"action": "store_true", "help": "take over runs that tables already show"})
 FIGURES = ("--figures", {"type": Path, "nargs": "+", "required": True, "help": "images to write"})
 WORKERS = ("--workers", {"type": int, "default": 0, "help": "data-loading processes"})
@@ -273,7 +272,7 @@ COMMANDS = {
     collect: [ABLATION, TRACK, DATA, FOLDER, REUSE],
     render: [ABLATION, TRACK, DATA, FOLDER],
     tradeoff: [ABLATION, TRACK, DATA, FOLDER],
-    tables: [TRACK, DATA, REUSE],
+    tables: [TRACK, ABLATIONS, DATA, REUSE],
     measure: [
         ("kind", {"choices": NUMBERS, "help": ", ".join(NUMBERS)}),
         ABLATION,
@@ -301,7 +300,7 @@ COMMANDS = {
         ("--outputs", {"type": Path, "nargs": "+", "required": True, "help": "files to write"}),
     ],
     plan: [
-        ("ablations", {"nargs": "*", "metavar": "ABLATION", "help": "their names; else all"}),
+        ABLATIONS,
         ("--track", {"default": "mini", "help": "name of a track, or path of its YAML file"}),
         ("--data", {"type": Path, "default": Path("."), "help": "root folder of the data set"}),
     ],

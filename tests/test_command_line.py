@@ -96,9 +96,11 @@ def test_a_failed_run_says_so_and_tables_show_the_rest(track_file, capsys):
     with pytest.raises(FileNotFoundError):  # a snapshot's, which is of a picture
         main(["evaluate", str(student.folder), "--output", "x.json", "--weights", "1.pth"])
     assert not list(student.folder.glob("failed*"))
-    tables = ["tables", track_file, "--data", "made"]
+    tables = ["tables", track_file, "main", "--data", "made"]
     assert main(tables) == 0
-    assert not Path("results/tiny/main").exists(), "nothing was finished"
+    shown = Path("results/tiny/main/table.md").read_text()
+    assert "Failed: Teacher, seed 0 (FileNotFoundError" in shown
+    assert "Failed: Teacher, seed 0" in Path("results/tiny/README.md").read_text()
 
     metrics = {"metrics": {"bbox": {"AP": 0.25}}}
     (student.folder / "metrics.json").write_text(json.dumps(metrics))

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+
 import pytest
 
 from icd.errors import InputError
-from icd.failures import failure, recorded
+from icd.failures import KILLED, failure, recorded
+from icd.suite.schema import ROOT
 
 
 def test_an_exception_is_recorded_and_goes_on(tmp_path):
@@ -24,8 +30,31 @@ def test_the_next_attempt_starts_clean(tmp_path):
     with pytest.raises(ValueError, match="bad"), recorded(tmp_path):
         raise ValueError("bad")
     with recorded(tmp_path):
-        assert failure(tmp_path, "test") is None
+        assert failure(tmp_path, "test") == KILLED
     assert failure(tmp_path, "test") is None
+
+
+def test_a_killed_process_has_failed(tmp_path):
+    """Such as for want of memory: it cannot say so itself."""
+    code = f"""
+from pathlib import Path
+import os, signal
+from icd.failures import recorded
+with recorded(Path({str(tmp_path)!r})):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT)
+    assert ended.returncode == -signal.SIGKILL
+    assert failure(tmp_path, "test") == KILLED
+
+
+def test_the_error_of_one_process_of_a_run_outlives_the_others(tmp_path):
+    """They are ended by a signal."""
+    with suppress(SystemExit), recorded(tmp_path):
+        with suppress(ValueError), recorded(tmp_path):
+            raise ValueError("bad")
+        sys.exit(143)
+    assert failure(tmp_path, "test") == "ValueError: bad"
 
 
 def test_an_interruption_is_no_failure(tmp_path):

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from icd.errors import InputError
-from icd.suite.run import Cost, Kind, Run
+from icd.suite.run import Cost, Run, Step
 from icd.suite.schema import WORKFLOW, load_yaml
 from icd.suite.track import Track
 
@@ -134,8 +134,8 @@ def ratios(lines: pd.DataFrame) -> pd.DataFrame:
     return found.join(sizes, how="left").reset_index()
 
 
-def method_costs(track: Track, objects: int = 10) -> dict[Kind, Cost]:
-    """What each method costs, by detector, backbone and method, with the track's own options.
+def method_costs(track: Track, objects: int = 10) -> dict[Step, Cost]:
+    """What each method costs, by what decides it (:attr:`Run.step`).
 
     Of the first batch on the first device in the raw numbers; the ratio is one plus what the method
     alone takes. Empty if nothing was measured.
@@ -151,14 +151,8 @@ def method_costs(track: Track, objects: int = 10) -> dict[Kind, Cost]:
     found = found[found.objects == nearest].set_index(["detector", "row"])
     plan = load_plan(track)
     return {
-        run.kind: Cost(float(found.time[detector, row]), float(found.MiB[detector, row]))
+        run.step: Cost(float(found.time[detector, row]), float(found.MiB[detector, row]))
         for detector in found.index.unique("detector")
         for row, run in plan.runs(detector).items()
-        if (detector, row) in found.index and run.id == usual(track, run).id
+        if (detector, row) in found.index
     }
-
-
-def usual(track: Track, run: Run) -> Run:
-    """The run with the same detector and method, and the track's own options."""
-    detector, _, method = run.kind
-    return track.describe({"detector": detector, "method": method}, 0)

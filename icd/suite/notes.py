@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import groupby
-from math import isnan
+from math import isclose, isnan
 from textwrap import shorten
 
 from icd.suite.ablation import Ablation, Row
@@ -44,7 +44,7 @@ def agreement(order: Agreement | None, distilled: Agreement | None) -> str:
         return f"{question} Fewer than three rows have both values: nothing to compare."
     if isnan(order.tau):
         return f"{question} All values are equal: nothing to compare."
-    answer = "Yes" if order.tau == 1 else "In part" if order.tau > 0 else "No"
+    answer = "Yes" if isclose(order.tau, 1) else "In part" if order.tau > 0 else "No"
     return (
         f"{question} {answer}: Kendall's tau is {order.tau:+.2f} over the {order.rows} rows "
         f"that have both. Our intervals decide {order.decided} of the {order.pairs} pairs of these "

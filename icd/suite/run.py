@@ -13,6 +13,7 @@ from icd.files import read_json
 
 Description = dict[str, Any]
 Kind = tuple[str, str, str]  # names of detector, backbone and method
+Step = str  # see Run.step
 
 # Part of every description: raise it when a change of the code changes what runs compute.
 VERSION = 1
@@ -131,6 +132,16 @@ class Run:
         return tuple(
             self.summary.get(key, "imported") for key in ("detector", "backbone", "method")
         )
+
+    @property
+    def step(self) -> Step:
+        """A hash of what decides the cost of a training step: images, models, method, options."""
+        own = ("track", "images", "detector", "backbone", "method")
+        description = {key: self.description.get(key) for key in own}
+        if self.teacher:
+            models = ("detector", "backbone", "config")
+            description["teacher"] = {k: self.teacher.description.get(k) for k in models}
+        return content_hash(description)
 
     @property
     def summary(self) -> dict[str, str | int | bool | None]:

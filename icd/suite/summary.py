@@ -9,7 +9,7 @@ from functools import cached_property
 
 from icd.suite.ablation import Ablation, Row
 from icd.suite.results import ABSENT, DONE, FAILED, NOT_RUN, Results, split_status
-from icd.suite.run import Cost, Kind, Run
+from icd.suite.run import Cost, Run, Step
 from icd.suite.statistics import Agreement, Estimate, Sample, agreement, difference, level
 
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
@@ -114,7 +114,7 @@ def _whose(word: str, rows: Iterable[Row], several: str) -> str:
 
 
 def summarise(
-    ablation: Ablation, results: Results, costs: Mapping[Kind, Cost] | None = None
+    ablation: Ablation, results: Results, costs: Mapping[Step, Cost] | None = None
 ) -> Summary:
     """Compute what a table says from the raw numbers."""
     samples = {row.id: sample(row, results, ablation.kind) for row in ablation.rows}
@@ -142,7 +142,7 @@ def _line(
     row: Row,
     samples: dict[str, Sample],
     results: Results,
-    costs: Mapping[Kind, Cost],
+    costs: Mapping[Step, Cost],
 ) -> Line:
     baseline, own = ablation.baseline_of(row), samples[row.id]
     reference = ablation.reference_of(row)
@@ -163,7 +163,7 @@ def _line(
         state=state,
         done=states[DONE],
         sample=own,
-        cost=costs.get(row.runs[0].kind) if row.runs else None,
+        cost=costs.get(row.runs[0].step) if row.runs else None,
         **compared,
     )
 

@@ -15,13 +15,13 @@ from icd.suite.html import html
 from icd.suite.latex import typeset
 from icd.suite.notes import paragraphs
 from icd.suite.results import DONE, Results
-from icd.suite.run import Cost, Kind
+from icd.suite.run import Cost, Step
 from icd.suite.statistics import Estimate
 from icd.suite.summary import METRICS, Line, Summary, summarise
 
 
 def write_tables(
-    ablation: Ablation, results: Results, folder: Path, costs: Mapping[Kind, Cost] | None = None
+    ablation: Ablation, results: Results, folder: Path, costs: Mapping[Step, Cost] | None = None
 ) -> None:
     """Write ``table.md``, ``.html``, ``.csv`` and ``.tex`` of an ablation into a folder."""
     summary = summarise(ablation, results, costs)

@@ -14,7 +14,7 @@ from matplotlib.transforms import Bbox
 from icd.suite.ablation import Ablation
 from icd.suite.figures import BARS, GUIDE, MARK, POINT, STYLE, save
 from icd.suite.results import KINDS, Results
-from icd.suite.run import Cost, Kind
+from icd.suite.run import Cost, Step
 from icd.suite.summary import Line, summarise
 
 COSTS = {
@@ -25,7 +25,7 @@ SHADES = (POINT, "white")  # of rows without and with inheriting
 
 
 def write_tradeoff(
-    ablation: Ablation, results: Results, costs: Mapping[Kind, Cost], outputs: Sequence[Path]
+    ablation: Ablation, results: Results, costs: Mapping[Step, Cost], outputs: Sequence[Path]
 ) -> None:
     """Draw the rows whose cost was measured, in the format of each file's suffix."""
     lines = [line for line in summarise(ablation, results, costs).lines if line.cost]

@@ -70,15 +70,30 @@ def test_the_cost_of_each_method_is_read_by_what_it_depends_on(track):
     others.loc[others.row.isin(["icd", "fitnet"]), "value"] *= 2
     lines = pd.concat([numbers(), others])
     lines.to_csv(cases.folder(track) / "cost.csv", index=False)
-    backbone = "resnet18-w8"
-    assert method_costs(track) == {
-        ("retinanet", backbone, "icd"): (pytest.approx(1.05), 30.0),
-        ("retinanet", backbone, "fitnet"): (pytest.approx(1.02), 5.0),
-        ("fcos", backbone, "icd"): (pytest.approx(1.1), 60.0),
-        ("fcos", backbone, "fitnet"): (pytest.approx(1.04), 10.0),
+    expected = {
+        ("retinanet", "icd"): (pytest.approx(1.05), 30.0),
+        ("retinanet", "fitnet"): (pytest.approx(1.02), 5.0),
+        ("fcos", "icd"): (pytest.approx(1.1), 60.0),
+        ("fcos", "fitnet"): (pytest.approx(1.04), 10.0),
     }
-    named = track.describe({"method": "icd", "detector": "fcos"}, 3).kind
-    assert named == ("fcos", backbone, "icd")
+    assert method_costs(track) == {
+        track.describe({"detector": detector, "method": method}, 3).step: cost
+        for (detector, method), cost in expected.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "is_same"),
+    [
+        ({"inherit": True, "schedule": "2x"}, True),
+        ({"options": {"layers": 4}}, False),
+        ({"backbone": "resnet18-w16"}, False),
+        ({"teacher": {"backbone": "resnet18-w16"}}, False),
+    ],
+)
+def test_what_changes_the_cost_of_a_step_is_another(track, change, is_same):
+    icd = {"method": "icd"}
+    assert (track.describe(icd | change, 1).step == track.describe(icd, 0).step) == is_same
 
 
 def test_the_table_compares_all_rows_by_the_same_and_shows_the_steps_that_there_are(track):

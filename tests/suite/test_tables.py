@@ -13,7 +13,8 @@ from small_table import GAIN, ROWS, collected, shown
 from track_files import MINI
 
 from icd.suite.figures import write_figures
-from icd.suite.notes import sources
+from icd.suite.notes import agreement, sources
+from icd.suite.statistics import Agreement
 from icd.suite.summary import METRICS, summarise
 from icd.suite.tables import aligned, markdown, spread, write_tables
 
@@ -82,6 +83,11 @@ def test_a_broken_table_is_rendered_in_all_forms(broken):
     assert frame.loc[["icd", "zoo"], ["AP", "AP_sd", "gain", "gain_low"]].isna().all(axis=None)
     assert frame.loc["icd", "published_gain"] == pytest.approx(2.5)
     assert ">not run</text>" in Path("out/figure.svg").read_text()
+
+
+@pytest.mark.parametrize("tau", [1.0, 0.9999999999999999])  # SciPy's of five rows in order
+def test_a_whole_agreement_is_no_part_of_one(tau):
+    assert "published one? Yes: Kendall" in agreement(Agreement(5, tau, 10, 10, 10), None)
 
 
 def test_the_table_says_whether_the_order_is_the_papers(ablation, results):

@@ -21,10 +21,14 @@ from icd.suite.run import Cost
 from icd.suite.summary import summarise
 from icd.suite.tables import markdown, numbers, write_tables
 
+MEASURED = {
+    ("retinanet", "icd"): Cost(1.1, 30.0),
+    ("retinanet", "cwd"): Cost(1.03, 4.6),
+    ("fcos", "icd"): Cost(1.2, 40.0),
+}
 COSTS = {
-    ("retinanet", "resnet18-w8", "icd"): Cost(1.1, 30.0),
-    ("retinanet", "resnet18-w8", "cwd"): Cost(1.03, 4.6),
-    ("fcos", "resnet18-w8", "icd"): Cost(1.2, 40.0),
+    track(MINI).describe({"detector": detector, "method": method}, 0).step: cost
+    for (detector, method), cost in MEASURED.items()
 }
 CONTENT = {
     "title": "Methods",
@@ -40,9 +44,14 @@ CONTENT = {
             "change": {"method": "icd", "inherit": True},
         },
         {"id": "cwd", "label": "RetinaNet, CWD", "change": {"method": "cwd"}},
+        {
+            "id": "deep",
+            "label": "RetinaNet, ICD, 4 layers",
+            "change": {"method": "icd", "options": {"layers": 4}},
+        },
     ],
 }
-LEVELS = {"student": 0.1, "icd": 0.3, "icd_inherit": 0.4, "cwd": 0.2}
+LEVELS = {"student": 0.1, "icd": 0.3, "icd_inherit": 0.4, "cwd": 0.2, "deep": 0.1}
 
 
 @pytest.fixture

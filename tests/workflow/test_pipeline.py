@@ -8,14 +8,16 @@ import json
 import os
 import re
 import resource
+import shlex
 import shutil
 import subprocess
+import sys
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 import yaml
-from toy import Project, jobs, made, snakemake, toy_track
+from toy import Project, changed, jobs, made, snakemake, toy_track, unchanged
 
 from icd.pictures.kinds import DRAWINGS
 from icd.suite.ablation import ablation_names, load_ablation, with_sources
@@ -180,11 +182,33 @@ def test_another_evaluation_of_the_teacher_trains_nobody_again(project):
     metrics = project.file("teacher", "metrics.json")
     content, time = metrics.read_text(), metrics.stat().st_mtime
     metrics.write_text(content + "\n")
+    students = {f"Evaluate {run.id}" for run in project.ablation.runs if run.teacher}
     try:
-        assert jobs(project.snakemake("--dry-run")) == END
+        assert jobs(project.snakemake("--dry-run")) == END | students
     finally:
         metrics.write_text(content)
         os.utime(metrics, (time, time))
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_after_a_change_of_the_data_all_that_hangs_on_it_is_made_again(project, split):
+    """In one call: a table of both would look like any other."""
+    survey = project.folder / "results/toy/data.json"
+    file = load_track(str(project.track_file)).annotations(split)
+    with changed(project.folder / file), unchanged(survey):
+        refused = project.snakemake("--dry-run", fails=True)
+        assert f"{file}: is newer than results/toy/data.json" in refused
+        command = refused.split("`")[1].removeprefix("python -m ")
+        subprocess.run(
+            [sys.executable, "-m", *shlex.split(command)], cwd=project.folder, check=True
+        )
+        planned = jobs(project.snakemake("--dry-run"))
+    expected = {job for job in made(project.ablation) if job.startswith("Evaluate ")}
+    if split == "train":
+        start = "pretrain"
+        trained = [run for run in project.ablation.runs if run.split != start]
+        expected |= {f"Train {run.id}" for run in trained}
+    assert planned == END | expected
 
 
 @pytest.mark.parametrize(
@@ -302,7 +326,10 @@ def test_pictures_need_no_further_training(project):
 
 
 def test_a_failed_run_stands_in_the_table(project):
-    """Comes last of those with the project, which it breaks."""
+    """Comes last of those with the project, which it breaks. Tables of others stay as they are."""
+    other = project.folder / "results/toy/heads/results.csv"
+    other.parent.mkdir()
+    other.touch()
     project.file("student", "metrics.json").unlink()
     project.file("student", "model.py").write_text("broken(")
     printed = project.snakemake("--cores", "2", fails=True)
@@ -310,6 +337,7 @@ def test_a_failed_run_stands_in_the_table(project):
     table = (project.folder / "results/toy/main/table.md").read_text()
     assert "Failed: Student, seed 0 (" in table
     assert f"\n| {'ICD':<20} |" in table
+    assert other.read_text() == ""
 
 
 def test_a_run_takes_no_more_gpus_than_all_together_may_use(tmp_path):

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -64,6 +65,23 @@ def require_rules_of_profile():
             )
 
 
+def require_survey():
+    """Of data that changed after runs were trained on them, Snakemake would check all, train nothing
+    and call that a success: it looks for no other reason to run what lies below an `ancient` input
+    that is made again.
+    """
+    survey = Path(SURVEY)
+    if not (survey.exists() and any((run.folder / "model.pth").exists() for run in RUNS.values())):
+        return
+    for file in map(TRACK.annotations, TRACK.content["data"]["splits"]):
+        if file.exists() and file.stat().st_mtime > survey.stat().st_mtime:
+            sys.exit(
+                f"error: {file}: is newer than {survey}, and runs were trained before; expected to run"
+                f" `python -m icd check {shlex.quote(TRACK_NAME)} --data {shlex.quote(str(TRACK.data_root))}`"
+                " first, then this again"
+            )
+
+
 # By split, the runs that need not be trained.
 SPLITS_MEASURED = {ablation.split for ablation in ABLATIONS.values()} if REUSE else ()
 KNOWN = {split: tabulated(TRACK.results, split).keys() for split in SPLITS_MEASURED}
@@ -86,6 +104,25 @@ def wanted(ablation):
         for file in (run.metrics(ablation.split), run.detections(ablation.split))
     ]
     return [SURVEY, SAMPLES, *trained, *evaluated]
+
+
+def asked():
+    """The ablations whose tables the targets of this call are."""
+    targets = {*workflow.dag_settings.targets} or {"all"}
+    if "everything" in targets:
+        return list(ABLATIONS)
+    names = targets | ({"main"} if "all" in targets else set())
+    folders = {Path(target).parent for target in targets}
+    return [name for name in ABLATIONS if name in names or Path(RESULTS, name) in folders]
+
+
+def teachers_metrics(wildcards):
+    """Of a student's teacher: a test split that changed changes both.
+
+    Snakemake looks for no other reason to run what lies below an `ancient` input that is made again.
+    """
+    teacher = RUNS[wildcards.run].teacher
+    return [teacher.metrics()] if teacher else []
 
 
 def measured_costs(wildcards):

@@ -129,7 +129,8 @@ onsuccess:
 
 # A failed run must not hide the others: its table is rendered as far as it got, and says so.
 onerror:
-    shell("python -m icd tables {TRACK_NAME:q} --data {TRACK.data_root:q} {TAKE_OVER}")
+    names = asked()
+    shell("python -m icd tables {TRACK_NAME:q} {names} --data {TRACK.data_root:q} {TAKE_OVER}")
 
 
 for name, ablation in ABLATIONS.items():

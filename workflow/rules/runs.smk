@@ -103,6 +103,7 @@ use rule train as train_distilled with:
 rule evaluate:
     """Compute the COCO metrics of a run's plain detector on the test split."""
     input:
+        teachers_metrics,
         config=f"{RESULTS}/runs/{{run}}/model.py",
         checkpoint=f"{RESULTS}/runs/{{run}}/model.pth",
         annotations=TRACK.annotations(TEST),
