@@ -13,7 +13,7 @@ SIZES = {
 NOTES = {
     "empty_images": "images without objects, evaluated but not trained on",
     "crowd": "crowds, neither learned nor counted as missed",
-    "invisible": "annotations without area or without a pixel in their image, left out",
+    "invisible": "annotations without area or without a pixel in their image, not learned",
     "cut": "objects that reach beyond their image, whose boxes are cut",
     "without_mask": "annotations without a mask, of which detectors of masks need one for each",
     "turned": "images with an EXIF orientation, whose boxes must be those of the upright picture",

@@ -138,7 +138,7 @@ def count_oddities(content: dict[str, Any]) -> dict[str, int]:
     """What deserves a look, each as a number.
 
     crowd: annotations of a crowd. cut: objects that are partly outside of their image.
-    invisible: annotations without an area in their image, which nothing learns or evaluates.
+    invisible: annotations without an area in their image, which nothing learns.
     without_mask: annotations that mmdet reads and that have no polygon that encloses something
     and no run lengths.
     run_lengths: objects whose mask is no polygon. empty_images: images without objects.

@@ -5,22 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from icd.data.annotations import FIELDS, mask_of
-from icd.data.survey import image_extents, is_visible
 
 
 def ground_truth(content: dict[str, Any]) -> dict[str, Any]:
     """The part of an annotation file that evaluators need; the file's own stays as it is.
 
-    What no detector learns is not missed. Annotations that cannot be seen are left out. Those
-    marked as ignored become crowds, the only ones that COCO's evaluation ignores. Fields that
-    nothing here reads are left out too: hotcoco refuses some that others write.
+    All annotations count, as COCO's protocol has it. Those marked as ignored, which no detector
+    learns, become crowds, the only ones that it ignores. Fields that nothing here reads are left
+    out: hotcoco refuses some that others write.
 
     Args:
         content: of an annotation file, see :func:`icd.data.annotations.complete`.
     """
-    extents = image_extents(content)
-    seen = (a for a in content["annotations"] if is_visible(a, *extents[a["image_id"]]))
-    entries = content | {"annotations": map(_evaluated, seen)}
+    entries = content | {"annotations": map(_evaluated, content["annotations"])}
     return {
         key: [{field: entry[field] for field in fields if field in entry} for entry in entries[key]]
         for key, fields in FIELDS.items()

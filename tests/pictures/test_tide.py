@@ -94,9 +94,8 @@ def test_writes_rows_and_seeds(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     ablation = load_ablation("main", track())
     (tmp_path / "data").mkdir()
-    unseen = OBJECTS[0] | {"id": 98, "bbox": [100, 0, 20, 20]}
     ignored = OBJECTS[0] | {"id": 99, "bbox": [60, 60, 20, 20], "ignore": 1, "score": "x"}
-    truth = TRUTH | {"annotations": [*OBJECTS, unseen, ignored]}
+    truth = TRUTH | {"annotations": [*OBJECTS, ignored]}
     (tmp_path / "data/test.json").write_text(json.dumps(truth))
     for row in ablation.choose(["student", "icd", "icd_inherit", "teacher"]):
         for run in row.runs:
