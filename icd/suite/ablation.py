@@ -155,6 +155,7 @@ def read_ablation(file: Path, track: Track) -> Ablation:
         if ids.count(name) > 1:
             raise InputError(file, "rows", f"two rows have the id {name!r}", "different ids")
     _require_rows(content, ids, file)
+    _require_places(content, file)
     return Ablation(
         name=file.stem,
         title=content["title"],
@@ -181,6 +182,19 @@ def _require_rows(content: dict[str, Any], ids: list[str], file: Path) -> None:
     for key, name in named.items():
         if name not in ids:
             raise InputError(file, key, f"{name!r} is no row", f"one of {ids}")
+
+
+def _require_places(content: dict[str, Any], file: Path) -> None:
+    """Raise InputError unless a figure with an axis of its own can place rows on it."""
+    if "figure" not in content:
+        return
+    places = {f"rows.{i}.x": row["x"] for i, row in enumerate(content["rows"]) if "x" in row}
+    if not places:
+        raise InputError(file, "figure", "no row has a place on its axis", "x in some of the rows")
+    for key, place in places.items():
+        if content["figure"].get("scale") == "log" and place <= 0:
+            expected = "a number above 0, since figure.scale is log"
+            raise InputError(file, key, f"is {place}", expected)
 
 
 def _row(row: dict[str, Any], table: dict[str, Any], track: Track, file: Path) -> Row:

@@ -27,6 +27,7 @@ STYLE = {
     "legend.fontsize": 8,
     "svg.hashsalt": "icd",  # the same numbers give the same file
     "svg.fonttype": "none",
+    "text.parse_math": False,  # a $ in a title is a $
 }
 BAR, POINT, PUBLISHED, GUIDE = "0.78", "0.15", "0.35", "0.6"
 SEED = {"s": 12, "color": POINT, "zorder": 4, "label": "one seed"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from broken import Case, in_ablation, in_track, remove
+from broken import Case, in_ablation, in_track, remove, several
 
 ABLATION_CASES = [
     Case(
@@ -97,6 +97,16 @@ ABLATION_CASES = [
         "a schedule that is no multiple",
         in_ablation("rows.1.change.schedule", 3),
         ("table.yaml: rows.1.change.schedule: is 3", "e.g. 1x or 3x"),
+    ),
+    Case(
+        "a figure without a place for any row",
+        in_ablation("figure", {"label": "Heads"}),
+        ("table.yaml: figure: no row has a place on its axis", "x in some of the rows"),
+    ),
+    Case(
+        "a row at 0 on a logarithmic axis",
+        several(in_ablation("figure", {"label": "λ", "scale": "log"}), in_ablation("rows.1.x", 0)),
+        ("table.yaml: rows.1.x: is 0", "a number above 0, since figure.scale is log"),
     ),
     Case(
         "missing ablation",

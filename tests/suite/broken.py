@@ -152,6 +152,16 @@ def remove(path: str) -> Break:
     return spoil(path, lambda target: shutil.rmtree(target) if target.is_dir() else target.unlink())
 
 
+def several(*edits: Break) -> Break:
+    """One after the other."""
+
+    def edit(project: Project) -> None:
+        for one in edits:
+            one(project)
+
+    return edit
+
+
 def after(edit: Break, path: str, how: Callable[[Path], object]) -> Break:
     """First ``edit``; when all is written, something happens to a file."""
 

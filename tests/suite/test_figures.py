@@ -44,3 +44,12 @@ def test_a_figure_may_be_drawn_against_an_option(ablation, results):
     bare = tuple(replace(r, published=None) for r in rows)
     write_figures(replace(table, rows=bare), results, [Path("figure.svg")])
     assert "published AP" not in Path("figure.svg").read_text()
+
+
+def test_a_dollar_in_a_text_is_a_dollar(ablation, results):
+    text = "Price $5_{ and $6"
+    rows = tuple(replace(r, label=f"{text} {r.id}", x=i) for i, r in enumerate(ablation.rows))
+    for figure in (None, {"label": text}):
+        table = replace(ablation, rows=rows, title=text, figure=figure)
+        write_figures(table, results, [Path("figure.svg"), Path("figure.png")])
+        assert f">{text}</text>" in Path("figure.svg").read_text()
