@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from icd.errors import InputError
 from icd.suite.run import Run, merge
-from icd.suite.schema import ROOT, load_yaml, read_yaml
+from icd.suite.schema import ROOT, WORKFLOW, load_yaml, read_yaml
 from icd.suite.track import TEST, TUNE, Track, shipped_names
 from icd.suite.zoo import model as zoo_model
 
@@ -147,6 +149,9 @@ def load_ablation(name: str, track: Track) -> Ablation:
 
 def read_ablation(file: Path, track: Track) -> Ablation:
     """Expand an ablation file: every row on the seeds of the track."""
+    if file.stem in rule_names():
+        problem = f"{file.stem!r} is the name of a rule of the pipeline"
+        raise InputError(file, "", problem, "another name of the file")
     content = load_yaml(file, "ablation")
     if not _is_for(track, content):
         raise InputError(file, "only", f"leaves out the track {track.name}", str(content["only"]))
@@ -170,6 +175,14 @@ def read_ablation(file: Path, track: Track) -> Ablation:
         split=track.tuning_split if content.get("split") == TUNE else TEST,
         costs=content.get("costs", False),
     )
+
+
+@cache
+def rule_names() -> frozenset[str]:
+    """Names of the pipeline's own rules, beside which each table has one of its name."""
+    files = [ROOT / "Snakefile", *(WORKFLOW / "rules").glob("*.smk")]
+    rule = re.compile(r"^ *(?:rule|use rule \w+ as) (\w+)(?: with)?:", re.M)
+    return frozenset(name for file in files for name in rule.findall(file.read_text()))
 
 
 def _require_rows(content: dict[str, Any], ids: list[str], file: Path) -> None:

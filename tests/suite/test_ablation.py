@@ -92,6 +92,13 @@ def test_a_table_may_be_measured_on_images_to_tune_by(tmp_path, splits, expected
     assert read_ablation(write(file, CONTENT), track(content)).split == "test"
 
 
+@pytest.mark.parametrize("name", ["all", "everything", "data", "train_distilled", "cost", "page"])
+def test_a_table_must_not_be_named_like_a_rule(tmp_path, name):
+    file = write(tmp_path / f"{name}.yaml", CONTENT)
+    with pytest.raises(InputError, match=rf"{name}\.yaml: '{name}' is the name of a rule"):
+        read_ablation(file, track())
+
+
 def test_what_is_measured_are_the_runs_of_the_rows(tmp_path):
     ablation = read_ablation(write(tmp_path / "table.yaml", CONTENT), track())
     measured = {run.id for run in ablation.measured}
