@@ -303,7 +303,8 @@ def _extended(content: Any, file: Path) -> Any:
     """What a track file says, laid over the shipped track that it ``extends``, if any.
 
     Name, title and data are always its own, so no role starts from a split of the other data; a
-    role that it states replaces the other whole.
+    role that it states replaces the other whole. With a scale of its own, only its own
+    ``train_short_sides`` hold.
     """
     if not isinstance(content, dict) or "extends" not in content:
         return content
@@ -314,6 +315,9 @@ def _extended(content: Any, file: Path) -> Any:
     base = load_yaml(WORKFLOW / f"tracks/{name}.yaml", "track")
     for key in ("name", "title", "data"):
         del base[key]
+    images = content.get("images")
+    if isinstance(images, dict) and "scale" in images:
+        base["images"].pop("train_short_sides", None)
     for role in own if isinstance(own, dict) else ():
         base["roles"].pop(role, None)
     for role in base["roles"].values():

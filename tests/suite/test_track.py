@@ -268,6 +268,20 @@ def test_a_track_may_take_what_it_does_not_say_from_a_shipped_one(tmp_path):
     assert found.describe({"method": "icd"}, 0).id == track(whole).describe({"method": "icd"}, 0).id
 
 
+@pytest.mark.parametrize(
+    ("images", "sides"),
+    [
+        ({"scale": [512, 512]}, None),
+        ({"scale": [512, 512], "train_short_sides": [448, 512]}, [448, 512]),
+        ({"flips": []}, [640, 672, 704, 736, 768, 800]),
+    ],
+)
+def test_sizes_in_training_are_not_those_of_another_scale(tmp_path, images, sides):
+    content = EXTENDED | {"extends": "coco", "images": images}
+    found = load_track(str(write(tmp_path / "own.yaml", content))).content["images"]
+    assert found.get("train_short_sides") == sides
+
+
 def test_a_role_is_replaced_whole(tmp_path):
     """A teacher to take has no schedule, and the other teacher's seed and recipe are its own."""
     roles = {"teacher": {"config": "a.py", "checkpoint": "a.pth"}}
