@@ -213,7 +213,7 @@ def _require_places(content: dict[str, Any], file: Path) -> None:
 def _row(row: dict[str, Any], table: dict[str, Any], track: Track, file: Path) -> Row:
     here = row.get("tracks", {}).get(track.name, {})
     change = merge(merge(table.get("base", {}), row.get("change", {})), here.get("change", {}))
-    absent = here.get("absent") or _missing(change, track)
+    absent = here.get("absent") or missing(change, track)
     seeds = [] if absent else track.seeds[: table.get("seeds", len(track.seeds))]
     try:
         runs = {run.id: run for run in (track.describe(change, seed) for seed in seeds)}
@@ -225,7 +225,7 @@ def _row(row: dict[str, Any], table: dict[str, Any], track: Track, file: Path) -
         id=row["id"],
         label=here.get("label", row["label"]),
         runs=runs,
-        published=row.get("published") or _published(runs, table.get("kind", "bbox")),
+        published=_stated(row, table, change, track) or _published(runs, table.get("kind", "bbox")),
         baseline=row.get("baseline"),
         absent=absent,
         x=row.get("x"),
@@ -233,7 +233,7 @@ def _row(row: dict[str, Any], table: dict[str, Any], track: Track, file: Path) -
     )
 
 
-def _missing(change: dict[str, Any], track: Track) -> str | None:
+def missing(change: dict[str, Any], track: Track) -> str | None:
     """What the row needs that other tracks have and this one has not.
 
     A name that no track has is a slip, which describing the run reports.
@@ -245,7 +245,18 @@ def _missing(change: dict[str, Any], track: Track) -> str | None:
                 return f"the track has no {key} {name}"
     if "pretrained" in change and not track.pretrains(change):
         return "the track pre-trains nothing"
+    if other := track.other_teacher(change):
+        return f"the track's teacher is {other}"
     return None
+
+
+def _stated(
+    row: dict[str, Any], table: dict[str, Any], change: dict[str, Any], track: Track
+) -> dict[str, Any] | None:
+    """The published value that a row states, unless it is of another detector than the row here."""
+    detector = table.get("published_for")
+    other = detector and "detector" not in change and not track.is_of(detector, change)
+    return None if other else row.get("published")
 
 
 def _published(runs: tuple[Run, ...], kind: str) -> dict[str, Any] | None:

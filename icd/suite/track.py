@@ -56,6 +56,12 @@ class Track:
         return MACHINE | self.content.get("machine", {})
 
     @property
+    def detector(self) -> str:
+        """Name of the detector that students are where a row names none."""
+        first = next(iter(self.content["detectors"]))
+        return self.content["roles"]["student"].get("detector", first)
+
+    @property
     def synthetic(self) -> bool:
         """True if the pipeline makes the data itself."""
         return "synthetic" in self.content["data"]
@@ -124,6 +130,27 @@ class Track:
         """Whether the run that a row asks for starts from a pre-training."""
         return "pretrained" in self.content["roles"][change.get("role", "student")]
 
+    def is_of(self, detector: str, change: Mapping[str, Any]) -> bool:
+        """Whether what a row asks for is this detector; False where nothing says what it is."""
+        role = change.get("role", "student")
+        chosen = self.content["roles"][role]
+        if "checkpoint" in chosen:
+            return False
+        if "zoo" in chosen:  # mmdet has a folder of configs for each kind of detector
+            entry = self.content["detectors"].get(detector, {"config": ""})
+            ours, theirs = entry["config"], self._from_zoo(chosen)["config"]
+            return Path(ours).parent == Path(theirs).parent
+        change = self._as_teacher(chosen, change) if role == "teacher" else change
+        return self._detector(role, change) == detector
+
+    def other_teacher(self, change: Mapping[str, Any]) -> str | None:
+        """What a row of the teacher would show in place of the detector that it names, if so."""
+        named = change.get("detector")
+        if named is None or change.get("role") != "teacher" or self.is_of(named, change):
+            return None
+        found = self.content["roles"]["teacher"] | change.get("teacher", {})
+        return next(found[key] for key in ("checkpoint", "zoo", "detector") if key in found)
+
     def _as_teacher(self, chosen: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
         """A change of the teacher: what the track says of it, unless a row chooses another."""
         other = change.get("teacher", {})
@@ -147,7 +174,7 @@ class Track:
         """All that decides the outcome of a training from the role's own initialisation."""
         chosen, devices = self.content["roles"][role], max(self.machine["gpus"], 1)
         schedule = change.get("schedule", chosen["schedule"])
-        detector = self._named("detectors", change.get("detector", chosen.get("detector")))
+        detector = self._named("detectors", self._detector(role, change))
         recipe = self._recipe(role, detector.pop("recipe", {}), schedule)
         iterations = round(float(schedule.removesuffix("x")) * recipe["unit"])
         if not iterations:
@@ -237,10 +264,14 @@ class Track:
             raise InputError(self.file, key, "is missing", expected)
         return method
 
-    def _named(self, kind: str, name: str | None) -> dict[str, Any]:
-        """An entry of a section with its name; without a name the section's first."""
+    def _detector(self, role: str, change: Mapping[str, Any]) -> str:
+        """Name of the detector of a training."""
+        chosen = self.content["roles"][role]
+        return change.get("detector", chosen.get("detector", self.detector))
+
+    def _named(self, kind: str, name: str) -> dict[str, Any]:
+        """An entry of a section with its name."""
         entries = self.content[kind]
-        name = name or next(iter(entries))
         if name not in entries:
             raise InputError(self.file, kind, f"has no {name!r}", f"one of {sorted(entries)}")
         return {"name": name, **entries[name]}

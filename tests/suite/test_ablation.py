@@ -191,6 +191,49 @@ def test_a_row_of_what_only_other_tracks_have_is_absent(tmp_path, change, reason
     assert (row.runs, row.absent) == ((), f"the track has no {reason}")
 
 
+ONE_DETECTOR = sorted(
+    {*ablation_names()}
+    - {"backbones", "detectors", "instance_boxes", "instance_segmentation", "methods"}
+)
+
+
+@pytest.mark.parametrize("name", ONE_DETECTOR)
+def test_tables_of_one_detector_are_of_the_tracks_students(name):
+    """And say nothing of what the paper has of another."""
+    found = load_ablation(name, track(changed(MINI, "roles.student.detector", "fcos")))
+    assert {run.description["detector"]["name"] for run in found.runs} == {"fcos"}
+    assert [row.published for row in found.rows] == [None] * len(found.rows)
+    if name not in ("pretraining", "tuning"):
+        assert any(row.published for row in load_ablation(name, track()).rows)
+
+
+@pytest.mark.parametrize(
+    ("teacher", "shown", "reason"),
+    [
+        ({"zoo": "retinanet_r101_fpn_ms-640-800-3x_coco"}, "retinanet", "retinanet_r101_fpn_ms-"),
+        ({"config": "their.py", "checkpoint": "their.pth"}, None, "their.pth"),
+        ({"detector": "atss", "backbone": "resnet18-w32", "schedule": "4x"}, "atss", "atss"),
+    ],
+)
+def test_a_teacher_does_not_stand_under_the_name_of_another_detector(teacher, shown, reason):
+    rows = load_ablation("detectors", track(changed(MINI, "roles.teacher", teacher))).rows
+    teachers = [row for row in rows if row.id.endswith("_teacher")]
+    assert [row.id for row in teachers if row.runs] == [f"{shown}_teacher"] * bool(shown)
+    reasons = {row.absent for row in teachers if not row.runs}
+    assert len(reasons) == 1
+    assert reasons.pop().startswith(f"the track's teacher is {reason}")
+    assert all(row.runs for row in rows if row not in teachers)
+
+
+def test_the_published_value_of_a_teacher_stands_beside_no_other_detector(tmp_path):
+    content = changed(CONTENT, "rows.1.change", {"role": "teacher"}) | {"published_for": "fcos"}
+    content = changed(content, "base", {"schedule": "2x"})
+    file = write(tmp_path / "table.yaml", content)
+    for detector, stated in (("fcos", {"AP": 39.9, "source": "paper"}), ("atss", None)):
+        found = track(changed(MINI, "roles.teacher.detector", detector))
+        assert read_ablation(file, found).rows[1].published == stated
+
+
 def test_a_table_may_take_fewer_seeds_and_a_row_another_baseline(tmp_path):
     content = changed(CONTENT, "seeds", 1)
     content = changed(content, "rows.2.baseline", "icd")

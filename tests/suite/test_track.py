@@ -28,6 +28,8 @@ def other(key: str, value: Any) -> Any:
     """Another value that the code can read in the same place."""
     if key.endswith(("teacher.backbone", "student.backbone")):
         return next(name for name in MINI["backbones"] if name != value)
+    if key.endswith("student.detector"):
+        return next(name for name in MINI["detectors"] if name != value)
     if key.endswith("split"):
         return "train"
     if key.endswith("schedule"):
@@ -124,6 +126,20 @@ def test_a_row_may_change_detector_backbone_schedule_and_options():
     assert run.description["schedule"]["iterations"] == round(1.5 * MINI["recipe"]["unit"])
     options = MINI["methods"]["icd"]["options"]
     assert run.description["method"]["options"] == options | {"heads": 2}
+
+
+def test_students_are_of_the_detector_that_the_track_says():
+    """And so is their teacher, in a row of its own too."""
+    for content, expected in (
+        (changed(MINI, "roles.student.detector", "fcos"), "fcos"),
+        (changed(MINI, "roles.student.detector", None), next(iter(MINI["detectors"]))),
+    ):
+        found = track(content)
+        runs = [found.describe(change, seed=0) for change in CHANGES]
+        runs += [run.teacher for run in runs if run.teacher]
+        assert {run.description["detector"]["name"] for run in runs} == {expected}
+        named = found.describe({"detector": "atss"}, seed=0)
+        assert named.description["detector"]["name"] == "atss"
 
 
 def test_a_roles_recipe_changes_only_what_it_states():
