@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from icd.errors import InputError
+from icd.suite.ablation import missing
 from icd.suite.run import Cost, Run, Step
 from icd.suite.schema import WORKFLOW, load_yaml
 from icd.suite.track import Track
@@ -64,16 +65,25 @@ class Plan:
         return self.track.describe({"detector": detector} if detector else {}, 0)
 
     def runs(self, detector: str) -> dict[str, Run]:
-        """A run with the method of each row; with other detectors, of the main methods."""
-        rows = {row["id"]: row["change"] for row in self.content["rows"]}
+        """A run with the method of each row; with other detectors, of the main methods.
+
+        Rows of what only other tracks have are left out.
+        """
+        rows = {row["id"]: {"detector": detector, **row["change"]} for row in self.content["rows"]}
         chosen = rows if detector == self.detector else self.content["methods"]
-        return {row: self.track.describe({"detector": detector, **rows[row]}, 0) for row in chosen}
+        found = {row: rows[row] for row in chosen if not missing(rows[row], self.track)}
+        return {row: self.track.describe(change, 0) for row, change in found.items()}
 
     def settings(self, device: str) -> list[Setting]:
         """What is measured on a kind of device."""
         chosen = self.content.get("tracks", {}).get(self.track.name, {})
         chosen = chosen.get(device, self.content["settings"].get(device, []))
-        return [Setting(**{"objects": self.content["objects"], **one}) for one in chosen]
+        found = [Setting(**{"objects": self.content["objects"], **one}) for one in chosen]
+        return [replace(one, detectors=self._others(one.detectors)) for one in found]
+
+    def _others(self, detectors: list[str]) -> list[str]:
+        """Those that are there and not the track's own."""
+        return [name for name in detectors if name != self.detector and self.runs(name)]
 
     @property
     def size(self) -> tuple[int, int]:
@@ -86,7 +96,8 @@ def load_plan(track: Track) -> Plan:
     """The plan of a track.
 
     Raises:
-        InputError: the file is not what its schema says, or names rows that it does not have.
+        InputError: the file is not what its schema says, names rows that it does not have, or has
+            none that the track can have.
     """
     content = load_yaml(FILE, "cost")
     known = [row["id"] for row in content["rows"]]
@@ -98,7 +109,11 @@ def load_plan(track: Track) -> Plan:
     for key, rows in named.items():
         if unknown := sorted(set(rows) - set(known)):
             raise InputError(FILE, key, f"{unknown} is no row", f"of {known}")
-    return Plan(track, content)
+    plan = Plan(track, content)
+    if not plan.runs(plan.detector):
+        problem, there = f"the track {track.name} can have none", sorted(track.content["methods"])
+        raise InputError(FILE, "rows", problem, f"a row of one of its methods: {there}")
+    return plan
 
 
 def folder(track: Track) -> Path:

@@ -13,6 +13,9 @@ ATTENTION = ("icd",)
 CURVES = ("student", "icd")
 COMPARED = ("student", "icd", "icd_inherit", "teacher")
 
+# Rows of each drawing.
+ROWS = {"attention": ATTENTION, "detections": COMPARED, "curves": CURVES, "errors": COMPARED}
+
 NUMBERS = ("losses", "steps", "errors")
 # What stands below each drawing.
 CAPTIONS = {

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from icd.pictures.kinds import ATTENTION, COMPARED, CURVES
+from icd.pictures.kinds import ATTENTION, COMPARED, CURVES, DRAWINGS, ROWS
 from icd.suite.ablation import Ablation
 from icd.suite.run import Run
 from icd.suite.snapshots import metrics_file, snapshot_iterations
@@ -23,6 +23,12 @@ def folder(track: Track) -> Path:
     return track.results / "pictures"
 
 
+def drawings(ablation: Ablation) -> list[str]:
+    """The pictures of whose rows none is absent."""
+    absent = {row.id for row in ablation.rows if row.absent}
+    return [kind for kind in DRAWINGS if absent.isdisjoint(ROWS[kind])]
+
+
 def first_runs(ablation: Ablation, ids: Iterable[str]) -> list[Run]:
     """The run of the first seed of each of these rows."""
     return [row.runs[0] for row in ablation.choose(ids)]
@@ -30,7 +36,7 @@ def first_runs(ablation: Ablation, ids: Iterable[str]) -> list[Run]:
 
 def snapshots(run: Run, ablation: Ablation, track: Track) -> int:
     """How many snapshots a run leaves: only where its curve is drawn."""
-    drawn = [row.runs[0].id for row in ablation.rows if row.id in CURVES]
+    drawn = [row.runs[0].id for row in ablation.rows if row.runs and row.id in CURVES]
     return track.machine["snapshots"] if run.id in drawn else 0
 
 

@@ -101,13 +101,16 @@ class Ablation:
         """The rows of these ids, in their order.
 
         Raises:
-            InputError: there is no such row.
+            InputError: there is no such row, or the track cannot have it.
         """
-        rows = {row.id: row for row in self.rows}
+        rows, file = {row.id: row for row in self.rows}, FOLDER / f"{self.name}.yaml"
         for name in ids:
             if name not in rows:
-                file = FOLDER / f"{self.name}.yaml"
                 raise InputError(file, "rows", f"has no row {name!r}", f"one beside {sorted(rows)}")
+            if reason := rows[name].absent:
+                there = [row.id for row in self.rows if row.runs]
+                problem = f"is needed, but absent: {reason}"
+                raise InputError(file, f"rows.{name}", problem, f"one of {there}")
         return [rows[name] for name in ids]
 
 
@@ -161,20 +164,33 @@ def read_ablation(file: Path, track: Track) -> Ablation:
             raise InputError(file, "rows", f"two rows have the id {name!r}", "different ids")
     _require_rows(content, ids, file)
     _require_places(content, file)
+    rows = tuple(_row(row, content, track, file) for row in content["rows"])
+    distilled = any(run.description.get("method") for row in rows for run in row.runs)
     return Ablation(
         name=file.stem,
         title=content["title"],
         question=content["question"],
         notes=content.get("notes", ""),
         baseline=content["baseline"],
-        rows=tuple(_row(row, content, track, file) for row in content["rows"]),
+        rows=rows,
         kind=content.get("kind", "bbox"),
         reference=content.get("reference"),
         figure=content.get("figure"),
         findings=content.get("findings", {}).get(track.name, ""),
         split=track.tuning_split if content.get("split") == TUNE else TEST,
-        costs=content.get("costs", False),
+        costs=content.get("costs", False) and distilled,
     )
+
+
+def require_runs(ablation: Ablation, track: Track) -> None:
+    """Raise InputError unless the track can have a row of the table."""
+    if ablation.measured:
+        return
+    reasons = dict.fromkeys(row.absent for row in ablation.rows)
+    problem = f"the track {track.name} can have none of them ({'; '.join(reasons)})"
+    there = (f"{section} {sorted(track.content[section])}" for section in NAMED)
+    expected = f"a row of what the track has: {', '.join(there)}"
+    raise InputError(FOLDER / f"{ablation.name}.yaml", "rows", problem, expected)
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -12,6 +13,7 @@ from icd.cost.cases import MEMORY, METHOD, SECONDS, STEP, load_plan, method_cost
 from icd.cost.table import markdown, write
 from icd.errors import InputError
 from icd.files import write_json
+from icd.suite.run import merge
 from icd.suite.schema import load_yaml
 from icd.suite.track import Track, load_track
 
@@ -122,6 +124,30 @@ def test_each_row_is_a_run_of_each_track_and_no_two_are_the_same():
         assert plan.settings("cpu")
         assert {one.precision for one in plan.settings("cuda")} == {"float32", "bfloat16"}
     assert plan.size == (800, 1344)
+
+
+def test_rows_of_methods_that_the_track_lacks_are_left_out(track):
+    for methods, detector, expected in (
+        (["icd", "pkd"], "retinanet", {"icd", "everywhere", "heads-16", "pkd"}),
+        (["icd", "pkd"], "fcos", {"icd", "pkd"}),
+    ):
+        entries = {name: track.content["methods"][name] for name in methods}
+        less = replace(track, content=track.content | {"methods": entries})
+        runs = load_plan(less).runs(detector)
+        assert expected <= set(runs)
+        assert {run.description["method"]["name"] for run in runs.values()} == set(methods)
+    own = {"mine": {"class": "my.Mine"}}
+    with pytest.raises(InputError, match=r"rows: the track mini can have none; .* \['mine'\]"):
+        load_plan(replace(track, content=track.content | {"methods": own}))
+
+
+@pytest.mark.parametrize(("own", "others"), [("retinanet", ["faster-rcnn"]), ("faster-rcnn", [])])
+def test_other_detectors_are_those_that_the_track_has(track, own, others):
+    detectors = {name: track.content["detectors"][name] for name in ("retinanet", "faster-rcnn")}
+    content = merge(track.content, {"roles": {"student": {"detector": own}}})
+    plan = load_plan(replace(track, content=content | {"detectors": detectors}))
+    assert plan.detector == own
+    assert [one.detectors for one in plan.settings("cpu")] == [others]
 
 
 def test_a_row_that_is_not_there_cannot_be_measured(track, tmp_path, monkeypatch):

@@ -65,6 +65,27 @@ def test_attention_needs_the_method_and_the_teacher():
     assert {file.parent for file in found} == {run("icd").folder, run("teacher").folder}
 
 
+def absent(*rows: str) -> Ablation:
+    """The main table of a track that cannot have these rows."""
+    changes = {"runs": (), "absent": "the track has no method icd"}
+    found = (replace(one, **changes) if one.id in rows else one for one in MAIN.rows)
+    return replace(MAIN, rows=tuple(found))
+
+
+def test_pictures_of_absent_rows_are_left_out():
+    assert needs.drawings(MAIN) == list(DRAWINGS)
+    assert needs.drawings(absent("teacher")) == ["attention", "curves"]
+    assert needs.drawings(absent("icd_inherit", "student")) == ["attention"]
+    assert needs.drawings(absent("icd")) == []
+    with pytest.raises(InputError, match=r"rows\.icd: is needed, but absent: the track has no me"):
+        needs.drawn("attention", absent("icd"))
+
+
+def test_an_absent_row_leaves_no_snapshots():
+    for row, count in (("student", 3), ("icd", 0)):
+        assert needs.snapshots(run(row), absent("icd"), track(3)) == count
+
+
 def test_a_missing_row_is_named():
     problem = r"main\.yaml: rows: has no row 'icd_inherit'"
     with pytest.raises(InputError, match=problem):

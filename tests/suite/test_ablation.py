@@ -9,7 +9,7 @@ import yaml
 from track_files import MINI, changed, track, write
 
 from icd.errors import InputError
-from icd.suite.ablation import ablation_names, load_ablation, read_ablation
+from icd.suite.ablation import ablation_names, load_ablation, read_ablation, require_runs
 from icd.suite.schema import ROOT, definitions
 from icd.suite.track import load_track
 
@@ -189,6 +189,26 @@ def test_a_row_of_what_only_other_tracks_have_is_absent(tmp_path, change, reason
     less = changed(MINI, "detectors.fcos", None)
     row = read_ablation(write(tmp_path / "table.yaml", content), track(less)).rows[2]
     assert (row.runs, row.absent) == ((), f"the track has no {reason}")
+
+
+def test_a_table_of_absent_rows_is_refused_with_what_the_track_has():
+    less = track(changed(MINI, "detectors.mask-rcnn", None))
+    require_runs(load_ablation("instance_boxes", less), less)
+    less = track(changed(less.content, "detectors.condinst", None))
+    with pytest.raises(
+        InputError, match=r"instance_boxes\.yaml: rows: the track mini can"
+    ) as found:
+        require_runs(load_ablation("instance_boxes", less), less)
+    assert "(the track has no detector mask-rcnn; the track has no detector condinst)" in str(
+        found.value
+    )
+    assert "detectors ['atss', 'faster-rcnn', 'fcos', 'retinanet', 'solov2']" in str(found.value)
+
+
+def test_costs_are_shown_only_beside_methods(tmp_path):
+    content = CONTENT | {"costs": True}
+    for found, costs in ((track(), True), (track(changed(MINI, "methods.icd", None)), False)):
+        assert read_ablation(write(tmp_path / "table.yaml", content), found).costs is costs
 
 
 ONE_DETECTOR = sorted(

@@ -350,6 +350,40 @@ def test_a_run_takes_no_more_gpus_than_all_together_may_use(tmp_path):
     assert jobs(snakemake(tmp_path, "--resources", "gpu=2", *arguments)) > END
 
 
+@pytest.fixture(scope="module")
+def other_track(tmp_path_factory) -> Path:
+    """A track of one detector, which is no RetinaNet, and of one method."""
+    content, file = toy_track(), tmp_path_factory.mktemp("other") / "track.yaml"
+    del content["roles"]["student"]["detector"]
+    for section, name in (("detectors", "faster-rcnn"), ("methods", "icd")):
+        content[section] = {name: content[section][name]}
+    file.write_text(yaml.safe_dump(content, sort_keys=False))
+    return file
+
+
+def test_a_track_of_any_detector_and_method_has_tables_pictures_and_costs(other_track):
+    config = ("--config", f"track={other_track}")
+    planned = jobs(snakemake(other_track.parent, "--dry-run", "everything", *config))
+    found = load_track(str(other_track))
+    tables = [load_ablation(name, found) for name in ablation_names(found)]
+    assert {f"Train {run.id}" for table in tables for run in table.runs} < planned
+    assert {f"Render {table.name}" for table in tables if table.measured} < planned
+    assert {"Measure the cost of training steps", "Draw the picture of errors"} < planned
+    assert "Render instance_boxes" not in planned
+    assert jobs(snakemake(other_track.parent, "--dry-run", *config)) > END
+
+
+@pytest.mark.parametrize("target", ["instance_boxes", "results/toy/instance_boxes/table.md"])
+def test_a_table_without_a_row_is_refused_before_anything_starts(other_track, target):
+    config = ("--config", f"track={other_track}")
+    printed = snakemake(other_track.parent, "--cores", "1", target, *config, fails=True)
+    (line,) = (line for line in printed.splitlines() if line.startswith("error: "))
+    assert "instance_boxes.yaml: rows: the track toy can have none of them" in line
+    assert "expected a row of what the track has: detectors ['faster-rcnn']" in line
+    assert "Traceback" not in printed
+    assert not (other_track.parent / "results").exists()
+
+
 def test_the_plan_of_the_mini_track_is_complete_and_fast(tmp_path):
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     printed = snakemake(tmp_path, "--dry-run")

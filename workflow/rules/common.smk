@@ -16,7 +16,13 @@ from icd.cost import cases as costs
 from icd.errors import InputError
 from icd.pictures import needs
 from icd.pictures.kinds import CAPTIONS, DRAWINGS, NUMBERS
-from icd.suite.ablation import FOLDER, ablation_names, load_ablation, with_sources
+from icd.suite.ablation import (
+    FOLDER,
+    ablation_names,
+    load_ablation,
+    require_runs,
+    with_sources,
+)
 from icd.suite.results import tabulated
 from icd.suite.snapshots import snapshot_file
 from icd.suite.track import TEST, TUNE, load_track
@@ -89,13 +95,17 @@ KNOWN = {split: tabulated(TRACK.results, split).keys() for split in SPLITS_MEASU
 
 def to_train(ablation):
     """The runs that an ablation measures, less those that reuse=true takes from tables."""
+    try:
+        require_runs(ablation, TRACK)
+    except InputError as error:
+        sys.exit(f"error: {error}")
     return [run for run in ablation.measured if run.id not in KNOWN.get(ablation.split, ())]
 
 
 def wanted(ablation):
     """What is kept of an ablation's runs and their data: asked for by name, since committed tables
     must not hide that they were not run."""
-    if not (runs := to_train(ablation)):
+    if not (ablation.measured and (runs := to_train(ablation))):
         return []
     trained = [file for run in with_sources(runs) for file in run_files(run)]
     evaluated = [

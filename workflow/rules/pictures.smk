@@ -95,6 +95,10 @@ rule picture:
 
 rule pictures:
     input:
-        expand(f"{PICTURES}/{{kind}}.{{suffix}}", kind=DRAWINGS, suffix=["svg", "png"]),
+        expand(
+            f"{PICTURES}/{{kind}}.{{suffix}}",
+            kind=needs.drawings(PICTURED),  # less those of rows that the track cannot have
+            suffix=["svg", "png"],
+        ),
     message:
         "Complete the pictures"
