@@ -164,6 +164,10 @@ def read_ablation(file: Path, track: Track) -> Ablation:
             raise InputError(file, "rows", f"two rows have the id {name!r}", "different ids")
     _require_rows(content, ids, file)
     _require_places(content, file)
+    known = {*track.content["detectors"], *shipped_names("detectors")}
+    if (detector := content.get("published_for")) not in (None, *known):
+        problem = f"{detector!r} is no detector"
+        raise InputError(file, "published_for", problem, f"one of {sorted(known)}")
     rows = tuple(_row(row, content, track, file) for row in content["rows"])
     distilled = any(run.description.get("method") for row in rows for run in row.runs)
     return Ablation(

@@ -262,3 +262,9 @@ def test_a_table_may_take_fewer_seeds_and_a_row_another_baseline(tmp_path):
     assert {len(row.runs) for row in found.rows} == {1}
     assert [found.baseline_of(row).id for row in found.rows] == ["student", "student", "icd"]
     assert (found.reference, found.rows[1].x) == ("icd", 2)
+
+
+def test_published_values_of_a_detector_that_nobody_has_are_refused(tmp_path):
+    file = write(tmp_path / "table.yaml", CONTENT | {"published_for": "retinnet"})
+    with pytest.raises(InputError, match=r"published_for: 'retinnet' is no detector.*retinanet"):
+        read_ablation(file, track())

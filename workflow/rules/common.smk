@@ -90,7 +90,10 @@ def require_survey():
 
 # By split, the runs that need not be trained.
 SPLITS_MEASURED = {ablation.split for ablation in ABLATIONS.values()} if REUSE else ()
-KNOWN = {split: tabulated(TRACK.results, split).keys() for split in SPLITS_MEASURED}
+try:
+    KNOWN = {split: tabulated(TRACK.results, split).keys() for split in SPLITS_MEASURED}
+except InputError as error:
+    sys.exit(f"error: {error}")
 
 
 def to_train(ablation):
