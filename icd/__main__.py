@@ -229,7 +229,10 @@ DATA = ("--data", {"type": Path, "required": True, "help": "root folder of the d
 OUTPUT = ("--output", {"type": Path, "required": True, "help": "file to write"})
 FOLDER = ("--folder", {"type": Path, "required": True, "help": "of the ablation's results"})
 GPUS = ("--gpus", {"type": int, "default": 0, "help": "GPUs to use; 0 means the CPU"})
-ABLATIONS = ("ablations", {"nargs": "*", "metavar": "ABLATION", "help": "their names"})
+ABLATIONS = (
+    "ablations",
+    {"nargs": "*", "metavar": "ABLATION", "help": "their names; to plan, else all"},
+)
 REUSE = ("--reuse", {"action": "store_true", "help": "take over runs that tables already show"})
 FIGURES = ("--figures", {"type": Path, "nargs": "+", "required": True, "help": "images to write"})
 WORKERS = ("--workers", {"type": int, "default": 0, "help": "data-loading processes"})

@@ -164,10 +164,7 @@ def read_ablation(file: Path, track: Track) -> Ablation:
             raise InputError(file, "rows", f"two rows have the id {name!r}", "different ids")
     _require_rows(content, ids, file)
     _require_places(content, file)
-    known = {*track.content["detectors"], *shipped_names("detectors")}
-    if (detector := content.get("published_for")) not in (None, *known):
-        problem = f"{detector!r} is no detector"
-        raise InputError(file, "published_for", problem, f"one of {sorted(known)}")
+    _require_detector(content, track, file)
     rows = tuple(_row(row, content, track, file) for row in content["rows"])
     distilled = any(run.description.get("method") for row in rows for run in row.runs)
     return Ablation(
@@ -215,6 +212,14 @@ def _require_rows(content: dict[str, Any], ids: list[str], file: Path) -> None:
     for key, name in named.items():
         if name not in ids:
             raise InputError(file, key, f"{name!r} is no row", f"one of {ids}")
+
+
+def _require_detector(content: dict[str, Any], track: Track, file: Path) -> None:
+    """Raise InputError unless the published values are of a detector that some track has."""
+    known = {*track.content["detectors"], *shipped_names("detectors")}
+    if (detector := content.get("published_for")) not in (None, *known):
+        problem = f"{detector!r} is no detector"
+        raise InputError(file, "published_for", problem, f"one of {sorted(known)}")
 
 
 def _require_places(content: dict[str, Any], file: Path) -> None:

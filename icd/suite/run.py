@@ -35,8 +35,8 @@ def merge(base: Any, change: Any) -> Any:
 class Cost(NamedTuple):
     """What a method costs beside a student's step and its teacher's forward pass.
 
-    time: of a training step, as a ratio to these two together.
-    memory: MiB that the method takes beyond both models.
+    time: one plus what the method alone takes, as a ratio to these two together.
+    memory: MiB that the method alone takes beyond weights and pyramids.
     """
 
     time: float

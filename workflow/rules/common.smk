@@ -5,6 +5,7 @@ import math
 import re
 import shlex
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 from snakemake.utils import min_version
@@ -30,12 +31,21 @@ from icd.suite.zoo import WEIGHTS
 
 ANSWERS = {"true": True, "false": False}
 TRACK_NAME = str(config.get("track", "mini"))
-try:
+
+
+@contextmanager
+def bad_input_ends():
+    """With one line, before anything starts."""
+    try:
+        yield
+    except InputError as error:
+        sys.exit(f"error: {error}")
+
+
+with bad_input_ends():
     TRACK = load_track(TRACK_NAME, config)
     TRACK.require_files()
     ABLATIONS = {name: load_ablation(name, TRACK) for name in ablation_names(TRACK)}
-except InputError as error:
-    sys.exit(f"error: {error}")
 
 if (answer := str(config.get("reuse", False)).lower()) not in ANSWERS:
     sys.exit(f"error: --config reuse={answer}: expected true (take over runs from tables) or false")
@@ -90,18 +100,14 @@ def require_survey():
 
 # By split, the runs that need not be trained.
 SPLITS_MEASURED = {ablation.split for ablation in ABLATIONS.values()} if REUSE else ()
-try:
+with bad_input_ends():
     KNOWN = {split: tabulated(TRACK.results, split).keys() for split in SPLITS_MEASURED}
-except InputError as error:
-    sys.exit(f"error: {error}")
 
 
 def to_train(ablation):
     """The runs that an ablation measures, less those that reuse=true takes from tables."""
-    try:
+    with bad_input_ends():
         require_runs(ablation, TRACK)
-    except InputError as error:
-        sys.exit(f"error: {error}")
     return [run for run in ablation.measured if run.id not in KNOWN.get(ablation.split, ())]
 
 
