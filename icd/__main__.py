@@ -10,18 +10,18 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from icd.devices import is_launched, use_gpus
 from icd.errors import InputError
-from icd.evaluators import EVALUATORS
-from icd.failures import recorded
+from icd.experiments.evaluators import EVALUATORS
+from icd.figures.kinds import DRAWINGS, NUMBERS, drawing, measuring
 from icd.files import UNWRITABLE
-from icd.lock import locked
-from icd.pictures.kinds import DRAWINGS, NUMBERS, drawing, measuring
+from icd.process.devices import is_launched, use_gpus
+from icd.process.failures import recorded
+from icd.process.lock import locked
 
 if TYPE_CHECKING:
-    from icd.suite.ablation import Ablation
-    from icd.suite.run import Cost, Step
-    from icd.suite.track import Track
+    from icd.experiments.ablation import Ablation
+    from icd.experiments.run import Cost, Step
+    from icd.experiments.track import Track
 
 # Imports stand inside the commands: ``icd show`` must not wait for torch.
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 def data(args: argparse.Namespace) -> None:
     """Make the synthetic data of a track."""
     from icd.data.synthetic import SyntheticSpec, write_dataset
-    from icd.suite.track import load_track
+    from icd.experiments.track import load_track
 
     track = load_track(args.track, data_root=args.data)
     if not track.synthetic:
@@ -43,7 +43,7 @@ def check(args: argparse.Namespace) -> None:
     """Look over the data of a track: sizes, counts, broken images, a picture of samples."""
     from icd.data.overview import overview
     from icd.data.survey import write_survey
-    from icd.suite.track import load_track
+    from icd.experiments.track import load_track
 
     track = load_track(args.track, data_root=args.data)
     output = args.output or track.results / "data.json"
@@ -58,8 +58,8 @@ def check(args: argparse.Namespace) -> None:
 
 def fetch(args: argparse.Namespace) -> None:
     """Download the weights of a model of mmdet's model zoo and verify them."""
-    from icd.fetch import fetch as download
-    from icd.suite.zoo import model
+    from icd.experiments.zoo import model
+    from icd.process.fetch import fetch as download
 
     download(model(args.model).url, args.sha256, args.output)
 
@@ -67,14 +67,14 @@ def fetch(args: argparse.Namespace) -> None:
 def train(args: argparse.Namespace) -> None:
     """Train the run described in FOLDER/run.json; with several GPUs, in a process for each."""
     if args.gpus > 1 and not is_launched():
-        from icd.launch import launch
+        from icd.process.launch import launch
 
         with recorded(args.run):
             use_gpus(args.gpus)
         sys.exit(launch(args.gpus, args.argv))
     with locked(args.run), recorded(args.run):
         use_gpus(args.gpus)
-        from icd.training.interrupt import interruptible
+        from icd.process.interrupt import interruptible
         from icd.training.train import train as train_run
 
         with interruptible(args.run.name):
@@ -95,8 +95,8 @@ def evaluate(args: argparse.Namespace) -> None:
     # Other weights than the run ended with are of pictures, which no table waits for.
     with nullcontext() if args.weights else recorded(args.run, args.split):
         use_gpus(args.gpus)
-        from icd.training.evaluate import evaluate as evaluate_run
-        from icd.training.interrupt import interruptible
+        from icd.evaluation.evaluate import evaluate as evaluate_run
+        from icd.process.interrupt import interruptible
 
         with interruptible(args.run.name):
             evaluate_run(args.run, args.split, args.output, args.weights, args.evaluator)
@@ -104,7 +104,7 @@ def evaluate(args: argparse.Namespace) -> None:
 
 def collect(args: argparse.Namespace) -> None:
     """Gather the raw numbers of an ablation's runs in two CSV files."""
-    from icd.suite.results import tabulated, write_results
+    from icd.report.results import tabulated, write_results
 
     ablation = _ablation(args.ablation, args)
     earlier = tabulated(_track(args).results, ablation.split) if args.reuse else None
@@ -113,9 +113,9 @@ def collect(args: argparse.Namespace) -> None:
 
 def render(args: argparse.Namespace) -> None:
     """Render an ablation's tables and figures from its raw numbers."""
-    from icd.suite.figures import write_figures
-    from icd.suite.results import read_results
-    from icd.suite.tables import write_tables
+    from icd.report.figure import write_figures
+    from icd.report.results import read_results
+    from icd.report.tables import write_tables
 
     ablation, results = _ablation(args.ablation, args), read_results(args.folder)
     write_tables(ablation, results, args.folder, _costs(ablation, args))
@@ -124,8 +124,8 @@ def render(args: argparse.Namespace) -> None:
 
 def tradeoff(args: argparse.Namespace) -> None:
     """Draw an ablation's accuracy against what its methods cost."""
-    from icd.suite.results import read_results
-    from icd.suite.tradeoff import write_tradeoff
+    from icd.report.results import read_results
+    from icd.report.tradeoff import write_tradeoff
 
     outputs = [args.folder / f"tradeoff.{kind}" for kind in ("svg", "png")]
     ablation, results = _ablation(args.ablation, args), read_results(args.folder)
@@ -134,7 +134,7 @@ def tradeoff(args: argparse.Namespace) -> None:
 
 def tables(args: argparse.Namespace) -> None:
     """Collect and render, as far as they got, those of some ablations in which a run has failed."""
-    from icd.suite.results import FAILED, states
+    from icd.report.results import FAILED, states
 
     failed = {name: states(_ablation(name, args))[FAILED] for name in args.ablations}
     for args.ablation in filter(failed.get, failed):
@@ -148,17 +148,17 @@ def tables(args: argparse.Namespace) -> None:
 
 def page(args: argparse.Namespace) -> None:
     """Write the page of a track's results from the tables and pictures that are there."""
-    from icd.suite.ablation import ablation_names
-    from icd.suite.page import write_page
+    from icd.experiments.ablation import ablation_names
+    from icd.report.page import write_page
 
     write_page(_track(args), [_ablation(name, args) for name in ablation_names(_track(args))])
 
 
 def plan(args: argparse.Namespace) -> None:
     """Print what is there to do, without doing it: runs, hours, disk."""
-    from icd.suite.ablation import ablation_names, load_ablation
-    from icd.suite.plan import plan_text
-    from icd.suite.track import load_track
+    from icd.experiments.ablation import ablation_names, load_ablation
+    from icd.experiments.plan import plan_text
+    from icd.experiments.track import load_track
 
     track = load_track(args.track, data_root=args.data)
     asked = dict.fromkeys(args.ablations or ablation_names(track))
@@ -171,7 +171,7 @@ def plan(args: argparse.Namespace) -> None:
 def cost(args: argparse.Namespace) -> None:
     """Measure what a training step costs with each method."""
     from icd.cost.cases import load_plan
-    from icd.cost.measure import measure as measure_cost
+    from icd.cost.timing import measure as measure_cost
 
     measure_cost(load_plan(_track(args)), args.output)
 
@@ -179,7 +179,7 @@ def cost(args: argparse.Namespace) -> None:
 def cost_table(args: argparse.Namespace) -> None:
     """Render the table and the figure of what was measured."""
     from icd.cost.cases import load_plan
-    from icd.cost.table import write
+    from icd.cost.report import write
 
     write(load_plan(_track(args)), args.source, args.outputs)
 
@@ -204,7 +204,7 @@ def picture(args: argparse.Namespace) -> None:
 
 
 def _track(args: argparse.Namespace) -> Track:
-    from icd.suite.track import load_track
+    from icd.experiments.track import load_track
 
     return load_track(args.track, data_root=args.data)
 
@@ -217,7 +217,7 @@ def _costs(ablation: Ablation, args: argparse.Namespace) -> dict[Step, Cost]:
 
 
 def _ablation(name: str, args: argparse.Namespace) -> Ablation:
-    from icd.suite.ablation import load_ablation
+    from icd.experiments.ablation import load_ablation
 
     return load_ablation(name, _track(args))
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from icd import ops
+from icd import mmcv_ext
 
 torch.set_num_threads(1)
-ops.install()
+mmcv_ext.install()
+
+pytest_plugins = ["tests.lab_fixtures"]
 
 SLOWEST = ("cluster", "workflow", "training")  # folders
 

@@ -13,9 +13,9 @@ import yaml
 
 from icd.__main__ import COMMANDS, main
 from icd.data.synthetic import SyntheticSpec, write_dataset
-from icd.suite.ablation import load_ablation
-from icd.suite.schema import ROOT, WORKFLOW
-from icd.suite.track import load_track
+from icd.experiments.ablation import load_ablation
+from icd.experiments.schema import ROOT, WORKFLOW
+from icd.experiments.track import load_track
 
 SPLITS = {"train": 6, "test": 3}
 

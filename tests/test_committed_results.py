@@ -11,13 +11,13 @@ import pytest
 from snakemake.cli import get_argument_parser, parse_config
 
 from icd.cost.cases import method_costs
-from icd.suite.ablation import ablation_names, load_ablation
-from icd.suite.page import heading_anchor, page
-from icd.suite.results import DONE, read_results
-from icd.suite.schema import ROOT
-from icd.suite.sources import known_inputs, require_same_weights, sharing
-from icd.suite.tables import write_tables
-from icd.suite.track import load_track
+from icd.experiments.ablation import ablation_names, load_ablation
+from icd.experiments.schema import ROOT
+from icd.experiments.sources import known_inputs, require_same_weights, sharing
+from icd.experiments.track import load_track
+from icd.report.page import heading_anchor, page
+from icd.report.results import DONE, read_results
+from icd.report.tables import write_tables
 
 README = (ROOT / "README.md").read_text()
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -10,10 +10,10 @@ from typing import Any
 import pandas as pd
 
 from icd.errors import InputError
-from icd.suite.ablation import missing
-from icd.suite.run import Cost, Run, Step
-from icd.suite.schema import WORKFLOW, load_yaml
-from icd.suite.track import Track
+from icd.experiments.ablation import missing
+from icd.experiments.run import Cost, Run, Step
+from icd.experiments.schema import WORKFLOW, load_yaml
+from icd.experiments.track import Track
 
 FILE = WORKFLOW / "cost.yaml"
 BASE = ("student", "teacher")  # rows that every ratio is to

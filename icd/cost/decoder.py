@@ -3,8 +3,8 @@
 Three variants compute the same losses and gradients from the same feature pyramids:
 
 - ``both sides``: plain, with a whole decoder for the student too, as the published code has it;
-- ``plain``: :mod:`icd.method.plain`, which only projects the student's values;
-- ``fast``: :meth:`icd.method.icd.ICD.losses`.
+- ``plain``: :mod:`icd.methods.icd.plain`, which only projects the student's values;
+- ``fast``: :meth:`icd.methods.icd.method.ICD.losses`.
 
 Time is that of one forward and backward pass: variants in turn, median over rounds; on a CPU the
 time of the processor, so that other processes count less. Memory is the largest there was beyond
@@ -32,12 +32,12 @@ from statistics import median
 import torch
 from torch import Tensor
 
-from icd.method import plain
-from icd.method.icd import ICD
-from icd.method.queries import Queries, pose
-from icd.method.targets import Targets
-from icd.method.tokens import Size, tokenize
-from icd.method.where import Clues
+from icd.methods.icd import plain
+from icd.methods.icd.method import ICD
+from icd.methods.icd.queries import Queries, pose
+from icd.methods.icd.where import Clues
+from icd.methods.targets import Targets
+from icd.methods.tokens import Size, tokenize
 
 STRIDES = (8, 16, 32, 64, 128)
 CLASSES = 80

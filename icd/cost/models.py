@@ -17,15 +17,15 @@ from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from icd.method.targets import Targets
-from icd.method.tokens import Size
-from icd.suite.run import Run
+from icd.experiments.run import Run
+from icd.methods.targets import Targets
+from icd.methods.tokens import Size
 from icd.training import optim  # noqa: F401  (registers the constructor of two optimisers)
 from icd.training.checkpoint import write_weights
 from icd.training.config import Inputs, base_config, detector, method_config
 from icd.training.distiller import Distiller, build_method, targets_of
+from icd.training.optimisation import optim_wrapper, optimisation
 from icd.training.precision import autocast, use_bfloat16
-from icd.training.recipe import optim_wrapper, optimisation
 
 AFTER_WARM_UP = 10**6
 CLASSES = 80

@@ -11,11 +11,11 @@ import numpy as np
 
 from icd.data.annotations import complete, mask_of, read_annotations
 from icd.data.images import survey_images
+from icd.data.priors import compute_priors
 from icd.data.samples import write_samples
 from icd.errors import InputError
+from icd.experiments.track import TRAIN, Track
 from icd.files import sha256, write_json
-from icd.method.priors import compute_priors
-from icd.suite.track import TRAIN, Track
 
 
 def write_survey(track: Track, output: Path, decode_all: bool = False) -> dict[str, Any]:

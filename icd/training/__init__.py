@@ -1,5 +1,5 @@
 """Training and evaluation with mmengine: the method as a plug-in of any mmdet detector."""
 
-from icd import ops
+from icd import mmcv_ext
 
-ops.install()  # before anything imports mmdet
+mmcv_ext.install()  # before anything imports mmdet

@@ -11,14 +11,14 @@ from mmengine.config import Config
 from mmengine.hub import get_config
 
 from icd.errors import InputError
-from icd.suite.methods import class_path
-from icd.suite.run import Run
-from icd.suite.track import TEST, data_split
-from icd.suite.zoo import configs
-from icd.training.images import pipeline
-from icd.training.methods import asked, method_class
+from icd.experiments.options import class_path
+from icd.experiments.run import Run
+from icd.experiments.track import TEST, data_split
+from icd.experiments.zoo import configs
+from icd.training.method_class import asked, method_class
+from icd.training.optimisation import linear_rule, optimisation
+from icd.training.pipeline import pipeline
 from icd.training.pyramid import level_shift
-from icd.training.recipe import linear_rule, optimisation
 
 # What is read of a detector's config; the first three for one that is taken as it is.
 PARTS = (

@@ -13,10 +13,10 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from icd.errors import InputError
-from icd.method.adapter import Adapted
-from icd.method.targets import Targets
+from icd.methods.adapter import Adapted
+from icd.methods.targets import Targets
 from icd.training.checkpoint import load_weights
-from icd.training.methods import asked, method_class
+from icd.training.method_class import asked, method_class
 from icd.training.pyramid import common_levels, strides
 from icd.training.teacher import Renormalise, Teacher
 
@@ -31,10 +31,10 @@ class Distiller(BaseModel):
         student: config of the detector to train.
         teacher: ``config`` (of the detector to learn from) and ``checkpoint`` (its weights).
         method: config of the method, its ``type`` module.Class of a module with a ``forward`` like
-            that of :class:`icd.method.icd.ICD`. If it asks, it is told ``channels`` (of the
+            that of :class:`icd.methods.icd.method.ICD`. If it asks, it is told ``channels`` (of the
             teacher's pyramid), ``student_channels`` and ``levels`` (that both pyramids have).
         adapter: the student's pyramid may have another width; a method that does not ask for
-            ``student_channels`` then sees it through :class:`icd.method.adapter.Adapted`.
+            ``student_channels`` then sees it through :class:`icd.methods.adapter.Adapted`.
     """
 
     def __init__(self, student: dict, teacher: dict, method: dict, adapter: bool = False) -> None:

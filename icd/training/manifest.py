@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from icd.suite.schema import ROOT
+from icd.experiments.schema import ROOT
 
 PACKAGES = (
     "torch",

@@ -7,8 +7,8 @@ from typing import Any
 from mmengine.config import Config
 
 from icd.errors import InputError
-from icd.suite.run import Run
-from icd.suite.track import TEST, Track, data_split
+from icd.experiments.run import Run
+from icd.experiments.track import TEST, Track, data_split
 from icd.training.config import Inputs, base_config, metrics
 
 # Keys of a survey's counts, and what a detector that cannot do with these annotations wants.

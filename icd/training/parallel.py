@@ -21,8 +21,8 @@ from mmengine.model import MMDistributedDataParallel
 from torch import distributed, nn
 
 from icd.errors import InputError
-from icd.method.counts import mean_count
-from icd.suite.run import Run
+from icd.experiments.run import Run
+from icd.methods.counts import mean_count
 
 # The wrapper of a model that is trained by several processes: every parameter takes part in every
 # iteration. Which device it lies on is known by the model itself.

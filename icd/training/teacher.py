@@ -8,7 +8,7 @@ import torch
 from mmengine.model import ImgDataPreprocessor
 from torch import Tensor, nn
 
-from icd.method.tokens import Size
+from icd.methods.tokens import Size
 
 
 class Teacher:

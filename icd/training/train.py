@@ -17,32 +17,24 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from torch import nn
 
-from icd.fetch import verify
+from icd.experiments.run import Run, load_run
+from icd.experiments.sources import known_inputs, require_same_weights, sharing
 from icd.files import read_json, sha256, write_json, write_text
-from icd.suite.run import Run, load_run
-from icd.suite.sources import known_inputs, require_same_weights, sharing
-from icd.training import (  # noqa: F401  (registers all that configs name)
-    dataset,
-    inherit,
-    interrupt,
-    loading,
-    optim,
-    pretrained,
-    progress,
-    resume,
-    sampling,
-)
-from icd.training.account import AccountHook
+from icd.process import interrupt  # noqa: F401  (registers what configs name)
+from icd.process.fetch import verify
+from icd.training import dataset, loading, optim, sampling  # noqa: F401
 from icd.training.checkpoint import load_weights, write_weights
 from icd.training.config import Inputs, plain_config, training_config
 from icd.training.cpu import at_full_speed
 from icd.training.distiller import bare_detector, unwrap
+from icd.training.hooks import inherit, pretrained, progress, resume  # noqa: F401
+from icd.training.hooks.account import AccountHook
+from icd.training.hooks.resume import find
+from icd.training.hooks.snapshot import SnapshotHook
 from icd.training.manifest import environment
 from icd.training.masks import require_masks
 from icd.training.parallel import join, leave, share_counts
 from icd.training.precision import use_bfloat16
-from icd.training.resume import find
-from icd.training.snapshots import SnapshotHook
 
 
 def train(

@@ -15,13 +15,13 @@ from itertools import combinations
 from pathlib import Path
 
 import pytest
-import slurm
 import yaml
 
-from icd.suite.ablation import load_ablation
-from icd.suite.run import Run
-from icd.suite.schema import ROOT, WORKFLOW
-from icd.suite.track import load_track
+from icd.experiments.ablation import load_ablation
+from icd.experiments.run import Run
+from icd.experiments.schema import ROOT, WORKFLOW
+from icd.experiments.track import load_track
+from tests.cluster import slurm
 
 REASON = slurm.missing()
 pytestmark = pytest.mark.skipif(REASON is not None, reason=str(REASON))

@@ -10,12 +10,12 @@ import pytest
 
 from icd.cost import cases
 from icd.cost.cases import MEMORY, METHOD, SECONDS, STEP, load_plan, method_costs, ratios
-from icd.cost.table import markdown, write
+from icd.cost.report import markdown, write
 from icd.errors import InputError
+from icd.experiments.run import merge
+from icd.experiments.schema import load_yaml
+from icd.experiments.track import Track, load_track
 from icd.files import write_json
-from icd.suite.run import merge
-from icd.suite.schema import load_yaml
-from icd.suite.track import Track, load_track
 
 BATCH = {
     "device": "cpu",

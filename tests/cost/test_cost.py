@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from icd.cost.decoder import VARIANTS, Case, both_sides, main
-from icd.method import plain
-from icd.method.queries import pose
+from icd.methods.icd import plain
+from icd.methods.icd.queries import pose
 
 SMALL = '{"size": [64, 96], "channels": 32, "heads": 4}'
 

@@ -11,7 +11,7 @@ import sys
 from typing import Any
 
 from icd.__main__ import main
-from icd.training.progress import FiniteLossHook
+from icd.training.hooks.progress import FiniteLossHook
 
 ASKED, ITERATION = "1", 3  # rank of the process that is asked, and when; iterations from 1
 

@@ -20,18 +20,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from unittest import mock
 
-import lab as laboratory
 import torch
-from lab import Lab, differing, weights
 from mmengine.fileio.backends import LocalBackend
 
-from icd import ops
+from icd import mmcv_ext
+from icd.experiments.run import Run
+from icd.figures.measure.losses import logged
 from icd.files import PREFIX
-from icd.lock import locked
-from icd.pictures.measure.losses import logged
-from icd.suite.run import Run
+from icd.process.interrupt import interruptible
+from icd.process.lock import locked
 from icd.training import config
-from icd.training.interrupt import interruptible
+from tests import lab as laboratory
+from tests.lab import Lab, differing, weights
 
 EVERY = 3  # iterations between checkpoints
 HOOKS = config.default_hooks
@@ -208,7 +208,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    ops.install()
+    mmcv_ext.install()
     with tempfile.TemporaryDirectory() as folder:
         root, rng = Path(folder), random.Random(args.seed)
         with open(os.devnull, "w") as null, contextlib.redirect_stdout(null):

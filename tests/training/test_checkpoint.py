@@ -10,7 +10,6 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pytest
 import torch
-from lab import Lab, differing, snapshot
 from mmdet.registry import MODELS
 from mmengine.hooks import EMAHook
 from mmengine.logging import MMLogger
@@ -19,8 +18,9 @@ from mmengine.runner import Runner
 from torch import nn
 
 from icd.errors import InputError
-from icd.suite.run import Run
+from icd.experiments.run import Run
 from icd.training.checkpoint import load_weights, read_weights
+from tests.lab import Lab, differing, snapshot
 
 
 @pytest.fixture

@@ -10,17 +10,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lab import Lab, snapshot
 from mmdet.registry import MODELS, TRANSFORMS
 from mmengine.config import Config
 from mmengine.hub import get_config
 from mmengine.optim import build_optim_wrapper
 
 from icd.errors import InputError
-from icd.suite.ablation import ablation_names, load_ablation
-from icd.suite.run import Run
+from icd.experiments.ablation import ablation_names, load_ablation
+from icd.experiments.run import Run
 from icd.training.config import plain_config
-from icd.training.images import pipeline
+from icd.training.pipeline import pipeline
+from tests.lab import Lab, snapshot
 
 RETINANET = "mmdet::retinanet/retinanet_r50_fpn_1x_coco.py"
 

@@ -12,21 +12,21 @@ from typing import Any
 
 import pytest
 import torch
-from lab import Lab, batch, differing, snapshot, weights
 from mmdet.apis import inference_detector, init_detector
 from mmdet.registry import MODELS
 from mmdet.testing import demo_mm_inputs
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
-from icd.suite.run import Run
-from icd.suite.track import load_track
+from icd.experiments.run import Run
+from icd.experiments.track import load_track
 from icd.training import distiller
 from icd.training.config import plain_config
 from icd.training.distiller import Distiller
+from icd.training.hooks.progress import ProgressHook
 from icd.training.precision import use_bfloat16
-from icd.training.progress import ProgressHook
 from icd.training.sampling import Draw, PlacedSampler
+from tests.lab import Lab, batch, differing, snapshot, weights
 
 MINI, COCO = (load_track(name, {"coco": "coco"}).content for name in ("mini", "coco"))
 MASKS = ("condinst", "mask-rcnn", "solov2")

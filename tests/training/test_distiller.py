@@ -8,7 +8,6 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from lab import Lab, batch, differing, snapshot
 from mmdet.registry import MODELS
 from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import build_optim_wrapper
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 from icd.errors import InputError
 from icd.training.distiller import Distiller, features_of, require_pyramids, targets_of
 from icd.training.precision import use_bfloat16
+from tests.lab import Lab, batch, differing, snapshot
 
 METHOD_LOSSES = {"loss_identification", "loss_localisation", "loss_distillation"}
 # What methods call the losses by which the student imitates the teacher.

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lab import Lab
 
-from icd import ops
-from icd.suite.run import Run
+from icd import mmcv_ext
+from icd.experiments.run import Run
+from tests.lab import Lab
 
 # The work of somebody who has mmdet and not this package; there is no compiled mmcv here, so the
 # operators are loaded by their path. Arguments: that path, and the folder of the run.
@@ -96,7 +96,7 @@ def report(
     """What the stranger reports, with the detections under ``found``."""
     place = tmp_path_factory.mktemp("stranger")
     process = subprocess.run(
-        [sys.executable, "-c", STRANGER, ops.__file__, exported[0]],
+        [sys.executable, "-c", STRANGER, mmcv_ext.__file__, exported[0]],
         cwd=place,
         capture_output=True,
         text=True,

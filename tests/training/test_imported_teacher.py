@@ -8,14 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from lab import Lab, differing, weights
 from mmdet.registry import MODELS
 from mmengine.config import Config
 
 from icd.errors import InputError
+from icd.experiments import zoo
+from icd.experiments.run import Run
 from icd.files import sha256
-from icd.suite import zoo
-from icd.suite.run import Run
+from tests.lab import Lab, differing, weights
 
 CAFFE = {"mean": [103.53, 116.28, 123.675], "std": [1.0, 1.0, 1.0], "bgr_to_rgb": False}
 

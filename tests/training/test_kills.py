@@ -6,10 +6,10 @@ import random
 from collections import Counter
 
 import pytest
-from kills import Kills, compare, copy, torment, undisturbed
-from lab import Lab
 
-from icd.suite.run import Run
+from icd.experiments.run import Run
+from tests.lab import Lab
+from tests.training.kills import Kills, compare, copy, torment, undisturbed
 
 
 @pytest.fixture(scope="module")

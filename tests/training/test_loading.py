@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 import torch
-from lab import Lab, differing, snapshot
 from mmdet.registry import MODELS
 from mmengine.logging import MMLogger
 from mmengine.runner.checkpoint import CheckpointLoader, load_from_local
-from test_checkpoint import Command, save_code
 from torch import nn
 
 from icd.errors import InputError
 from icd.training.loading import StrictResumeHook
+from tests.lab import Lab, differing, snapshot
+from tests.training.test_checkpoint import Command, save_code
 
 RESNET = {"type": "ResNet", "depth": 18, "base_channels": 4}
 

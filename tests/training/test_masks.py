@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from lab import Lab
 from mmdet.registry import MODELS
 
 from icd.errors import InputError
-from icd.method.tokens import tokenize
-from icd.pictures.draw import attention
-from icd.pictures.masks import by_area, load_distiller, load_images, look
-from icd.suite.ablation import Ablation, Row
-from icd.suite.run import Run
+from icd.experiments.ablation import Ablation, Row
+from icd.experiments.run import Run
+from icd.figures.attention_maps import by_area, load_distiller, load_images, look
+from icd.figures.draw import attention
+from icd.methods.tokens import tokenize
 from icd.training.distiller import Distiller, targets_of
+from tests.lab import Lab
 
 IMAGE = 2
 

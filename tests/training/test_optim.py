@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 import torch
-from lab import Lab, differing, snapshot
 from mmengine.model import BaseModel
 from mmengine.optim import build_optim_wrapper
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
 from icd.errors import InputError
+from icd.training.hooks.progress import IterationHook
 from icd.training.optim import JointOptimWrapper
-from icd.training.progress import IterationHook
+from tests.lab import Lab, differing, snapshot
 
 SGD = {"type": "SGD", "lr": 0.1, "momentum": 0.9, "weight_decay": 1e-2}
 ADAMW = {"type": "AdamW", "lr": 1e-2, "weight_decay": 0.1}

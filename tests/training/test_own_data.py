@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from lab import SMALL, Lab
 from mmdet.datasets import CocoDataset
 from mmdet.registry import DATASETS
 from mmengine.dataset import pseudo_collate
@@ -23,12 +22,13 @@ from pycocotools.cocoeval import COCOeval
 from icd.__main__ import main
 from icd.data.survey import write_survey
 from icd.errors import InputError
-from icd.suite.run import Run, merge
-from icd.suite.track import load_track
-from icd.training.coco import NAMES, coco_metrics
+from icd.evaluation.coco import NAMES, coco_metrics
+from icd.experiments.run import Run, merge
+from icd.experiments.track import load_track
 from icd.training.dataset import CompletedCocoDataset
 from icd.training.distiller import targets_of
 from icd.training.masks import require_masks
+from tests.lab import SMALL, Lab
 
 WIDTH, HEIGHT = 64, 48
 CATEGORIES = [{"id": 70, "name": "kite"}, {"id": 3, "name": "ant"}, {"id": 12, "name": "bee"}]

@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from lab import Lab, differing
 
 from icd.errors import InputError
-from icd.suite.ablation import read_ablation
-from icd.suite.methods import check_methods
-from icd.suite.results import read_results, write_results
-from icd.suite.schema import ROOT
-from icd.suite.tables import write_tables
+from icd.experiments.ablation import read_ablation
+from icd.experiments.options import check_methods
+from icd.experiments.schema import ROOT
+from icd.report.results import read_results, write_results
+from icd.report.tables import write_tables
+from tests.lab import Lab, differing
 
 SECTION = (ROOT / "docs/methods.md").read_text().split("## Add a method")[1]
 METHOD = re.search(r"```python\n(.+?)```", SECTION, re.S)[1]  # the one file ...

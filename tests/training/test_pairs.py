@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 import torch
-from lab import HEAD, WIDTH, Lab, batch, snapshot, weights
 from mmdet.registry import MODELS
 from mmengine.optim import build_optim_wrapper
 from torch import nn
 
 from icd.errors import InputError
-from icd.method.adapter import Adapted
-from icd.suite.run import Run
-from icd.training.inherit import inherit
+from icd.experiments.run import Run
+from icd.methods.adapter import Adapted
+from icd.training.hooks.inherit import inherit
+from tests.lab import HEAD, WIDTH, Lab, batch, snapshot, weights
 
 METHODS = ("icd", "fitnet", "cwd", "pkd", "mgd", "fgd")
 WIDE = 24  # channels of a teacher's pyramid that is not the student's

@@ -11,16 +11,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from lab import Lab, batch, differing, weights
 from mmdet.registry import MODELS
 from mmengine.registry import init_default_scope
-from two_processes import freeze_norms, losses_and_gradients
 
 from icd.errors import InputError
-from icd.method.icd import ICD
-from icd.suite.run import Run
-from icd.suite.schema import ROOT
+from icd.experiments.run import Run
+from icd.experiments.schema import ROOT
+from icd.methods.icd.method import ICD
 from icd.training import parallel
+from tests.lab import Lab, batch, differing, weights
+from tests.training.two_processes import freeze_norms, losses_and_gradients
 
 OBJECTS = [3, 1, 0, 2]  # of two images in each process; their numbers of objects differ
 
@@ -50,7 +50,7 @@ def as_two_processes_draw(method: ICD, monkeypatch: pytest.MonkeyPatch) -> None:
         draws = []
         for rank in range(2):
             with monkeypatch.context() as patch:
-                patch.setattr("icd.method.icd.get_rank", lambda rank=rank: rank)
+                patch.setattr("icd.methods.icd.method.get_rank", lambda rank=rank: rank)
                 half = slice(2 * rank, 2 * rank + 2)
                 draws += draw(type(targets)(**{**vars(targets), "boxes": targets.boxes[half]}), 0)
         return draws

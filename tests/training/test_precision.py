@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 import torch
-from lab import Lab, batch
 from mmdet.registry import MODELS
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from icd.suite.track import load_track
+from icd.experiments.track import load_track
 from icd.training.distiller import Distiller
 from icd.training.precision import use_bfloat16, widen
+from tests.lab import Lab, batch
 
 DETECTORS = load_track("mini").content["detectors"]
 # What softmax, norms over channels and losses are made of.

@@ -6,13 +6,13 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from lab import Lab
 from mmdet.registry import MODELS
 
 from icd.errors import InputError
-from icd.suite.track import load_track
+from icd.experiments.track import load_track
 from icd.training.config import plain_config
 from icd.training.pyramid import common_levels, level_shift, strides
+from tests.lab import Lab
 
 HIGH = SimpleNamespace(in_channels=[1] * 4, start_level=1, num_outs=5)  # P3-P7
 LOW = SimpleNamespace(in_channels=[1] * 4, start_level=0, num_outs=5)  # P2-P6

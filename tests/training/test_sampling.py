@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from lab import IMAGES, Lab
 from mmengine.dataset import InfiniteSampler
 from mmengine.runner import Runner
 from torch import Tensor
 
 from icd.training.sampling import Draw, PlacedSampler, SeedByIteration, SeedByPlace
+from tests.lab import IMAGES, Lab
 
 DATASET = range(IMAGES["train"])
 BATCH = 2

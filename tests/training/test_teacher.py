@@ -6,14 +6,14 @@ import copy
 
 import pytest
 import torch
-from lab import Lab, batch, differing, snapshot, weights
 from mmdet.models import DetDataPreprocessor
 from mmdet.registry import MODELS
 from mmengine.optim import build_optim_wrapper
 
-from icd.suite.run import Run
+from icd.experiments.run import Run
 from icd.training.distiller import Distiller
 from icd.training.teacher import Renormalise
+from tests.lab import Lab, batch, differing, snapshot, weights
 
 IMAGENET = {"mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375]}
 CAFFE = {"mean": [103.53, 116.28, 123.675], "std": [1.0, 1.0, 1.0]}

@@ -9,18 +9,18 @@ from typing import Any
 
 import pytest
 import torch
-from lab import Lab, differing, weights
 from mmengine.model import BaseModel
 from mmengine.runner import IterBasedTrainLoop
 
 from icd.errors import InputError
+from icd.experiments.run import Run
 from icd.files import sha256, write_json
-from icd.method.icd import ICD
-from icd.method.queries import Draw
-from icd.method.targets import Targets
-from icd.suite.run import Run
+from icd.methods.icd.method import ICD
+from icd.methods.icd.queries import Draw
+from icd.methods.targets import Targets
 from icd.training import train
-from icd.training.progress import ProgressHook
+from icd.training.hooks.progress import ProgressHook
+from tests.lab import Lab, differing, weights
 
 PLAIN, DISTILLED = {}, {"method": "icd"}
 TWO_STAGE = {"detector": "faster-rcnn"}

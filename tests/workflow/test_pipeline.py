@@ -16,13 +16,13 @@ from pathlib import Path
 
 import pytest
 import yaml
-from toy import Project, changed, jobs, made, snakemake, toy_track, unchanged
 
-from icd.pictures.kinds import DRAWINGS
-from icd.suite.ablation import ablation_names, load_ablation, with_sources
-from icd.suite.schema import ROOT
-from icd.suite.track import load_track
-from icd.training.coco import NAMES
+from icd.evaluation.coco import NAMES
+from icd.experiments.ablation import ablation_names, load_ablation, with_sources
+from icd.experiments.schema import ROOT
+from icd.experiments.track import load_track
+from icd.figures.kinds import DRAWINGS
+from tests.workflow.toy import Project, changed, jobs, made, snakemake, toy_track, unchanged
 
 END = {"Collect the numbers of main", "Render main", "Complete the main table"}
 

@@ -14,10 +14,10 @@ from typing import Any
 
 import yaml
 
-from icd.suite.ablation import Ablation, load_ablation
-from icd.suite.run import Run
-from icd.suite.schema import ROOT, WORKFLOW
-from icd.suite.track import load_track
+from icd.experiments.ablation import Ablation, load_ablation
+from icd.experiments.run import Run
+from icd.experiments.schema import ROOT, WORKFLOW
+from icd.experiments.track import load_track
 
 
 def toy_track() -> dict[str, Any]:

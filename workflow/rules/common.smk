@@ -15,19 +15,19 @@ sys.path.insert(0, workflow.basedir)
 
 from icd.cost import cases as costs
 from icd.errors import InputError
-from icd.pictures import needs
-from icd.pictures.kinds import CAPTIONS, DRAWINGS, NUMBERS
-from icd.suite.ablation import (
+from icd.figures import needs
+from icd.figures.kinds import CAPTIONS, DRAWINGS, NUMBERS
+from icd.experiments.ablation import (
     FOLDER,
     ablation_names,
     load_ablation,
     require_runs,
     with_sources,
 )
-from icd.suite.results import tabulated
-from icd.suite.snapshots import snapshot_file
-from icd.suite.track import TEST, TUNE, load_track
-from icd.suite.zoo import WEIGHTS
+from icd.report.results import tabulated
+from icd.experiments.snapshots import snapshot_file
+from icd.experiments.track import TEST, TUNE, load_track
+from icd.experiments.zoo import WEIGHTS
 
 ANSWERS = {"true": True, "false": False}
 TRACK_NAME = str(config.get("track", "mini"))

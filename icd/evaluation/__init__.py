@@ -1,0 +1,1 @@
+"""COCO metrics of a trained detector, and their bootstrap over images."""

@@ -1,0 +1,162 @@
+"""What is there to do: runs, which of them are done, what tables share, time and disk."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean
+
+import pandas as pd
+
+from icd.experiments.ablation import Ablation
+from icd.experiments.run import Kind, Run
+from icd.experiments.track import Track
+from icd.files import read_json
+
+ALIGNED = ("left", *["right"] * 5)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What finished runs of a track tell about others.
+
+    seconds: of training per iteration, by kind of run.
+    megabytes: that a run leaves on disk, by kind of run.
+    stated: seconds per iteration as the track states them, for kinds that were not measured.
+    """
+
+    seconds: dict[Kind, float]
+    megabytes: dict[Kind, float]
+    stated: float | None = None
+
+    def hours(self, runs: Iterable[Run]) -> float:
+        """Training one after another of those runs of which it is known, measured or stated."""
+        return sum((self.per_iteration(run) or 0.0) * iterations(run) for run in runs) / 3600
+
+    def per_iteration(self, run: Run) -> float | None:
+        return self.seconds.get(run.kind, self.stated)
+
+    def unmeasured(self, runs: Iterable[Run]) -> int:
+        """Number of runs to train whose kind was not measured."""
+        return sum(run.kind not in self.seconds and not run.imported for run in runs)
+
+
+def iterations(run: Run) -> int:
+    return run.summary.get("iterations", 0)
+
+
+def done(run: Run) -> bool:
+    """True if the run was trained here."""
+    return (run.folder / "model.pth").is_file()
+
+
+def measure(track: Track) -> Estimate:
+    """Costs by kind of run, from the manifests of the track and the folders of its runs."""
+    seconds, megabytes = defaultdict(list), defaultdict(list)
+    for file in sorted((track.results / "manifests").glob("*.json")):
+        manifest = read_json(file, "the provenance of a run")
+        run = Run(manifest["description"])
+        if "seconds" in manifest:
+            seconds[run.kind].append(manifest["seconds"] / iterations(run))
+        if done(run):
+            megabytes[run.kind].append(size(run.folder) / 1e6)
+    return Estimate(
+        {name: mean(values) for name, values in seconds.items()},
+        {name: mean(values) for name, values in megabytes.items()},
+        track.content.get("machine", {}).get("seconds_per_iteration"),
+    )
+
+
+def size(folder: Path) -> int:
+    """Bytes of all files in a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def plan_text(track: Track, ablations: Sequence[Ablation], others: Sequence[Ablation] = ()) -> str:
+    """The plan as text: a line for each table, the whole, time and disk.
+
+    Args:
+        ablations: the tables that are asked for.
+        others: tables that may share runs with them.
+    """
+    estimate = measure(track)
+    unique = {run.id: run for ablation in ablations for run in ablation.runs}
+    tables = Counter(run.id for ablation in (*ablations, *others) for run in ablation.runs)
+    lines = [_line(ablation.name, ablation.runs, tables, estimate) for ablation in ablations]
+    if len(ablations) > 1:
+        lines.append(_line("all, each run once", unique.values(), tables, estimate))
+    left = [run for run in unique.values() if not done(run)]
+    absent = [
+        f"  {ablation.name}: {row.label}: {row.absent}"
+        for ablation in ablations
+        for row in ablation.rows
+        if row.absent
+    ]
+    return "\n".join(
+        [
+            f"Plan for the track {track.name} ({track.content['title']})\n",
+            pd.DataFrame(lines).to_markdown(index=False, disable_numparse=True, colalign=ALIGNED),
+            f"\n{len(left)} runs to do, {len(unique) - len(left)} done.",
+            *_shared(unique, others),
+            *_time(left, estimate),
+            *_disk(left, estimate),
+            *(["Rows that this track cannot have:", *absent] if absent else []),
+        ]
+    )
+
+
+def _line(name: str, runs: Iterable[Run], tables: Counter, estimate: Estimate) -> dict:
+    runs = list(runs)
+    left = [run for run in runs if not done(run)]
+    return {
+        "table": name,
+        "runs": len(runs),
+        "done": len(runs) - len(left),
+        "to do": len(left),
+        "in other tables too": sum(tables[run.id] > 1 for run in runs),
+        "hours": _hours(left, estimate),
+    }
+
+
+def _hours(left: Sequence[Run], estimate: Estimate) -> str:
+    """Of training; with a + if nothing is known of some runs, ? if of none."""
+    unknown = 0 if estimate.stated else estimate.unmeasured(left)
+    if left and unknown == len(left):
+        return "?"
+    return f"{estimate.hours(left):.1f}" + "+" * bool(unknown)
+
+
+def _shared(unique: Mapping[str, Run], others: Sequence[Ablation]) -> list[str]:
+    """The other tables that have some of the runs."""
+    found = {other.name: sum(run.id in unique for run in other.runs) for other in others}
+    named = ", ".join(f"{name} ({count})" for name, count in found.items() if count)
+    return [f"Other tables with some of these runs: {named}."] if named else []
+
+
+def _time(left: Sequence[Run], estimate: Estimate) -> list[str]:
+    if not left:
+        return []
+    unmeasured = estimate.unmeasured(left)
+    text = f"Training takes about {estimate.hours(left):,.1f} hours, one run after another"
+    if unmeasured and estimate.stated:
+        which = "" if unmeasured == len(left) else f"of {unmeasured} runs "
+        text += (
+            f", {which}by the {estimate.stated:g} seconds per iteration that the track states: none"
+            " of their kinds was measured"
+        )
+    elif unmeasured == len(left):
+        text = "How long it takes is not known: no run of these kinds was measured on this track"
+    elif unmeasured:
+        text += f", and what {unmeasured} runs take of kinds that were not measured yet"
+    return [f"{text}. Evaluation comes on top."]
+
+
+def _disk(left: Sequence[Run], estimate: Estimate) -> list[str]:
+    known = [estimate.megabytes[run.kind] for run in left if run.kind in estimate.megabytes]
+    if not known:
+        return ["How much disk they need is known once one of them is done here."] if left else []
+    rest = len(left) - len(known)
+    text = f"They need about {sum(known) / 1000:.1f} GB of disk"
+    return [f"{text}, without {rest} runs of other kinds." if rest else f"{text}."]

@@ -1,0 +1,70 @@
+"""Channel-wise knowledge distillation (Shu et al., ICCV 2021): where is each channel active?
+
+::
+
+    phi(y_c)_i = exp(y_ci / T) / sum_j exp(y_cj / T)           over the cells of a map (section 3.2)
+    L          = T^2 / C  sum_c KL(phi(y_c^T) || phi(y_c^S))
+
+averaged over images and summed over levels. Cells in the padding have no part in the distributions;
+the paper does not mention padding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from mmdet.registry import MODELS
+from torch import Tensor, nn
+
+from icd.methods.icd.auxiliary import full_precision
+from icd.methods.targets import Targets
+from icd.methods.tokens import valid_tokens
+
+
+@MODELS.register_module()
+class CWD(nn.Module):
+    """Divergence of the student's channels from the teacher's, each a distribution over cells.
+
+    Nothing of its own is trained.
+
+    Args:
+        weight: of the loss.
+        temperature: T, which flattens the distributions.
+
+    Both defaults are those of the authors' RetinaNet on COCO.
+    """
+
+    def __init__(self, weight: float = 5.0, temperature: float = 1.0) -> None:
+        super().__init__()
+        self.weight, self.temperature = weight, temperature
+
+    def forward(
+        self,
+        teacher: Sequence[Tensor],
+        student: Sequence[Tensor],
+        targets: Targets,
+        iteration: int,
+    ) -> dict[str, Tensor]:
+        """The divergence of one batch; arguments as of :class:`icd.methods.icd.method.ICD`."""
+        losses = []
+        for theirs, ours in zip(teacher, student, strict=True):
+            valid = valid_tokens([theirs], targets.image_sizes, targets.padded_size)
+            log_teacher, log_student = (
+                log_distribution(level, valid, self.temperature)
+                for level in (theirs.detach(), ours)
+            )
+            gap = (log_teacher - log_student).where(valid[:, None], 0)
+            divergence = (log_teacher.exp() * gap).sum(dim=-1)
+            losses.append(self.temperature**2 * divergence.mean())
+        return {"loss_distillation": self.weight * torch.stack(losses).sum()}
+
+
+def log_distribution(level: Tensor, valid: Tensor, temperature: float) -> Tensor:
+    """Log softmax of each channel of a level [N, C, h, w] over cells ``valid`` [N, h * w].
+
+    Returns:
+        [N, C, h * w]; minus infinity in the padding.
+    """
+    logits = full_precision(level).flatten(2) / temperature
+    return logits.masked_fill(~valid[:, None], -torch.inf).log_softmax(dim=-1)

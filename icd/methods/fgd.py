@@ -1,0 +1,189 @@
+"""Focal and Global Distillation (Yang et al., CVPR 2022): objects, background, and their relation.
+
+::
+
+    masks     M_ij = 1 in a box r, else 0;  S_ij = 1 / (H_r W_r) in a box, else 1 / N_bg   (2)-(4)
+    maps      G^S, G^C = mean of |F| over channels, over cells                             (5), (6)
+    attention A^S = H W softmax(G^S / T), A^C = C softmax(G^C / T)                         (7), (8)
+    features  L_fea = sum (alpha M + beta (1 - M)) S A^S A^C (F^T - F^S)^2                 (9)
+    attention L_at = gamma (|A^S_T - A^S_S|_1 + |A^C_T - A^C_S|_1)                         (10)
+    global    L_global = lambda sum (R(F^T) - R(F^S))^2                                    (12)
+
+with the teacher's attention in L_fea and R the global context block of GCNet (Cao et al., 2019),
+one for the teacher and one for the student, as in the authors' code. Where boxes overlap, S is that
+of the smaller. All are sums over cells and channels, averaged over images and summed over levels.
+
+A box has the cells that it touches. Padding has no part in any mean, softmax or sum; N_bg counts
+valid cells. (The authors' code counts padding, gives a box one more row and column, and swaps rows
+with columns in its masks.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from mmdet.registry import MODELS
+from torch import Tensor, nn
+
+from icd.methods.icd.auxiliary import full_precision
+from icd.methods.icd.where import level_strides
+from icd.methods.targets import Targets
+from icd.methods.tokens import Size, flatten_levels, valid_tokens
+
+
+@MODELS.register_module()
+class FGD(nn.Module):
+    """Focal and global distillation on a feature pyramid.
+
+    The context blocks, two a level, learn from the global loss and are dropped afterwards.
+
+    Args:
+        channels: width C of both feature pyramids.
+        levels: number of their levels.
+        weight: of all four losses together.
+        foreground, background, attention, context: alpha, beta, gamma and lambda. They belong to
+            sums, so smaller images and pyramids need larger ones. The defaults are for
+            anchor-based one-stage detectors on COCO.
+        temperature: T of the attention.
+    """
+
+    def __init__(
+        self,
+        channels: int = 256,
+        levels: int = 5,
+        weight: float = 1.0,
+        foreground: float = 1e-3,
+        background: float = 5e-4,
+        attention: float = 5e-4,
+        context: float = 5e-6,
+        temperature: float = 0.5,
+    ) -> None:
+        super().__init__()
+        self.teacher_blocks, self.student_blocks = (
+            nn.ModuleList(ContextBlock(channels) for _ in range(levels)) for _ in range(2)
+        )
+        self.weights = {
+            "loss_foreground": weight * foreground,
+            "loss_background": weight * background,
+            "loss_attention": weight * attention,
+            "loss_global": weight * context,
+        }
+        self.temperature = temperature
+
+    def forward(
+        self,
+        teacher: Sequence[Tensor],
+        student: Sequence[Tensor],
+        targets: Targets,
+        iteration: int,
+    ) -> dict[str, Tensor]:
+        """The four losses of one batch; arguments as of :class:`icd.methods.icd.method.ICD`."""
+        strides = level_strides([level.shape[-2:] for level in teacher], targets.padded_size)
+        losses = []
+        for i, (theirs, ours) in enumerate(zip(teacher, student, strict=True)):
+            valid = valid_tokens([theirs], targets.image_sizes, targets.padded_size)
+            foreground, background = scale_masks(
+                targets.boxes, theirs.shape[-2:], strides[i], valid
+            )
+            theirs, ours = flatten_levels([theirs.detach()]), flatten_levels([ours])
+            focal = self.focal(full_precision(theirs), full_precision(ours), valid)
+            related = self.teacher_blocks[i](theirs, valid) - self.student_blocks[i](ours, valid)
+            losses.append(
+                {
+                    "loss_foreground": (foreground * focal["error"]).sum(),
+                    "loss_background": (background * focal["error"]).sum(),
+                    "loss_attention": focal["attention"],
+                    "loss_global": related.square().where(valid[..., None], 0).sum(),
+                }
+            )
+        images = len(targets.boxes)
+        return {
+            name: weight / images * sum(level[name] for level in losses)
+            for name, weight in self.weights.items()
+        }
+
+    def focal(self, teacher: Tensor, student: Tensor, valid: Tensor) -> dict[str, Tensor]:
+        """What the focal losses are made of, for tokens [N, L, C] of one level.
+
+        Returns:
+            error: [N, L], squared and weighed by the teacher's attention, summed over channels.
+            attention: difference of the attention, summed over images.
+        """
+        (cells, channels), (own_cells, own_channels) = (
+            attention(tokens, valid, self.temperature) for tokens in (teacher, student)
+        )
+        squares = (channels[:, None] * (teacher - student).square()).sum(dim=-1)
+        gaps = (cells - own_cells).abs().sum() + (channels - own_channels).abs().sum()
+        return {"error": cells * squares, "attention": gaps}
+
+
+def attention(tokens: Tensor, valid: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    """A^S [N, L], zero in the padding, and A^C [N, C] of tokens [N, L, C]; both with mean 1."""
+    strength = tokens.abs()
+    logits = (strength.mean(dim=-1) / temperature).masked_fill(~valid, -torch.inf)
+    count = valid.sum(dim=1, keepdim=True)
+    per_channel = strength.where(valid[..., None], 0).sum(dim=1) / count
+    channels = tokens.shape[-1] * (per_channel / temperature).softmax(dim=-1)
+    return count * logits.softmax(dim=-1), channels
+
+
+def scale_masks(
+    boxes: Sequence[Tensor], size: Size, stride: float, valid: Tensor
+) -> tuple[Tensor, Tensor]:
+    """M S and (1 - M) S of one level, each [N, L], without gradient and zero in the padding.
+
+    Args:
+        boxes: N tensors [n_i, 4], corners in pixels.
+        size, stride: rows and columns of the level, and pixels from cell to cell.
+        valid: [N, L] bool, False in the padding.
+    """
+    foreground = torch.stack([box_scale(own, size, stride) for own in boxes]) * valid
+    free = (valid & (foreground == 0)).to(foreground)
+    return foreground, free / free.sum(dim=1, keepdim=True).clamp(min=1)
+
+
+def box_scale(boxes: Tensor, size: Size, stride: float) -> Tensor:
+    """One over the cells of the smallest box [n, 4] that touches a cell, else 0: [h * w]."""
+    rows, columns = (
+        touched(boxes[:, axis], boxes[:, axis + 2], cells, stride)
+        for axis, cells in zip((1, 0), size, strict=True)
+    )
+    inside = (rows[:, :, None] & columns[:, None, :]).flatten(1).to(boxes)
+    scale = inside / inside.sum(dim=1, keepdim=True).clamp(min=1)
+    nothing = scale.new_zeros(1, scale.shape[1])  # an image may have no boxes
+    return torch.cat([nothing, scale]).amax(dim=0)
+
+
+def touched(low: Tensor, high: Tensor, cells: int, stride: float) -> Tensor:
+    """[n, cells] bool: the cells of one axis that intervals [n] in pixels touch."""
+    start = torch.arange(cells, device=low.device) * stride
+    return (start < high[:, None]) & (start + stride > low[:, None])
+
+
+class ContextBlock(nn.Module):
+    """The global context block of GCNet, on tokens: each gets the same sum of all added.
+
+    Args:
+        channels: width C of the tokens.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.key = nn.Linear(channels, 1)
+        self.transform = nn.Sequential(
+            nn.Linear(channels, channels // 2),
+            nn.LayerNorm(channels // 2),
+            nn.ReLU(),
+            nn.Linear(channels // 2, channels),
+        )
+        nn.init.kaiming_normal_(self.key.weight, nonlinearity="relu")
+        nn.init.zeros_(self.key.bias)
+        nn.init.zeros_(self.transform[-1].weight)  # at first it adds nothing, as in GCNet
+        nn.init.zeros_(self.transform[-1].bias)
+
+    def forward(self, tokens: Tensor, valid: Tensor) -> Tensor:
+        """Tokens [N, L, C] with their context, summed over ``valid`` [N, L], added."""
+        logits = full_precision(self.key(tokens))[..., 0].masked_fill(~valid, -torch.inf)
+        context = (logits.softmax(dim=-1)[..., None] * tokens).sum(dim=1, keepdim=True)
+        return full_precision(tokens) + full_precision(self.transform(context))

@@ -1,0 +1,58 @@
+"""FitNet (Romero et al., ICLR 2015) on feature pyramids: plain imitation of the features."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mmdet.registry import MODELS
+from torch import Tensor, nn
+
+from icd.methods.icd.auxiliary import full_precision
+from icd.methods.targets import Targets
+from icd.methods.tokens import flatten_levels, valid_tokens
+
+
+@MODELS.register_module()
+class FitNet(nn.Module):
+    """Squared error between the teacher's FPN and the student's, after a 1x1 convolution a level.
+
+    The convolutions (the regressor of the paper) learn from this loss and are dropped afterwards.
+
+    Args:
+        channels: width C of the teacher's feature pyramid.
+        levels: number of levels.
+        weight: of the loss. The paper leaves it open; the default comes from small trials.
+        student_channels: width of the student's pyramid, if another.
+    """
+
+    def __init__(
+        self,
+        channels: int = 256,
+        levels: int = 5,
+        weight: float = 20.0,
+        student_channels: int | None = None,
+    ) -> None:
+        super().__init__()
+        own = student_channels or channels
+        self.adapters = nn.ModuleList(nn.Conv2d(own, channels, 1) for _ in range(levels))
+        self.weight = weight
+
+    def forward(
+        self,
+        teacher: Sequence[Tensor],
+        student: Sequence[Tensor],
+        targets: Targets,
+        iteration: int,
+    ) -> dict[str, Tensor]:
+        """The imitation loss of one batch; arguments as of :class:`icd.methods.icd.method.ICD`."""
+        adapted = [adapt(level) for adapt, level in zip(self.adapters, student, strict=True)]
+        valid = valid_tokens(teacher, targets.image_sizes, targets.padded_size)
+        loss = token_error(flatten_levels(adapted), flatten_levels(teacher), valid)
+        return {"loss_distillation": self.weight * loss}
+
+
+def token_error(student: Tensor, teacher: Tensor, valid: Tensor) -> Tensor:
+    """Mean squared error of features [N, L, C] over tokens ``valid`` [N, L], then over images."""
+    error = (full_precision(student) - full_precision(teacher.detach())).square().mean(dim=-1)
+    per_image = error.where(valid, 0).sum(dim=1) / valid.sum(dim=1).clamp(min=1)
+    return per_image.mean()

@@ -1,0 +1,1 @@
+"""Instance-conditional knowledge distillation, one concept a file."""

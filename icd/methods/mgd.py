@@ -1,0 +1,101 @@
+"""Masked Generative Distillation (Yang et al., ECCV 2022): features from a part of themselves.
+
+::
+
+    mask     M_ij = 0 if R_ij < lambda else 1, R_ij uniform in (0, 1)                (2)
+    recovery G(F) = W_2(ReLU(W_1(F))), two convolutions of 3x3 cells                 (4)
+    loss     L    = alpha  sum over levels, channels, cells of (T - G(S M))^2        (5), (6)
+
+averaged over images. An image's padding is to G what lies beyond its border, and has no part in the
+sum (the authors' code counts it).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from mmdet.registry import MODELS
+from mmengine.dist import get_rank
+from torch import Tensor, nn
+
+from icd.methods.icd.auxiliary import full_precision
+from icd.methods.targets import Targets
+from icd.methods.tokens import valid_tokens
+from icd.seeds import seed_of
+
+
+@MODELS.register_module()
+class MGD(nn.Module):
+    """Squared error between the teacher's FPN and what is generated from the student's.
+
+    The generators, one a level, learn from this loss and are dropped afterwards.
+
+    Args:
+        channels: width C of both feature pyramids.
+        levels: number of their levels.
+        weight: alpha. The loss is a sum over cells and channels: smaller images and pyramids need
+            larger weights. The default is for one-stage detectors on COCO (5e-7 for two-stage).
+        masked: lambda, the share of cells that are hidden (0.45 for two-stage detectors).
+        seed: of the masks.
+    """
+
+    def __init__(
+        self,
+        channels: int = 256,
+        levels: int = 5,
+        weight: float = 2e-5,
+        masked: float = 0.65,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.generators = nn.ModuleList(Generator(channels) for _ in range(levels))
+        self.weight, self.masked, self.seed = weight, masked, seed
+
+    def forward(
+        self,
+        teacher: Sequence[Tensor],
+        student: Sequence[Tensor],
+        targets: Targets,
+        iteration: int,
+    ) -> dict[str, Tensor]:
+        """The error of one batch; arguments as of :class:`icd.methods.icd.method.ICD`."""
+        losses = []
+        shown = self.draw(student, iteration)
+        for generate, theirs, ours, kept in zip(
+            self.generators, teacher, student, shown, strict=True
+        ):
+            valid = valid_tokens([theirs], targets.image_sizes, targets.padded_size)
+            valid = valid.view_as(kept)
+            error = full_precision(generate(ours * kept, valid)) - full_precision(theirs.detach())
+            losses.append((error.square() * valid).sum() / len(ours))
+        return {"loss_distillation": self.weight * torch.stack(losses).sum()}
+
+    def draw(self, levels: Sequence[Tensor], iteration: int) -> list[Tensor]:
+        """Which cells of each level [N, C, h, w] are shown: [N, 1, h, w] bool.
+
+        A function of seed, process and iteration alone.
+        """
+        generator = torch.Generator().manual_seed(seed_of(self.seed, get_rank(), iteration))
+        return [
+            (torch.rand(len(level), 1, *level.shape[-2:], generator=generator) >= self.masked).to(
+                level.device
+            )
+            for level in levels
+        ]
+
+
+class Generator(nn.Module):
+    """Makes the teacher's features of a level from what is shown of the student's.
+
+    Args:
+        channels: width C of both.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first, self.second = (nn.Conv2d(channels, channels, 3, padding=1) for _ in range(2))
+
+    def forward(self, shown: Tensor, valid: Tensor) -> Tensor:
+        """Features [N, C, h, w] from such; outside of ``valid`` [N, 1, h, w] all is zero to it."""
+        return self.second(self.first(shown * valid).relu() * valid)

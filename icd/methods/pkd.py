@@ -1,0 +1,61 @@
+"""PKD, distillation by Pearson correlation (Cao et al., NeurIPS 2022): shapes, not magnitudes.
+
+::
+
+    s_hat, t_hat = each channel with mean 0 and variance 1 over the m cells of a batch
+    L            = 1 / 2m  sum (s_hat - t_hat)^2 = 1 - r(s, t)        section 3.3
+
+averaged over channels and summed over levels. Cells in the padding count neither in the statistics
+nor in the sum, which the paper leaves open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from mmdet.registry import MODELS
+from torch import Tensor, nn
+
+from icd.methods.icd.auxiliary import full_precision
+from icd.methods.targets import Targets
+from icd.methods.tokens import flatten_levels, valid_tokens
+
+EPSILON = 1e-6  # added to variances: a channel may be constant, as on a level of one cell
+
+
+@MODELS.register_module()
+class PKD(nn.Module):
+    """One minus the correlation of student and teacher, channel by channel.
+
+    Nothing of its own is trained.
+
+    Args:
+        weight: of the loss; the default is the authors' for RetinaNet (6 for Faster R-CNN).
+    """
+
+    def __init__(self, weight: float = 10.0) -> None:
+        super().__init__()
+        self.weight = weight
+
+    def forward(
+        self,
+        teacher: Sequence[Tensor],
+        student: Sequence[Tensor],
+        targets: Targets,
+        iteration: int,
+    ) -> dict[str, Tensor]:
+        """The loss of one batch; arguments as of :class:`icd.methods.icd.method.ICD`."""
+        losses = []
+        for theirs, ours in zip(teacher, student, strict=True):
+            valid = valid_tokens([theirs], targets.image_sizes, targets.padded_size)
+            gap = standardise(ours, valid) - standardise(theirs.detach(), valid)
+            losses.append(gap.square().mean() / 2)
+        return {"loss_distillation": self.weight * torch.stack(losses).sum()}
+
+
+def standardise(level: Tensor, valid: Tensor) -> Tensor:
+    """The valid cells [m, C] of a level [N, C, h, w], each channel with mean 0 and variance 1."""
+    cells = full_precision(flatten_levels([level])[valid])
+    centred = cells - cells.mean(dim=0)
+    return centred * (centred.square().mean(dim=0) + EPSILON).rsqrt()

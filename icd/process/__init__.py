@@ -1,0 +1,1 @@
+"""What surrounds a run: devices, launching, locks, interruption, failures."""

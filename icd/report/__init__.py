@@ -1,0 +1,1 @@
+"""What came out: raw numbers, statistics, tables, figures and the page of results."""

@@ -1,0 +1,34 @@
+"""A hook that keeps the bare detector at a few points of its training."""
+
+from __future__ import annotations
+
+from mmengine.dist import master_only
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from icd.experiments.run import Run
+from icd.experiments.snapshots import snapshot_file, snapshot_iterations
+from icd.training.checkpoint import write_weights
+from icd.training.distiller import bare_detector
+
+
+class SnapshotHook(Hook):
+    """Writes the weights of the bare detector after equally spaced iterations.
+
+    Args:
+        run: whose training it follows.
+        count: number of snapshots; 0 writes none.
+    """
+
+    priority = "LOW"  # after FiniteLossHook
+
+    def __init__(self, run: Run, count: int) -> None:
+        self.run, self.iterations = run, set(snapshot_iterations(run, count))
+
+    @master_only
+    def after_train_iter(self, runner: Runner, *args: object, **kwargs: object) -> None:
+        """Called by the Runner."""
+        iteration = runner.iter + 1
+        if iteration in self.iterations:
+            file = snapshot_file(self.run, iteration)
+            write_weights(file, bare_detector(runner.model), run=self.run.id)

@@ -1,0 +1,184 @@
+"""COCO metrics of known detections, against pycocotools and mmdet's own metric."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from mmdet.evaluation import CocoMetric
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from icd.errors import InputError
+from icd.evaluation.coco import NAMES, coco_metrics, match, replicates
+from icd.experiments.run import Run
+from tests.lab import Lab
+
+SIZES = {"s": (0, 32**2), "m": (32**2, 96**2), "l": (96**2, np.inf)}
+
+
+def write(file: Path, content: Any) -> Path:
+    file.write_text(json.dumps(content))
+    return file
+
+
+@pytest.fixture
+def truth(lab: Lab) -> dict[str, Any]:
+    """The annotations of the test split."""
+    return json.loads((lab.data / "test.json").read_text())
+
+
+def guesses(truth: dict[str, Any], seed: int = 0) -> list[dict[str, Any]]:
+    """Moved boxes, some of a wrong class and some twice, and boxes of nothing."""
+    rng = np.random.default_rng(seed)
+    categories = [category["id"] for category in truth["categories"]]
+    found = []
+    for annotation in truth["annotations"] * 2:
+        box = np.array(annotation["bbox"]) * rng.normal(1, 0.08, 4)
+        category = annotation["category_id"] if rng.random() < 0.8 else rng.choice(categories)
+        found.append((annotation["image_id"], category, box))
+    for image in truth["images"]:
+        found.append((image["id"], rng.choice(categories), rng.uniform(5, 40, 4)))
+    return [
+        {
+            "image_id": image,
+            "category_id": int(category),
+            "bbox": box.tolist(),
+            "score": float(rng.random()),
+        }
+        for image, category, box in found
+    ]
+
+
+def test_metrics_are_pycocotools(lab: Lab, truth: dict, tmp_path: Path) -> None:
+    found = guesses(truth)
+    coco = COCO(lab.data / "test.json")
+    evaluator = COCOeval(coco, coco.loadRes(found), iouType="bbox")
+    evaluator.evaluate()
+    evaluator.accumulate()
+    evaluator.summarize()
+    expected = dict(zip(NAMES, evaluator.stats, strict=True))
+    metrics = coco_metrics(lab.data / "test.json", write(tmp_path / "found.json", found), "bbox")
+    assert {name: -1 if value is None else value for name, value in metrics.items()} == expected
+    assert 0.1 < metrics["AP"] < metrics["AP50"] < 0.9
+
+
+def test_metrics_are_mmdets(lab: Lab, truth: dict, tmp_path: Path) -> None:
+    """To the three decimals that it keeps."""
+    found = guesses(truth)
+    labels = {category["id"]: i for i, category in enumerate(truth["categories"])}
+    metric = CocoMetric(ann_file=str(lab.data / "test.json"), metric="bbox")
+    metric.dataset_meta = {"classes": lab.inputs.survey["classes"]}
+    samples = []
+    for image in truth["images"]:
+        mine = [guess for guess in found if guess["image_id"] == image["id"]]
+        boxes = np.array([guess["bbox"] for guess in mine])
+        boxes[:, 2:] += boxes[:, :2]
+        instances = {
+            "bboxes": torch.from_numpy(boxes),
+            "scores": torch.tensor([guess["score"] for guess in mine], dtype=torch.float64),
+            "labels": torch.tensor([labels[guess["category_id"]] for guess in mine]),
+        }
+        shape = (image["height"], image["width"])
+        samples.append({"pred_instances": instances, "img_id": image["id"], "ori_shape": shape})
+    metric.process({}, samples)
+    theirs = metric.evaluate(len(samples))
+    ours = coco_metrics(lab.data / "test.json", write(tmp_path / "found.json", found), "bbox")
+    names = {"AP": "mAP", "AP50": "mAP_50", "AP75": "mAP_75", "APs": "mAP_s", "APm": "mAP_m"}
+    for name, their_name in names.items():
+        assert theirs[f"coco/bbox_{their_name}"] == pytest.approx(ours[name], abs=0.0005 + 1e-9)
+
+
+@pytest.mark.parametrize("kind", ["bbox", "segm"])
+def test_a_perfect_detector_scores_one(lab: Lab, truth: dict, tmp_path: Path, kind: str) -> None:
+    coco = COCO(lab.data / "test.json")
+    found = []
+    for annotation in truth["annotations"]:
+        guess = {key: annotation[key] for key in ("image_id", "category_id", "bbox")}
+        rle = coco.annToRLE(annotation)
+        guess["segmentation"] = {"size": rle["size"], "counts": rle["counts"].decode()}
+        found.append(guess | {"score": 0.9})
+    metrics = coco_metrics(lab.data / "test.json", write(tmp_path / "found.json", found), kind)
+    areas = [annotation["area"] for annotation in truth["annotations"]]
+    for size, (least, most) in SIZES.items():
+        there = any(least <= area < most for area in areas)
+        assert metrics[f"AP{size}"] == metrics[f"AR{size}"] == (1.0 if there else None)
+    assert metrics["AP"] == metrics["AP50"] == metrics["AP75"] == metrics["AR100"] == 1.0
+
+
+def test_the_size_of_a_mask_is_not_that_of_its_box(lab: Lab, truth: dict, tmp_path: Path) -> None:
+    """SOLOv2 gives no boxes but zeros: with these, wrong masks of any size would count as small."""
+    coco = COCO(lab.data / "test.json")
+    found = []
+    for i, annotation in enumerate(truth["annotations"]):
+        image = truth["images"][i % len(truth["images"])]["id"]  # many at the wrong image
+        rle = coco.annToRLE(annotation)
+        guess = {"image_id": image, "category_id": annotation["category_id"], "score": 1 / (i + 2)}
+        guess["segmentation"] = {"size": rle["size"], "counts": rle["counts"].decode()}
+        found.append(guess)
+    annotations = lab.data / "test.json"
+    bare = coco_metrics(annotations, write(tmp_path / "bare.json", found), "segm")
+    zeros = [{**guess, "bbox": [0, 0, 0, 0]} for guess in found]
+    assert coco_metrics(annotations, write(tmp_path / "zeros.json", zeros), "segm") == bare
+    assert 0 < bare["AP"] < 1
+    boxes = [{**guess, "bbox": [0, 0, 64, 64]} for guess in found]
+    assert coco_metrics(annotations, write(tmp_path / "boxes.json", boxes), "segm") == bare
+
+
+def test_sizes_without_objects_have_no_value(lab: Lab, truth: dict, tmp_path: Path) -> None:
+    small = [a for a in truth["annotations"] if a["area"] < 32**2]
+    assert small
+    file = write(tmp_path / "small.json", truth | {"annotations": small})
+    metrics = coco_metrics(file, write(tmp_path / "found.json", guesses(truth)), "bbox")
+    assert [name for name in NAMES if metrics[name] is None] == ["APm", "APl", "ARm", "ARl"]
+    assert metrics["APs"] > 0
+
+
+def test_no_detections_score_zero(lab: Lab, truth: dict, tmp_path: Path) -> None:
+    metrics = coco_metrics(lab.data / "test.json", write(tmp_path / "found.json", []), "bbox")
+    areas = [annotation["area"] for annotation in truth["annotations"]]
+    for name, value in metrics.items():
+        least, most = SIZES.get(name[2:], (0, np.inf))
+        there = any(least <= area < most for area in areas)
+        assert value == (0.0 if there else None)
+
+
+def test_a_detector_that_finds_nothing_is_evaluated(lab: Lab) -> None:
+    lab = lab.changed({"detectors": {"retinanet": {"model": {"test_cfg": {"score_thr": 1.0}}}}})
+    run = lab.run()
+    lab.place_untrained(run)
+    (lab.folder(run) / "run.json").write_text(json.dumps(run.description))
+    result = lab.evaluate(run)
+    assert result["metrics"]["bbox"]["AP"] == 0.0
+    assert json.loads((lab.folder(run) / "test" / "bbox.json").read_text()) == []
+
+
+def test_writes_the_metrics_of_the_split_that_was_asked_for(shared_lab: Lab, teacher: Run) -> None:
+    folder = shared_lab.folder(teacher)
+    for split in ("train", "test"):
+        result = shared_lab.evaluate(teacher, split)
+        annotations = shared_lab.data / f"{split}.json"
+        images = {image["id"] for image in json.loads(annotations.read_text())["images"]}
+        found = json.loads((folder / split / "bbox.json").read_text())
+        assert {guess["image_id"] for guess in found} == images
+        assert result["split"] == split
+        assert result["metrics"] == {
+            "bbox": coco_metrics(annotations, folder / split / "bbox.json", "bbox")
+        }
+        assert result["seconds"] > 0
+        reference = match(annotations, folder / split / "bbox.json", "bbox", "pycocotools")
+        assert result["bootstrap"] == {"bbox": replicates(reference)}
+
+
+def test_weights_that_do_not_fit_are_refused(lab: Lab, teacher: Run) -> None:
+    """mmengine would load what it can and leave the rest to chance."""
+    student = lab.run()
+    lab.place_untrained(student)
+    (lab.folder(student) / "run.json").write_text(json.dumps(student.description))
+    (lab.folder(teacher) / "model.pth").rename(lab.folder(student) / "model.pth")
+    with pytest.raises(InputError, match=r"model\.pth: backbone\."):
+        lab.evaluate(student)

@@ -1,0 +1,116 @@
+"""Ablation files that are not as they should be, or do not fit their track."""
+
+from __future__ import annotations
+
+from tests.experiments.broken import Case, in_ablation, in_track, remove, several
+
+ABLATION_CASES = [
+    Case(
+        "unknown key",
+        in_ablation("colour", 1),
+        ("table.yaml: colour: unknown key", "'baseline'"),
+    ),
+    Case(
+        "unknown key in a row's change",
+        in_ablation("rows.1.change", {"methods": "icd"}),
+        ("table.yaml: rows.1.change.methods: unknown key", "'method'"),
+    ),
+    Case(
+        "missing label",
+        in_ablation("rows.0.label", None),
+        ("table.yaml: rows.0.label: is missing", "a text"),
+    ),
+    Case(
+        "two rows with one id",
+        in_ablation("rows.1.id", "student"),
+        ("table.yaml: rows: two rows have the id 'student'", "different ids"),
+    ),
+    Case(
+        "unknown baseline",
+        in_ablation("baseline", "teacher"),
+        ("table.yaml: baseline: 'teacher' is no row", "['student', 'icd']"),
+    ),
+    Case(
+        "a reference of a row that is no row",
+        in_ablation("rows.1.reference", "pkd"),
+        ("table.yaml: rows.1.reference: 'pkd' is no row", "['student', 'icd']"),
+    ),
+    Case(
+        "an empty choice of a teacher",
+        in_ablation("rows.1.change.teacher", {}),
+        ("table.yaml: rows.1.change.teacher: is {}", "detector, backbone and schedule"),
+    ),
+    Case(
+        "a teacher of an unknown detector",
+        in_ablation("rows.1.change.teacher", {"detector": "magic"}),
+        ("table.yaml: rows.icd: does not fit", "has no 'magic'", "'retinanet'"),
+    ),
+    Case(
+        "unknown backbone in a row",
+        in_ablation("rows.1.change.backbone", "vgg"),
+        ("table.yaml: rows.icd: does not fit track.yaml", "backbones has no 'vgg'", "one of ["),
+    ),
+    Case(
+        "unknown detector in all rows",
+        in_ablation("base", {"detector": "yolo"}),
+        ("table.yaml: rows.student: does not fit track.yaml", "detectors has no 'yolo'"),
+    ),
+    Case(
+        "a student whose pyramid is not the teacher's",
+        in_track("backbones.resnet18-w8.neck.out_channels", 32),
+        (
+            "table.yaml: rows.icd: does not fit track.yaml",
+            "backbones.resnet18-w8.neck.out_channels is 32, that of the teacher's resnet18-w32 64",
+            "64, or one width for both in detectors.retinanet.model.neck.out_channels alone",
+        ),
+    ),
+    Case(
+        "unknown method in a row",
+        in_ablation("rows.1.change.method", "magic"),
+        (
+            "table.yaml: rows.icd: does not fit track.yaml",
+            "methods has no 'magic'",
+            "'fitnet', 'icd'",
+        ),
+    ),
+    Case(
+        "an option of another method in a row",
+        in_ablation("rows.1.change", {"method": "fitnet", "options": {"heads": 2}}),
+        ("table.yaml: rows.icd: does not fit", "methods.fitnet.options.heads unknown", "'weight'"),
+    ),
+    Case(
+        "unknown option of a method in a row",
+        in_ablation("rows.1.change.options", {"head": 2}),
+        ("table.yaml: rows.icd: does not fit", "methods.icd.options.head unknown", "'heads'"),
+    ),
+    Case(
+        "a schedule of nothing",
+        in_ablation("rows.1.change.schedule", "0x"),
+        ("table.yaml: rows.1.change.schedule: is '0x'", "positive multiple"),
+    ),
+    Case(
+        "a schedule without an iteration",
+        in_ablation("rows.1.change.schedule", "0.00001x"),
+        ("table.yaml: rows.icd: does not fit track.yaml", "0.00001x is no iteration"),
+    ),
+    Case(
+        "a schedule that is no multiple",
+        in_ablation("rows.1.change.schedule", 3),
+        ("table.yaml: rows.1.change.schedule: is 3", "e.g. 1x or 3x"),
+    ),
+    Case(
+        "a figure without a place for any row",
+        in_ablation("figure", {"label": "Heads"}),
+        ("table.yaml: figure: no row has a place on its axis", "x in some of the rows"),
+    ),
+    Case(
+        "a row at 0 on a logarithmic axis",
+        several(in_ablation("figure", {"label": "λ", "scale": "log"}), in_ablation("rows.1.x", 0)),
+        ("table.yaml: rows.1.x: is 0", "a number above 0, since figure.scale is log"),
+    ),
+    Case(
+        "missing ablation",
+        remove("ablations/table.yaml"),
+        ("table: no such ablation", "one of []"),
+    ),
+]

@@ -1,0 +1,209 @@
+"""Track files that are not as they should be."""
+
+from __future__ import annotations
+
+from tests.experiments.broken import Case, in_track, in_track_text, remove
+
+TRACK_CASES = [
+    Case("unknown key", in_track("colour", 1), ("track.yaml: colour: unknown key", "'backbones'")),
+    Case(
+        "unknown nested key",
+        in_track("recipe.colour", 1),
+        ("track.yaml: recipe.colour: unknown key", "'batch_size'"),
+    ),
+    Case(
+        "unknown key in data",
+        in_track("data.colour", 1),
+        ("track.yaml: data.colour: unknown key", "['root', 'splits']"),
+    ),
+    Case(
+        "unknown key in a split",
+        in_track("data.splits.test.annotation", "x"),
+        ("data.splits.test.annotation: unknown key", "['annotations', 'images']"),
+    ),
+    Case(
+        "unknown key in a role's recipe",
+        in_track("roles.student.recipe", {"batch": 3}),
+        ("track.yaml: roles.student.recipe.batch: unknown key", "'batch_size'"),
+    ),
+    Case(
+        "unknown key in a teacher from elsewhere",
+        in_track("roles.teacher", {"config": "a", "checkpont": "b"}),
+        ("track.yaml: roles.teacher.checkpont: unknown key", "'checkpoint'"),
+    ),
+    Case(
+        "unknown key in a teacher of the zoo",
+        in_track("roles.teacher", {"zoo": "a", "backbone": "b"}),
+        ("track.yaml: roles.teacher.backbone: unknown key", "['sha256', 'zoo']"),
+    ),
+    Case(
+        "a teacher that the zoo does not have",
+        in_track("roles.teacher", {"zoo": "retinanet_r101_fpn_2x"}),
+        (
+            "track.yaml: roles.teacher.zoo: ",
+            "retinanet_r101_fpn_2x is unknown to the installed mmdet",
+            "'retinanet_r101_fpn_2x_coco'",
+        ),
+    ),
+    Case(
+        "a hash that is too short",
+        in_track("roles.teacher", {"zoo": "a", "sha256": "7ee888e0"}),
+        ("track.yaml: roles.teacher.sha256: is '7ee888e0'", "64 digits"),
+    ),
+    Case(
+        "unknown option of the method",
+        in_track("methods.icd.options.head", 8),
+        ("track.yaml: methods.icd.options.head: unknown key", "'heads'"),
+    ),
+    Case(
+        "unknown place to imitate at",
+        in_track("methods.icd.options.where", "nowhere"),
+        ("track.yaml: methods.icd.options.where: is 'nowhere'", "instance, everywhere, foreground"),
+    ),
+    Case(
+        "fakes where nothing is asked",
+        in_track("methods.icd.options", {"where": "foreground", "fakes": True}),
+        ("track.yaml: methods.icd.options.where: is 'foreground'", "since fakes is true"),
+    ),
+    Case(
+        "a schedule of nothing",
+        in_track("roles.student.schedule", "0.0x"),
+        ("track.yaml: roles.student.schedule: is '0.0x'", "positive multiple"),
+    ),
+    Case(
+        "a schedule without an iteration",
+        in_track("roles.student.schedule", "0.00001x"),
+        ("track.yaml: recipe.unit: is", "0.00001x is no iteration", "one iteration or more"),
+    ),
+    Case(
+        "unknown method",
+        in_track("methods.magic", {}),
+        ("track.yaml: methods.magic: is no known method", "'icd'", "class: module.Class"),
+    ),
+    Case(
+        "unknown method of a detector",
+        in_track("detectors.retinanet.methods", {"magic": {"options": {}}}),
+        ("track.yaml: detectors.retinanet.methods.magic: is no known method", "'icd'"),
+    ),
+    Case(
+        "unknown option of a method of a detector",
+        in_track("detectors.retinanet.methods", {"mgd": {"options": {"mask": 1}}}),
+        ("detectors.retinanet.methods.mgd.options.mask: unknown key", "['masked', 'weight']"),
+    ),
+    Case(
+        "no optimiser for a method that needs one",
+        in_track("methods.mgd", {"options": {}}),
+        ("track.yaml: methods.mgd.optimizer: is missing", "type, lr"),
+    ),
+    Case(
+        "a method of the package with a class",
+        in_track("methods.pkd", {"class": "my.PKD"}),
+        ("track.yaml: methods.pkd: is a method of the package", "another name"),
+    ),
+    Case(
+        "a method whose module is not there",
+        in_track("methods.mine", {"class": "no_such_module.Mine"}),
+        ("track.yaml: methods.mine.class: there is no module 'no_such_module'", "module.Class"),
+    ),
+    Case(
+        "a method without a module",
+        in_track("methods.mine", {"class": "Mine"}),
+        ("track.yaml: methods.mine.class: is 'Mine'", "module.Class"),
+    ),
+    Case(
+        "text for a number",
+        in_track("recipe.unit", "600"),
+        ("track.yaml: recipe.unit: is '600'", "a whole number from 1"),
+    ),
+    Case(
+        "batch that does not divide",
+        in_track("machine.gpus", 3),
+        ("track.yaml: recipe.batch_size: 8 images cannot", "a multiple of machine.gpus"),
+    ),
+    Case(
+        "fraction for a whole number",
+        in_track("recipe.batch_size", 7.5),
+        ("track.yaml: recipe.batch_size: is 7.5", "a whole number from 1"),
+    ),
+    Case(
+        "a precision that is not offered",
+        in_track("recipe.precision", "float16"),
+        ("track.yaml: recipe.precision: is 'float16'", "float32 (the default) or bfloat16"),
+    ),
+    Case(
+        "1e-3, which is text to YAML",
+        in_track("recipe.ramp", "1e-3"),
+        ("track.yaml: recipe.ramp: is '1e-3'", "YAML reads 1e-3 as text", "1.0e-3"),
+    ),
+    Case(
+        "1e-4 for an argument of the optimiser",
+        in_track("recipe.optimizer.weight_decay", "1e-4"),
+        ("track.yaml: recipe.optimizer.weight_decay: is '1e-4'", "YAML reads 1e-4 as text"),
+    ),
+    Case(
+        "a key given twice",
+        in_track_text("decay: cosine", "decay: cosine\n  decay: [0.5]"),
+        ("track.yaml: is no YAML (the key 'decay' stands twice", "line", "a track file"),
+    ),
+    Case(
+        "no, which is false to YAML",
+        in_track_text("name: mini", "no: mini"),
+        ("track.yaml: has the key False", "YAML reads yes, no, on and off"),
+    ),
+    Case(
+        "infinity",
+        in_track("recipe.optimizer.lr", float("inf")),
+        ("track.yaml: recipe.optimizer.lr: is inf", "a number"),
+    ),
+    Case(
+        "a date",
+        in_track_text("depth: 18", "depth: 2021-12-06"),
+        ("backbone.depth: is datetime.date(2021, 12, 6)", "a number"),
+    ),
+    Case(
+        "a list for a mapping",
+        in_track("data", []),
+        ("track.yaml: data: is []", "synthetic", "root and splits"),
+    ),
+    Case(
+        "missing key",
+        in_track("roles.student.backbone", None),
+        ("track.yaml: roles.student.backbone: is missing", "the track's backbones"),
+    ),
+    Case(
+        "no test split",
+        in_track("data.splits.test", None),
+        ("track.yaml: data.splits.test: is missing",),
+    ),
+    Case(
+        "a backbone whose name is a path",
+        in_track("backbones.a/b", {"backbone": {}}),
+        ("track.yaml: backbones: is 'a/b'", "letters, digits, - and _"),
+    ),
+    Case(
+        "unknown backbone in a role",
+        in_track("roles.student.backbone", "resnet1"),
+        ("track.yaml: backbones: has no 'resnet1'", "one of ["),
+    ),
+    Case(
+        "not YAML",
+        in_track_text("recipe:", "recipe: ["),
+        ("track.yaml: is no YAML", "line", "expected a track file"),
+    ),
+    Case(
+        "an empty file",
+        lambda project: setattr(project, "track", ""),
+        ("track.yaml: is None", "expected a track"),
+    ),
+    Case("missing track", remove("track.yaml"), ("track.yaml: no such track", "'mini'")),
+    Case(
+        "missing teacher config",
+        in_track("roles.teacher", {"config": "their.py", "checkpoint": "track.yaml"}),
+        ("track.yaml: roles.teacher.config: their.py does not exist", "an mmdet config"),
+    ),
+    Case(
+        "missing teacher checkpoint",
+        in_track("roles.teacher", {"config": "track.yaml", "checkpoint": "their.pth"}),
+        ("track.yaml: roles.teacher.checkpoint: their.pth does not exist", "a file of weights"),
+    ),
+]

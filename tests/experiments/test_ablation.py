@@ -1,0 +1,270 @@
+"""From an ablation file to the runs that it needs."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import yaml
+
+from icd.errors import InputError
+from icd.experiments.ablation import ablation_names, load_ablation, read_ablation, require_runs
+from icd.experiments.schema import ROOT, definitions
+from icd.experiments.track import load_track
+from tests.experiments.track_files import MINI, changed, track, write
+
+CONTENT = {
+    "title": "Title",
+    "question": "Question?",
+    "baseline": "student",
+    "base": {"detector": "retinanet", "schedule": "2x"},
+    "rows": [
+        {"id": "student", "label": "Student"},
+        {
+            "id": "icd",
+            "label": "ICD",
+            "change": {"method": "icd"},
+            "published": {"AP": 39.9, "source": "paper"},
+        },
+        {"id": "long", "label": "ICD, longer", "change": {"method": "icd", "schedule": "3x"}},
+    ],
+}
+
+
+TRACKS = {name: load_track(name, {"coco": "/data/coco"}) for name in ("mini", "coco")}
+
+
+@pytest.mark.parametrize(
+    ("track_name", "name"), [(key, name) for key in TRACKS for name in ablation_names(TRACKS[key])]
+)
+def test_shipped_ablations_are_valid_on_shipped_tracks(name, track_name):
+    found = load_ablation(name, TRACKS[track_name])
+    assert found.name == name
+    assert found.rows
+    assert all(bool(row.runs) != bool(row.absent) for row in found.rows)
+
+
+@pytest.mark.parametrize(("track_name", "rows"), [("mini", 3), ("coco", 2)])
+def test_the_example_of_the_docs_is_a_table(track_name, rows, tmp_path):
+    text = (ROOT / "docs/experiments.md").read_text()
+    (example,) = re.findall(r"```yaml\n(.*?)```", text, re.S)
+    content = yaml.safe_load(example)
+    track = load_track(track_name, {"coco": "/data/coco"})
+    found = read_ablation(write(tmp_path / "temperature.yaml", content), track)
+    assert sum(bool(row.runs) for row in found.rows) == rows
+    known = definitions("ablation")["change"]["properties"]
+    named = re.search(r"states what it changes \((.+?)\)", " ".join(text.split()))[1]
+    assert set(re.findall(r"`(\w+)`", named)) == set(known)
+
+
+def test_the_main_table_has_the_rows_of_the_paper():
+    rows = load_ablation("main", track()).rows
+    assert [row.id for row in rows] == [
+        "teacher",
+        "student",
+        "student_inherit",
+        "icd",
+        "icd_inherit",
+    ]
+    assert {len(row.runs) for row in rows} == {2}
+    assert len(MINI["seeds"]) > 2
+
+
+def test_a_table_may_be_one_of_some_tracks_alone(tmp_path):
+    file = write(tmp_path / "table.yaml", CONTENT | {"only": ["mini"]})
+    assert read_ablation(file, track()).runs
+    with pytest.raises(
+        InputError, match=r"table.yaml: only: leaves out the track own; expected \['mini'\]"
+    ):
+        read_ablation(file, track(MINI | {"name": "own"}))
+    assert set(ablation_names()) == set(ablation_names(TRACKS["mini"]))
+    assert set(ablation_names()) - set(ablation_names(TRACKS["coco"])) == {"pretraining", "tuning"}
+
+
+@pytest.mark.parametrize(
+    ("splits", "expected"), [(("train", "tune", "test"), "tune"), (("train", "test"), "test")]
+)
+def test_a_table_may_be_measured_on_images_to_tune_by(tmp_path, splits, expected):
+    content = changed(MINI, "data.splits", dict.fromkeys(splits, 10))
+    content = changed(content, "roles.student.pretrained", None)
+    file = write(tmp_path / "table.yaml", CONTENT | {"split": "tune"})
+    assert read_ablation(file, track(content)).split == expected
+    assert read_ablation(write(file, CONTENT), track(content)).split == "test"
+
+
+@pytest.mark.parametrize("name", ["all", "everything", "data", "train_distilled", "cost", "page"])
+def test_a_table_must_not_be_named_like_a_rule(tmp_path, name):
+    file = write(tmp_path / f"{name}.yaml", CONTENT)
+    with pytest.raises(InputError, match=rf"{name}\.yaml: '{name}' is the name of a rule"):
+        read_ablation(file, track())
+
+
+def test_what_is_measured_are_the_runs_of_the_rows(tmp_path):
+    ablation = read_ablation(write(tmp_path / "table.yaml", CONTENT), track())
+    measured = {run.id for run in ablation.measured}
+    assert measured == {run.id for row in ablation.rows for run in row.runs}
+    sources = {source.id for run in ablation.measured for source in run.sources}
+    assert {run.id for run in ablation.runs} == measured | sources
+
+
+def test_rows_state_only_what_they_change(tmp_path):
+    found = track(changed(MINI, "seeds", [3, 5]))
+    ablation = read_ablation(write(tmp_path / "table.yaml", CONTENT), found)
+    assert (ablation.name, ablation.title, ablation.question) == ("table", "Title", "Question?")
+    assert (ablation.baseline, ablation.notes) == ("student", "")
+    student, icd, long = ablation.rows
+    changes = (
+        {"schedule": "2x"},
+        {"schedule": "2x", "method": "icd"},
+        {"schedule": "3x", "method": "icd"},
+    )
+    for row, change in zip((student, icd, long), changes, strict=True):
+        assert [run.id for run in row.runs] == [found.describe(change, s).id for s in (3, 5)]
+    assert [row.label for row in ablation.rows] == ["Student", "ICD", "ICD, longer"]
+    assert [row.published for row in ablation.rows] == [None, {"AP": 39.9, "source": "paper"}, None]
+
+
+def test_runs_are_those_of_all_rows_and_their_teachers_once(tmp_path):
+    ablation = read_ablation(write(tmp_path / "table.yaml", CONTENT), track())
+    ids = [run.id for run in ablation.runs]
+    assert len(ids) == len(set(ids))
+    students = [run for row in ablation.rows for run in row.runs]
+    teachers = [run.teacher for run in students if run.teacher]
+    starts = [run.pretrained for run in students]
+    assert set(ids) == {run.id for run in students + teachers + starts}
+    for run in ablation.runs:
+        for source in run.sources:
+            assert ids.index(source.id) < ids.index(run.id)
+
+
+def test_only_what_is_pre_trained_can_be_so_with_its_own_seed(tmp_path):
+    file = write(tmp_path / "table.yaml", changed(CONTENT, "rows.1.change.pretrained", "own"))
+    (row,) = (row for row in read_ablation(file, track()).rows if row.id == "icd")
+    assert [run.pretrained.description["seed"] for run in row.runs] == MINI["seeds"]
+    without = track(changed(MINI, "roles.student.pretrained", None))
+    (row,) = (row for row in read_ablation(file, without).rows if row.id == "icd")
+    assert (row.absent, row.runs) == ("the track pre-trains nothing", ())
+
+
+def test_a_run_that_stands_in_two_tables_is_one_run(tmp_path):
+    again = changed(CONTENT, "rows.1.change", {"method": "icd", "schedule": "3x"})
+    one, two = (
+        read_ablation(write(tmp_path / f"{name}.yaml", content), track())
+        for name, content in (("one", CONTENT), ("two", again))
+    )
+    assert [run.id for run in one.rows[2].runs] == [run.id for run in two.rows[1].runs]
+    assert two.rows[1].runs == two.rows[2].runs
+    assert len(two.runs) == len(one.runs) - len(MINI["seeds"])
+
+
+def test_a_role_with_a_fixed_seed_is_one_run_in_its_row(tmp_path):
+    content = changed(CONTENT, "rows.0.change", {"role": "teacher"})
+    ablation = read_ablation(
+        write(tmp_path / "table.yaml", content), track(changed(MINI, "roles.teacher.seed", 0))
+    )
+    assert [len(row.runs) for row in ablation.rows] == [1, *[len(MINI["seeds"])] * 2]
+
+
+def test_a_row_may_differ_on_a_track_or_be_absent(tmp_path):
+    tracks = {"mini": {"label": "Here", "change": {"schedule": "4x"}}}
+    content = changed(CONTENT, "rows.2.tracks", tracks)
+    content = changed(content, "rows.1.tracks", {"mini": {"absent": "too small"}})
+    content["findings"] = {"mini": "It works.", "coco": "Not run."}
+    found = read_ablation(write(tmp_path / "table.yaml", content), track())
+    student, icd, long = found.rows
+    assert (long.label, long.runs[0].description["schedule"]["name"]) == ("Here", "4x")
+    assert (icd.runs, icd.absent) == ((), "too small")
+    assert (student.absent, found.findings) == (None, "It works.")
+    elsewhere = read_ablation(tmp_path / "table.yaml", track(changed(MINI, "name", "other")))
+    assert elsewhere.rows[2].label == "ICD, longer"
+    assert elsewhere.rows[1].runs
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [({"detector": "fcos"}, "detector fcos"), ({"backbone": "resnet50"}, "backbone resnet50")],
+)
+def test_a_row_of_what_only_other_tracks_have_is_absent(tmp_path, change, reason):
+    content = changed(CONTENT, "rows.2.change", change)
+    less = changed(MINI, "detectors.fcos", None)
+    row = read_ablation(write(tmp_path / "table.yaml", content), track(less)).rows[2]
+    assert (row.runs, row.absent) == ((), f"the track has no {reason}")
+
+
+def test_a_table_of_absent_rows_is_refused_with_what_the_track_has():
+    less = track(changed(MINI, "detectors.mask-rcnn", None))
+    require_runs(load_ablation("instance_boxes", less), less)
+    less = track(changed(less.content, "detectors.condinst", None))
+    with pytest.raises(
+        InputError, match=r"instance_boxes\.yaml: rows: the track mini can"
+    ) as found:
+        require_runs(load_ablation("instance_boxes", less), less)
+    assert "(the track has no detector mask-rcnn; the track has no detector condinst)" in str(
+        found.value
+    )
+    assert "detectors ['atss', 'faster-rcnn', 'fcos', 'retinanet', 'solov2']" in str(found.value)
+
+
+def test_costs_are_shown_only_beside_methods(tmp_path):
+    content = CONTENT | {"costs": True}
+    for found, costs in ((track(), True), (track(changed(MINI, "methods.icd", None)), False)):
+        assert read_ablation(write(tmp_path / "table.yaml", content), found).costs is costs
+
+
+ONE_DETECTOR = sorted(
+    {*ablation_names()}
+    - {"backbones", "detectors", "instance_boxes", "instance_segmentation", "methods"}
+)
+
+
+@pytest.mark.parametrize("name", ONE_DETECTOR)
+def test_tables_of_one_detector_are_of_the_tracks_students(name):
+    """And say nothing of what the paper has of another."""
+    found = load_ablation(name, track(changed(MINI, "roles.student.detector", "fcos")))
+    assert {run.description["detector"]["name"] for run in found.runs} == {"fcos"}
+    assert [row.published for row in found.rows] == [None] * len(found.rows)
+    if name not in ("pretraining", "tuning"):
+        assert any(row.published for row in load_ablation(name, track()).rows)
+
+
+@pytest.mark.parametrize(
+    ("teacher", "shown", "reason"),
+    [
+        ({"zoo": "retinanet_r101_fpn_ms-640-800-3x_coco"}, "retinanet", "retinanet_r101_fpn_ms-"),
+        ({"config": "their.py", "checkpoint": "their.pth"}, None, "their.pth"),
+        ({"detector": "atss", "backbone": "resnet18-w32", "schedule": "4x"}, "atss", "atss"),
+    ],
+)
+def test_a_teacher_does_not_stand_under_the_name_of_another_detector(teacher, shown, reason):
+    rows = load_ablation("detectors", track(changed(MINI, "roles.teacher", teacher))).rows
+    teachers = [row for row in rows if row.id.endswith("_teacher")]
+    assert [row.id for row in teachers if row.runs] == [f"{shown}_teacher"] * bool(shown)
+    reasons = {row.absent for row in teachers if not row.runs}
+    assert len(reasons) == 1
+    assert reasons.pop().startswith(f"the track's teacher is {reason}")
+    assert all(row.runs for row in rows if row not in teachers)
+
+
+def test_the_published_value_of_a_teacher_stands_beside_no_other_detector(tmp_path):
+    content = changed(CONTENT, "rows.1.change", {"role": "teacher"}) | {"published_for": "fcos"}
+    content = changed(content, "base", {"schedule": "2x"})
+    file = write(tmp_path / "table.yaml", content)
+    for detector, stated in (("fcos", {"AP": 39.9, "source": "paper"}), ("atss", None)):
+        found = track(changed(MINI, "roles.teacher.detector", detector))
+        assert read_ablation(file, found).rows[1].published == stated
+
+
+def test_a_table_may_take_fewer_seeds_and_a_row_another_baseline(tmp_path):
+    content = changed(CONTENT, "seeds", 1)
+    content = changed(content, "rows.2.baseline", "icd")
+    content = changed(changed(content, "reference", "icd"), "rows.1.x", 2)
+    found = read_ablation(write(tmp_path / "table.yaml", content), track())
+    assert {len(row.runs) for row in found.rows} == {1}
+    assert [found.baseline_of(row).id for row in found.rows] == ["student", "student", "icd"]
+    assert (found.reference, found.rows[1].x) == ("icd", 2)
+
+
+def test_published_values_of_a_detector_that_nobody_has_are_refused(tmp_path):
+    file = write(tmp_path / "table.yaml", CONTENT | {"published_for": "retinnet"})
+    with pytest.raises(InputError, match=r"published_for: 'retinnet' is no detector.*retinanet"):
+        read_ablation(file, track())

@@ -1,0 +1,364 @@
+"""From a track file to runs: what is part of them, and what is not."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+import yaml
+
+from icd.errors import InputError
+from icd.experiments.schema import ROOT, WORKFLOW
+from icd.experiments.track import Track, load_track
+from tests.experiments.track_files import MINI, OWN, OWN_DATA, changed, leaves, track, write
+
+TRACKS = sorted(path.stem for path in (WORKFLOW / "tracks").glob("*.yaml"))
+CHANGES = ({"role": "teacher"}, {}, {"inherit": True}, {"method": "icd"})
+# What says where and how fast, or which runs, but not what a run is.
+NO_PART = ("title", "seeds", "machine")
+
+
+def ids(content: dict[str, Any], **choice: str) -> list[str]:
+    """Teacher, student, student + inheriting, ICD: all with seed 0 and the parts chosen."""
+    return [track(content).describe(choice | change, seed=0).id for change in CHANGES]
+
+
+def other(key: str, value: Any) -> Any:
+    """Another value that the code can read in the same place."""
+    if key.endswith(("teacher.backbone", "student.backbone")):
+        return next(name for name in MINI["backbones"] if name != value)
+    if key.endswith("student.detector"):
+        return next(name for name in MINI["detectors"] if name != value)
+    if key.endswith("split"):
+        return "train"
+    if key.endswith("schedule"):
+        return "77x"
+    if isinstance(value, bool) or value is None:
+        return not value
+    if isinstance(value, (int, float)):
+        return value + 1
+    return [0.5] if value == "cosine" else f"{value}2"
+
+
+@pytest.mark.parametrize("name", TRACKS)
+def test_shipped_tracks_are_valid(name):
+    found = load_track(name, {"coco": "/data/coco"})
+    assert found.name == name
+    assert found.describe({"method": "icd", "inherit": True}, found.seeds[0]).teacher
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [pair for pair in leaves(MINI) if not pair[0].startswith(NO_PART)]
+)
+def test_every_setting_of_a_track_is_part_of_some_run(key, value):
+    """A run with a method stands on everything but other choices, its teacher included."""
+    section, name, *_ = [*key.split("."), ""]
+    choice = {section[:-1]: name} if section in ("detectors", "backbones") else {}
+    if name == MINI["roles"]["teacher"]["backbone"]:
+        choice = {}  # the teacher's own, which the student learns from
+    choice["method"] = name if section == "methods" else "icd"
+    before, after = (
+        track(content).describe(choice, seed=0).id
+        for content in (MINI, changed(MINI, key, other(key, value)))
+    )
+    assert before != after
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [pair for pair in leaves(MINI) if pair[0].startswith(NO_PART)]
+)
+def test_machine_title_and_list_of_seeds_are_no_part_of_a_run(key, value):
+    assert ids(changed(MINI, key, other(key, value))) == ids(MINI)
+
+
+def test_the_number_of_devices_is_part_of_a_run():
+    """Two GPUs halve the batch of each, which batch norm and the draws feel."""
+    assert set(ids(changed(MINI, "machine.gpus", 2))).isdisjoint(ids(MINI))
+
+
+def test_the_place_of_the_data_is_no_part_of_a_run():
+    assert ids(changed(OWN, "data.root", "elsewhere")) == ids(OWN)
+    assert set(ids(changed(OWN, "data.splits.train.images", "others"))).isdisjoint(ids(OWN))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "differ"),
+    [
+        ("roles.teacher.schedule", "9x", [True, False, True, True]),
+        ("roles.teacher.recipe", {"batch_size": 2}, [True, False, True, True]),
+        ("roles.student.schedule", "9x", [False, True, True, True]),
+        ("methods.icd.options.warmup", 1, [False, False, False, True]),
+        ("recipe.batch_size", 2, [True, True, True, True]),
+    ],
+)
+def test_a_setting_changes_the_runs_that_it_concerns(key, value, differ):
+    pairs = zip(ids(MINI), ids(changed(MINI, key, value)), strict=True)
+    assert [one != two for one, two in pairs] == differ
+
+
+def test_a_students_teacher_is_the_teacher_of_its_seed():
+    found = track()
+    for seed in (0, 1):
+        student = found.describe({"method": "icd"}, seed)
+        assert student.teacher.id == found.describe({"role": "teacher"}, seed).id
+    assert found.describe({}, seed=0).teacher is None
+
+
+def test_a_role_may_fix_its_seed():
+    found = track(changed(MINI, "roles.teacher.seed", 5))
+    students = [found.describe({"method": "icd"}, seed) for seed in (0, 1)]
+    assert [student.description["seed"] for student in students] == [0, 1]
+    assert {student.teacher.id for student in students} == {
+        found.describe({"role": "teacher"}, seed=9).id
+    }
+    assert students[0].teacher.description["seed"] == 5
+
+
+def test_a_row_may_change_detector_backbone_schedule_and_options():
+    content = changed(MINI, "detectors.other", {"config": "fcos/some.py"})
+    teacher = MINI["roles"]["teacher"]["backbone"]
+    change = {"detector": "other", "backbone": teacher, "schedule": "1.5x", "method": "icd"}
+    run = track(content).describe(change | {"options": {"heads": 2}}, seed=0)
+    assert run.description["detector"] == {"name": "other", "config": "fcos/some.py"}
+    assert run.teacher.description["detector"] == run.description["detector"]
+    assert run.description["backbone"] == {"name": teacher, **MINI["backbones"][teacher]}
+    assert run.description["schedule"]["iterations"] == round(1.5 * MINI["recipe"]["unit"])
+    options = MINI["methods"]["icd"]["options"]
+    assert run.description["method"]["options"] == options | {"heads": 2}
+
+
+def test_students_are_of_the_detector_that_the_track_says():
+    """And so is their teacher, in a row of its own too."""
+    for content, expected in (
+        (changed(MINI, "roles.student.detector", "fcos"), "fcos"),
+        (changed(MINI, "roles.student.detector", None), next(iter(MINI["detectors"]))),
+    ):
+        found = track(content)
+        runs = [found.describe(change, seed=0) for change in CHANGES]
+        runs += [run.teacher for run in runs if run.teacher]
+        assert {run.description["detector"]["name"] for run in runs} == {expected}
+        named = found.describe({"detector": "atss"}, seed=0)
+        assert named.description["detector"]["name"] == "atss"
+
+
+def test_a_roles_recipe_changes_only_what_it_states():
+    content = changed(MINI, "roles.teacher.recipe", {"optimizer": {"lr": 0.5}})
+    recipe = track(content).describe({"role": "teacher"}, seed=0).description["recipe"]
+    assert recipe == changed(MINI["recipe"], "optimizer.lr", 0.5)
+
+
+def test_a_schedule_may_have_its_own_decay():
+    content = changed(MINI, "recipe.decay", {"1x": "cosine", "2x": "cosine", "4x": [0.5]})
+    found = track(content)
+    student, teacher = (found.describe({"role": role}, 0) for role in ("student", "teacher"))
+    assert student.id == track(MINI).describe({}, 0).id  # by what it does, not how it is said
+    assert teacher.description["recipe"]["decay"] == [0.5]
+    with pytest.raises(InputError, match=r"recipe\.decay: has no '3x'; .* \['1x', '2x', '4x'\]"):
+        found.describe({"schedule": "3x"}, 0)
+
+
+def test_a_detector_may_change_recipe_and_options():
+    own = {"config": "some.py", "recipe": {"optimizer": {"lr": 0.5, "clip": 1.0}}}
+    own["methods"] = {"icd": {"options": {"warmup": 7, "query_cap": 100}}}
+    content = changed(MINI, "detectors.other", own)
+    change = {"detector": "other", "method": "icd", "options": {"query_cap": 50}}
+    run = track(content).describe(change, seed=0)
+    # The track's, then the detector's, then the row's; for the recipe, the role's.
+    stated = MINI["methods"]["icd"]["options"]
+    assert run.description["method"]["options"] == stated | {"warmup": 7, "query_cap": 50}
+    optimizer = run.description["recipe"]["optimizer"]
+    assert optimizer == MINI["recipe"]["optimizer"] | {"lr": 0.5, "clip": 1.0}
+    theirs = run.teacher.description["recipe"]["optimizer"]
+    assert theirs == optimizer | MINI["roles"]["teacher"]["recipe"]["optimizer"]
+    assert run.description["detector"] == {"name": "other", "config": "some.py"}
+    assert (
+        track(content).describe({"method": "icd"}, 0).id
+        == track(MINI).describe({"method": "icd"}, 0).id
+    )
+
+
+@pytest.mark.parametrize(
+    ("common", "student", "teacher", "fits"),
+    [
+        (64, None, None, True),
+        (64, 32, 32, True),
+        (64, 64, None, True),
+        (None, 256, None, True),  # mmdet's own width
+        (64, 32, None, False),
+        (64, None, 32, False),
+        (None, 64, None, False),
+        (None, None, 64, False),
+    ],
+)
+def test_pyramids_of_different_width_are_refused_where_features_are_compared(
+    common: int | None, student: int | None, teacher: int | None, fits: bool
+):
+    content = changed(MINI, "detectors.retinanet.model.neck.out_channels", common)
+    for name, width in (("resnet18-w8", student), ("resnet18-w32", teacher)):
+        if width:
+            content = changed(content, f"backbones.{name}.neck.out_channels", width)
+    found = track(content)
+    for change in ({}, {"role": "teacher"}, {"inherit": True}):
+        found.describe(change, seed=0)
+    if fits:
+        found.describe({"method": "icd"}, seed=0)
+        return
+    key = r"track\.yaml: backbones\.resnet18-w8\.neck\.out_channels: is"
+    with pytest.raises(InputError, match=key) as raised:
+        found.describe({"method": "icd"}, seed=0)
+    theirs = teacher or common or 256
+    assert raised.value.problem.endswith(f"teacher's resnet18-w32 {theirs}")
+    assert raised.value.expected.startswith(f"{theirs}, or one width for both in ")
+
+
+def test_the_width_of_an_own_teacher_is_not_guessed():
+    own = changed(MINI, "roles.teacher", {"config": "their.py", "checkpoint": "their.pth"})
+    content = changed(own, "backbones.resnet18-w8.neck.out_channels", 32)
+    assert track(content).describe({"method": "icd"}, seed=0).teacher.imported
+
+
+def test_the_folder_of_synthetic_data_names_its_content(tmp_path):
+    def root(content: dict[str, Any]) -> str:
+        return str(load_track(str(write(tmp_path / "track.yaml", content))).data_root)
+
+    assert root(MINI).startswith("data/mini-")
+    assert root(changed(MINI, "title", "another")) == root(MINI)
+    for key in ("data.synthetic.seed", "data.splits.train"):
+        assert root(changed(MINI, key, 77)) != root(MINI)
+
+
+@pytest.mark.parametrize(
+    ("root", "config", "expected"),
+    [
+        ("/data/coco", {}, "/data/coco"),
+        ("$coco/2017", {"coco": "/data"}, "/data/2017"),
+        ("${coco}2017", {"coco": "/data/"}, "/data/2017"),
+        ("cash$$", {}, "cash$"),
+    ],
+)
+def test_the_root_of_own_data_may_come_from_the_command_line(tmp_path, root, config, expected):
+    content = changed(OWN, "data.root", root)
+    found = load_track(str(write(tmp_path / "track.yaml", content)), config)
+    assert str(found.data_root) == expected
+    assert str(found.annotations("test")) == f"{expected}/test.json"
+    assert str(found.images("train")) == f"{expected}/train images"
+
+
+def test_a_track_needs_no_machine_section():
+    assert track(changed(MINI, "machine", None)).machine == {
+        "threads": 1,
+        "gpus": 0,
+        "workers": 0,
+        "memory": 4000,
+        "seconds_per_iteration": 1.0,
+        "checkpoint_every": 1000,
+        "snapshots": 0,
+        "evaluator": "hotcoco",
+    }
+
+
+def test_files_of_the_user_are_asked_for_and_made_ones_are_not(tmp_path):
+    track(MINI).require_files()
+    found = Track(tmp_path / "track.yaml", OWN, tmp_path)
+    for name in ("train", "test"):
+        with pytest.raises(InputError, match=rf"data\.splits\.{name}\.annotations"):
+            found.require_files()
+        found.annotations(name).touch()
+        with pytest.raises(InputError, match=rf"data\.splits\.{name}\.images"):
+            found.require_files()
+        found.images(name).mkdir()
+    found.require_files()
+
+
+EXTENDED = {"extends": "mini", "name": "own", "title": "My own", "data": OWN_DATA}
+
+
+def test_a_track_may_take_what_it_does_not_say_from_a_shipped_one(tmp_path):
+    change = {"recipe": {"optimizer": {"lr": 0.5}}, "images": {"scale": [64, 64]}, "seeds": [7]}
+    found = load_track(str(write(tmp_path / "own.yaml", EXTENDED | change)))
+    whole = OWN | {"name": "own", "title": "My own", "seeds": [7]}
+    whole = changed(changed(whole, "recipe.optimizer.lr", 0.5), "images.scale", [64, 64])
+    whole = changed(whole, "roles.teacher.seed", 0)
+    assert found.content == whole
+    assert found.describe({"method": "icd"}, 0).id == track(whole).describe({"method": "icd"}, 0).id
+
+
+@pytest.mark.parametrize(
+    ("images", "sides"),
+    [
+        ({"scale": [512, 512]}, None),
+        ({"scale": [512, 512], "train_short_sides": [448, 512]}, [448, 512]),
+        ({"flips": []}, [640, 672, 704, 736, 768, 800]),
+    ],
+)
+def test_sizes_in_training_are_not_those_of_another_scale(tmp_path, images, sides):
+    content = EXTENDED | {"extends": "coco", "images": images}
+    found = load_track(str(write(tmp_path / "own.yaml", content))).content["images"]
+    assert found.get("train_short_sides") == sides
+
+
+def test_a_role_is_replaced_whole(tmp_path):
+    """A teacher to take has no schedule, and the other teacher's seed and recipe are its own."""
+    roles = {"teacher": {"config": "a.py", "checkpoint": "a.pth"}}
+    found = load_track(str(write(tmp_path / "own.yaml", EXTENDED | {"roles": roles}))).content[
+        "roles"
+    ]
+    assert found == {**roles, "student": OWN["roles"]["student"]}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"extends": "maxi"}, r"extends: 'maxi' is no shipped track; expected one of \['coco', "),
+        ({"extends": ["mini"]}, r"extends: \['mini'\] is no shipped track"),
+        ({"name": None}, r"name: is missing"),
+        ({"title": None}, r"title: is missing"),
+        ({"data": None}, r"data: is missing; expected either synthetic"),
+        ({"recipe": {"colour": 1}}, r"recipe\.colour: unknown key"),
+        ({"recipe": 5}, r"recipe: is 5"),
+        ({"roles": ["student"]}, r"roles: is \['student'\]"),
+        ({"roles": {"student": {"schedule": "1x"}}}, r"roles\.student\.backbone: is missing"),
+    ],
+)
+def test_what_does_not_fit_the_extended_track_is_named(tmp_path, change, message):
+    content = {key: value for key, value in (EXTENDED | change).items() if value is not None}
+    file = write(tmp_path / "own.yaml", content)
+    with pytest.raises(InputError, match=rf"own\.yaml: {message}"):
+        load_track(str(file))
+
+
+def test_the_example_of_the_readme_is_a_track(tmp_path):
+    examples = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    (example,) = (text for text in examples if text.startswith("extends:"))
+    found = load_track(str(write(tmp_path / "birds.yaml", yaml.safe_load(example))))
+    assert str(found.annotations("train")) == "/data/birds/train.json"
+    run = found.describe({"method": "icd"}, found.seeds[0])
+    assert run.description["backbone"]["name"] == "resnet18"
+    assert run.description["schedule"]["iterations"] == 5000
+
+
+def test_a_student_starts_from_a_training_on_other_images():
+    found = track()
+    run = found.describe({"method": "icd", "detector": "fcos", "schedule": "3x"}, seed=2)
+    start = run.pretrained
+    assert (start.split, run.split) == ("pretrain", "train")
+    assert (
+        start.description["schedule"]["name"] == MINI["roles"]["student"]["pretrained"]["schedule"]
+    )
+    for key in ("detector", "backbone", "data"):
+        assert start.description[key] == run.description[key]
+    assert (start.pretrained, start.teacher, start.description["method"]) == (None, None, None)
+    assert found.describe({"detector": "fcos"}, seed=1).pretrained.id == start.id, "for all seeds"
+    own = [found.describe({"detector": "fcos", "pretrained": "own"}, seed) for seed in (0, 1)]
+    assert own[0].pretrained.id == start.id, "the one for all seeds has seed 0"
+    assert own[1].pretrained.id != start.id
+    assert own[1].pretrained.description == start.description | {"seed": 1}
+    assert found.describe({"detector": "fcos", "role": "teacher"}, seed=0).pretrained is None
+    assert [source.id for source in run.sources] == [start.id, run.teacher.id]
+
+
+def test_pretraining_needs_its_split():
+    content = changed(MINI, "roles.student.pretrained.split", "more")
+    with pytest.raises(InputError, match=r"roles\.student\.pretrained\.split: there is no 'more'"):
+        track(content).describe({}, seed=0)

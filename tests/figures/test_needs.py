@@ -1,0 +1,115 @@
+"""What the pipeline is told that a picture needs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from icd.errors import InputError
+from icd.experiments.ablation import Ablation, load_ablation
+from icd.experiments.schema import ROOT
+from icd.experiments.snapshots import snapshot_iterations
+from icd.figures import needs
+from icd.figures.kinds import DRAWINGS, NUMBERS, drawing, measuring
+from tests.figures.tracks import track
+
+TRACK = track()
+MAIN = load_ablation("main", TRACK)
+
+
+def run(row: str, seed: int = 0):
+    return MAIN.choose([row])[0].runs[seed]
+
+
+def without(row: str) -> Ablation:
+    return replace(MAIN, rows=tuple(one for one in MAIN.rows if one.id != row))
+
+
+def test_errors_are_those_of_all_seeds():
+    """And of the one teacher that all of them have."""
+    rows = ("student", "icd", "icd_inherit")
+    runs = [run(row, seed) for row in rows for seed in (0, 1)]
+    expected = [one.folder / "test/bbox.json" for one in (*runs, run("teacher", 0))]
+    assert needs.measured("errors", MAIN, TRACK) == expected
+
+
+def test_curves_take_as_many_snapshots_as_the_track_keeps():
+    found = needs.measured("steps", MAIN, track(3))
+    assert found == [
+        run(row).folder / "steps" / f"{iteration}.json"
+        for row in ("student", "icd")
+        for iteration in (200, 400, 600)
+    ]
+    assert [file.name for file in needs.sources("curves", track(3))] == [
+        "losses.csv",
+        "steps.csv",
+    ]
+    assert [file.name for file in needs.sources("curves", track(0))] == ["losses.csv"]
+
+
+def test_only_runs_whose_curve_is_drawn_leave_snapshots():
+    with_three = track(3)
+    leaving = [one for one in MAIN.runs if needs.snapshots(one, MAIN, with_three)]
+    assert {one.id for one in leaving} == {run("student").id, run("icd").id}
+    assert needs.snapshots(run("icd"), MAIN, with_three) == 3
+    assert needs.snapshots(run("icd"), without("icd"), with_three) == 0
+    assert needs.snapshots(run("icd"), MAIN, track(0)) == 0
+
+
+def test_attention_needs_the_method_and_the_teacher():
+    found = needs.drawn("attention", MAIN)
+    assert run("icd").folder / "method.pth" in found
+    assert {file.parent for file in found} == {run("icd").folder, run("teacher").folder}
+
+
+def absent(*rows: str) -> Ablation:
+    """The main table of a track that cannot have these rows."""
+    changes = {"runs": (), "absent": "the track has no method icd"}
+    found = (replace(one, **changes) if one.id in rows else one for one in MAIN.rows)
+    return replace(MAIN, rows=tuple(found))
+
+
+def test_pictures_of_absent_rows_are_left_out():
+    assert needs.drawings(MAIN) == list(DRAWINGS)
+    assert needs.drawings(absent("teacher")) == ["attention", "curves"]
+    assert needs.drawings(absent("icd_inherit", "student")) == ["attention"]
+    assert needs.drawings(absent("icd")) == []
+    with pytest.raises(InputError, match=r"rows\.icd: is needed, but absent: the track has no me"):
+        needs.drawn("attention", absent("icd"))
+
+
+def test_an_absent_row_leaves_no_snapshots():
+    for row, count in (("student", 3), ("icd", 0)):
+        assert needs.snapshots(run(row), absent("icd"), track(3)) == count
+
+
+def test_a_missing_row_is_named():
+    problem = r"main\.yaml: rows: has no row 'icd_inherit'"
+    with pytest.raises(InputError, match=problem):
+        needs.measured("errors", without("icd_inherit"), TRACK)
+    with pytest.raises(InputError, match=problem):
+        needs.drawn("detections", without("icd_inherit"))
+
+
+@pytest.mark.parametrize(("count", "expected"), [(1, [600]), (7, None), (1000, range(1, 601))])
+def test_snapshots_are_equally_spaced_and_end_with_the_training(count, expected):
+    found = snapshot_iterations(run("icd"), count)
+    if expected is not None:
+        assert found == list(expected)
+    gaps = {after - before for before, after in zip([0, *found], found, strict=False)}
+    assert max(gaps) - min(gaps) <= 1
+    assert found[-1] == 600
+    assert snapshot_iterations(run("icd"), 0) == []
+
+
+def test_every_kind_has_its_module():
+    assert all(callable(measuring(kind)) for kind in NUMBERS)
+    assert all(callable(drawing(kind)) for kind in DRAWINGS)
+
+
+def test_the_pipeline_does_not_wait_for_torch():
+    code = "import sys, icd.figures.needs; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

@@ -1,0 +1,64 @@
+"""Pyramids of another width: by a 1x1 convolution, or by the method's own projection."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from icd.methods.adapter import Adapted
+from icd.methods.cwd import CWD
+from icd.methods.fitnet import FitNet
+from icd.methods.targets import Targets
+from tests.methods.batches import Batch, random_batch, random_method, run
+
+
+def narrow(batch: Batch, channels: int = 6) -> Batch:
+    """The same batch with fewer channels in the student's pyramid."""
+    student = [level[:, :channels].detach().requires_grad_() for level in batch.student]
+    return Batch(batch.teacher, student, batch.targets)
+
+
+def test_the_method_sees_convolved_features_and_all_else_as_it_is() -> None:
+    seen: list = []
+
+    class Method(nn.Module):
+        def forward(self, teacher, student, targets: Targets, iteration: int) -> dict:
+            seen.extend([teacher, student, targets, iteration])
+            return {"loss_some": student[0].sum()}
+
+    batch = narrow(random_batch())
+    adapted = Adapted(Method(), student=6, teacher=16, levels=5)
+    assert run(adapted, batch, 7).keys() == {"loss_some"}
+    teacher, student, targets, iteration = seen
+    assert (teacher, targets, iteration) == (batch.teacher, batch.targets, 7)
+    for conv, ours, level in zip(adapted.adapters, student, batch.student, strict=True):
+        weight, bias = conv.weight[:, :, 0, 0], conv.bias[:, None, None]
+        expected = torch.einsum("oc,nchw->nohw", weight, level) + bias
+        torch.testing.assert_close(ours, expected)
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        Adapted(CWD(), 6, 16, 5),
+        FitNet(16, student_channels=6),
+        random_method(student_channels=6),
+        random_method(student_channels=6, layers=2),
+    ],
+    ids=["cwd", "fitnet", "icd", "icd of two layers"],
+)
+def test_narrow_students_and_what_maps_them_learn(method: nn.Module) -> None:
+    batch = narrow(random_batch())
+    run(method, batch)["loss_distillation"].backward()
+    assert all(level.grad.any() for level in batch.student[:-1])
+    mapping = [p for p in method.parameters() if p.dim() > 1 and p.shape[1] == 6]
+    assert len(mapping) > 0
+    # On a level of one cell there is nothing to say of where a channel is active.
+    idle = [p for p in mapping if not p.grad.any()]
+    assert len(idle) == isinstance(method, Adapted)
+
+
+def test_another_number_of_levels_is_an_error() -> None:
+    with pytest.raises(ValueError, match="zip"):
+        run(Adapted(CWD(), 6, 16, 4), narrow(random_batch()))

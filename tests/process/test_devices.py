@@ -1,0 +1,153 @@
+"""Cards of one's own: locked, named by UUID, released however a run ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from icd.errors import InputError
+from icd.experiments.schema import ROOT
+from icd.process import devices
+from icd.process.devices import VISIBLE, cards, claim, use_gpus
+
+FOUR = [f"GPU-{letter * 4}" for letter in "abcd"]
+
+
+@pytest.fixture(autouse=True)
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A machine with four cards and locks of its own; what torch finds there is what is visible."""
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin/nvidia-smi"
+    program.write_text("#!/bin/sh\nprintf '%s\\n' " + " ".join(FOUR) + "\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    for name in (VISIBLE, "LOCAL_RANK"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: len(os.environ[VISIBLE].split(",")))
+    monkeypatch.setattr(devices, "SECONDS_BETWEEN_TRIES", 0.05)
+    monkeypatch.setattr(devices, "_held", [])
+    yield tmp_path
+    for handle in devices._held:
+        os.close(handle)
+
+
+def holder(count: int) -> tuple[subprocess.Popen, list[str]]:
+    """Another process that has claimed so many cards, and their names."""
+    script = (
+        "import sys, time; from icd.process.devices import cards, claim\n"
+        "print(*claim(int(sys.argv[1]), cards()), flush=True); time.sleep(600)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, str(count)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+    return process, process.stdout.readline().split()
+
+
+def test_a_run_gets_as_many_cards_as_it_asks_for() -> None:
+    use_gpus(2)
+    assert os.environ[VISIBLE] == "GPU-aaaa,GPU-bbbb"
+
+
+def test_no_card_is_given_twice_and_a_killed_run_gives_its_own_back() -> None:
+    first, theirs = holder(2)
+    second, others = holder(1)
+    assert theirs == FOUR[:2]
+    assert others == FOUR[2:3]
+    assert claim(1, cards()) == FOUR[3:]
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    assert claim(2, cards()) == FOUR[:2]
+    second.kill()
+    second.wait()
+
+
+def test_a_run_waits_for_cards_and_keeps_none_meanwhile(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    first, _ = holder(3)
+    second = subprocess.Popen(
+        [sys.executable, "-c", "from icd.process.devices import *; print(*claim(2, cards()))"],
+        stdout=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+    time.sleep(1)
+    assert second.poll() is None
+    assert claim(1, cards()) == FOUR[3:], "the card that is free is free for others"
+    first.kill()
+    first.wait()
+    assert second.communicate(timeout=30)[0].decode().split() == FOUR[:2]
+    assert capfd.readouterr().err == "waiting for 2 of 4 cards\n"
+
+
+@pytest.mark.parametrize(
+    ("visible", "expected"),
+    [
+        ("2,0", [FOUR[2], FOUR[0]]),
+        ("GPU-cccc", ["GPU-cccc"]),
+        ("MIG-1, 1", ["MIG-1", FOUR[1]]),
+        ("", []),
+        ("7", []),
+    ],
+)
+def test_cards_are_those_that_are_visible(
+    visible: str, expected: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VISIBLE, visible)
+    assert cards() == expected
+
+
+def test_more_cards_than_there_are_is_refused() -> None:
+    with pytest.raises(InputError, match=r"asks for 5 GPUs, but 4 can be seen; expected .* or 0"):
+        use_gpus(5)
+    assert VISIBLE not in os.environ
+
+
+def test_cards_that_pytorch_cannot_use_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    with pytest.raises(InputError, match="asks for 1 GPUs, but PyTorch can use 0"):
+        use_gpus(1)
+
+
+def test_without_a_driver_no_card_is_there(machine: Path) -> None:
+    (machine / "bin/nvidia-smi").write_text("#!/bin/sh\nexit 9\n")
+    with pytest.raises(InputError, match="but 0 can be seen"):
+        use_gpus(1)
+
+
+def test_the_cpu_hides_all_cards_and_claims_none(machine: Path) -> None:
+    use_gpus(0)
+    assert os.environ[VISIBLE] == ""
+    assert not (machine / "icd-gpus").exists()
+
+
+def test_processes_of_a_launcher_use_the_cards_it_has_claimed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    process, theirs = holder(2)
+    monkeypatch.setenv(VISIBLE, ",".join(theirs))
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    use_gpus(2)
+    assert os.environ[VISIBLE] == "GPU-aaaa,GPU-bbbb"
+    process.kill()
+    process.wait()
+
+
+def test_locks_are_files_that_all_users_can_open(machine: Path) -> None:
+    claim(1, cards())
+    assert (machine / "icd-gpus").stat().st_mode & 0o7777 == 0o1777
+    assert (machine / "icd-gpus" / FOUR[0]).stat().st_mode & 0o444 == 0o444

@@ -1,0 +1,62 @@
+"""A small table, its metrics and what was collected of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from icd.experiments.ablation import Ablation, Row, read_ablation
+from icd.report.results import Results
+from icd.report.summary import METRICS
+from tests.experiments.track_files import MINI, changed, track, write
+from tests.report.small_table import CONTENT, LEVELS, SEEDS, collected
+
+
+@pytest.fixture
+def ablation(tmp_path, monkeypatch) -> Ablation:
+    monkeypatch.chdir(tmp_path)
+    return read_ablation(
+        write(tmp_path / "table.yaml", CONTENT), track(changed(MINI, "seeds", SEEDS))
+    )
+
+
+@pytest.fixture
+def content(ablation) -> dict[str, dict]:
+    """Metrics of every run, with all their digits; large objects are missing."""
+    random, found = np.random.default_rng(0), {}
+    images = random.normal(0, 0.02, 50)
+    for row in ablation.rows:
+        for run in row.runs:
+            metrics = {name: float(random.random()) for name in (*METRICS, "AR1")}
+            metrics |= {"APl": None, "AP": LEVELS[row.id] + float(random.normal(0, 0.01))}
+            bootstrap = metrics["AP"] + images + random.normal(0, 0.005, 50)
+            found[run.id] = {
+                "metrics": {"bbox": metrics},
+                "bootstrap": {"bbox": bootstrap.tolist()},
+                "seconds": 1.0,
+            }
+    return found
+
+
+@pytest.fixture
+def results(ablation, content) -> Results:
+    return collected(ablation, content)
+
+
+@pytest.fixture
+def broken(ablation, content) -> tuple[Ablation, Results]:
+    """One seed of inheriting failed, ICD's teacher of seed 1 too; a row that cannot be."""
+    first, *_ = ablation.row("inherit").runs
+    teacher = ablation.row("teacher").runs[1]
+    waiting = [run for r in ablation.rows for run in r.runs if run.teacher == teacher]
+    for run in (teacher, *waiting, *ablation.row("icd").runs):
+        content.pop(run.id, None)
+    first.folder.mkdir(parents=True)
+    (first.folder / "failed.json").write_text('{"error": "RuntimeError: no\\nmemory"}')
+    teacher.folder.mkdir(parents=True)
+    (teacher.folder / "failed.json").write_text('{"error": "ValueError: x"}')
+    absent = Row("zoo", "Zoo & 50 %", (), None, absent="needs COCO")
+    ablation = replace(ablation, rows=(*ablation.rows, absent))
+    return ablation, collected(ablation, content)

@@ -1,0 +1,20 @@
+"""How baselines and teachers were trained, in words."""
+
+from __future__ import annotations
+
+from icd.experiments.ablation import load_ablation
+from icd.experiments.track import load_track
+from icd.report.recipes import recipes
+
+
+def test_baselines_that_differ_in_their_pre_training_say_so():
+    text = recipes(load_ablation("pretraining", load_track("mini")))
+    one, own = text.split("): ", 1)[1].split(". Teacher")[0].split("; ")
+    assert one.endswith(": nothing else")
+    assert own.endswith(": each seed from a pre-training of its own")
+
+
+def test_what_baselines_share_stands_once():
+    text = recipes(load_ablation("detectors", load_track("mini")))
+    assert text.count("pre-trained 2x on the split pretrain") == 1
+    assert "Faster R-CNN, student: faster-rcnn" in text

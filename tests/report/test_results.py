@@ -1,0 +1,152 @@
+"""Raw numbers: what is collected from the runs, and read back."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from icd.errors import InputError
+from icd.files import write_json
+from icd.report.results import read_results, states, tabulated, write_results
+from icd.report.summary import METRICS, summarise
+from icd.report.tables import markdown
+from tests.report.small_table import ROWS, SEEDS, place
+
+
+def test_the_csv_holds_every_number_unrounded(ablation, content, results):
+    with Path("out/results.csv").open() as stream:
+        lines = list(csv.DictReader(stream))
+    assert len(lines) == len(ROWS) * len(SEEDS) * (len(METRICS) + 1)
+    for line in lines:
+        expected = content[line["run"]]["metrics"]["bbox"][line["metric"]]
+        assert line["value"] == ("" if expected is None else repr(expected))
+        assert line["status"] == "done"
+
+
+def test_a_line_of_the_csv_describes_its_run(ablation, results):
+    lines = results.lines
+    assert list(lines.columns[:2]) == ["row", "run"]
+    assert list(lines.columns[-5:]) == ["split", "status", "kind", "metric", "value"]
+    icd = lines[lines.row == "icd"]
+    assert icd.seed.unique().tolist() == SEEDS
+    assert set(icd.method) == {"icd"}
+    runs = {run.id: run for run in ablation.runs}
+    for line in icd.itertuples():
+        assert line.teacher == runs[line.run].teacher.id
+    assert not lines.duplicated(["row", "seed", "kind", "metric"]).any()
+    assert lines.row.unique().tolist() == list(ROWS)
+
+
+def test_tables_give_back_the_metrics_of_their_runs(content, results):
+    found = tabulated(Path())
+    assert found.keys() == content.keys()
+    for run, expected in content.items():
+        assert found[run]["metrics"] == expected["metrics"]
+        assert found[run]["bootstrap"]["bbox"] == pytest.approx(
+            expected["bootstrap"]["bbox"], abs=1e-6
+        )
+    assert tabulated(Path(), "tune") == {}
+
+
+def test_what_a_table_shows_need_not_be_trained_again(ablation, content, results):
+    for run in ablation.runs:
+        shutil.rmtree(run.folder)
+    write_results(ablation, Path("again"), tabulated(Path()))
+    for name in ("results.csv", "bootstrap.csv"):
+        assert Path("again", name).read_bytes() == Path("out", name).read_bytes()
+    write_results(ablation, Path("anew"))
+    assert set(read_results(Path("anew")).lines.status) == {"not run"}
+
+
+def test_a_run_that_was_trained_here_counts_more_than_its_line_in_a_table(
+    ablation, content, results
+):
+    run = ablation.row("icd").runs[0]
+    run.metrics().write_text(json.dumps({"metrics": {"bbox": {"AP": 0.75}}}))
+    write_results(ablation, Path("again"), tabulated(Path()))
+    values = read_results(Path("again")).values(ablation.row("icd"), "AP", "bbox")
+    assert values[0] == 75
+
+
+def test_a_table_of_runs_from_other_weights_is_refused(ablation, content, results):
+    before = Path("out/results.csv").read_bytes()
+    icd, inherit = (ablation.row(name).runs[0] for name in ("icd", "inherit"))
+    assert icd.teacher == inherit.teacher
+    for run in (icd, inherit):
+        manifest = {"description": run.description, "inputs": {"teacher": f"for {run.id}"}}
+        write_json(Path(f"manifests/{run.id}.json"), manifest)
+    with pytest.raises(InputError, match=rf"inputs\.teacher: is .*{icd.teacher.id}"):
+        write_results(ablation, Path("out"))
+    assert Path("out/results.csv").read_bytes() == before
+
+
+def test_a_table_of_another_split_reads_the_metrics_there(ablation, content):
+    tuned = replace(ablation, split="tune")
+    for run in tuned.measured:
+        run.folder.mkdir(parents=True)
+        run.metrics("tune").write_text(json.dumps(content[run.id]))
+    write_results(tuned, Path("out"))
+    results = read_results(Path("out"))
+    assert set(results.lines.status) == {"done"}
+    assert set(results.lines.split) == {"tune"}
+    assert "on the tune split" in markdown(summarise(tuned, results))
+    write_results(ablation, Path("out"))
+    assert set(read_results(Path("out")).lines.status) == {"not run"}
+
+
+def test_replicates_are_a_line_per_run(ablation, content, results):
+    with Path("out/bootstrap.csv").open() as stream:
+        lines = list(csv.DictReader(stream))
+    assert [(line["row"], line["seed"]) for line in lines] == [
+        (name, str(seed)) for name in ROWS for seed in SEEDS
+    ]
+    for line in lines:
+        expected = content[line["run"]]["bootstrap"]["bbox"]
+        found = [float(line[str(i)]) for i in range(len(expected))]
+        assert found == pytest.approx(expected, abs=1e-6)
+
+
+def test_values_are_percent_by_seed(ablation, content, results):
+    for line in ablation.rows:
+        expected = {
+            run.description["seed"]: 100 * content[run.id]["metrics"]["bbox"]["AP50"]
+            for run in line.runs
+        }
+        assert results.values(line, "AP50", "bbox") == pytest.approx(expected)
+        assert results.values(line, "AP50", "segm") == {}
+        assert results.values(line, "APl", "bbox") == {}
+
+
+def test_missing_runs_have_a_line_without_a_value(broken):
+    _, results = broken
+    lines = results.lines[results.lines.status != "done"]
+    assert lines.value.isna().all()
+    assert set(lines.metric) == {"AP"}
+    found = {(line.row, line.status): line.run for line in lines.itertuples() if line.row != "icd"}
+    assert found.keys() == {
+        ("teacher", "failed: ValueError: x"),
+        ("inherit", "failed: RuntimeError: no memory"),
+        ("inherit", "not run: its teacher failed"),
+        ("zoo", "absent: needs COCO"),
+    }
+    assert (lines.row == "icd").sum() == 3
+
+
+def test_states_are_counted(broken):
+    ablation, _ = broken
+    assert states(ablation) == {"done": 6, "failed": 2, "not run": 4}
+
+
+def test_a_failure_outweighs_the_metrics_of_an_earlier_attempt(ablation, content):
+    place(ablation, content)
+    run = ablation.row("icd").runs[0]
+    (run.folder / "failed.json").write_text('{"error": "OSError: disk"}')
+    write_results(ablation, Path("out"))
+    results = read_results(Path("out"))
+    assert results.status(run) == "failed: OSError: disk"
+    assert len(results.values(ablation.row("icd"), "AP", "bbox")) == 2
