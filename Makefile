@@ -33,6 +33,7 @@ test: setup  ## run the tests
 lint: setup  ## check style and workflow
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/mypy
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
 

@@ -1,8 +1,8 @@
 """The method in its plain formulation: the equations, with every tensor that they name.
 
 This is the specification of what :mod:`icd.methods.icd.attention` and
-:mod:`icd.methods.icd.imitation` compute, which materialise less: attention of all queries to all tokens, padded ones too, and
-values of both networks. Tests hold both equal, values and gradients.
+:mod:`icd.methods.icd.imitation` compute, which materialise less: attention of all queries to all
+tokens, padded ones too, and values of both networks. Tests hold both equal, values and gradients.
 """
 
 from __future__ import annotations
