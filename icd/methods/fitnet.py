@@ -8,9 +8,7 @@ from typing import Annotated
 from annotated_types import Ge
 from torch import Tensor, nn
 
-from icd.methods.icd.auxiliary import full_precision
-from icd.methods.targets import Targets
-from icd.methods.tokens import flatten_levels, valid_tokens
+from icd.methods.tokens import Targets, flatten_levels, full_precision, valid_tokens
 
 
 class FitNet(nn.Module):

@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from icd.figures.spread import cover, spread
-from icd.methods.icd.where import Clues, foreground
-from icd.methods.targets import Targets
-from icd.methods.tokens import valid_tokens
+from icd.methods.icd.where import WeightingContext, foreground
+from icd.methods.tokens import Targets, valid_tokens
 
 # Padded size, image in it, (rows, columns) and stride of each level.
 SHAPES = [
@@ -71,8 +70,10 @@ def test_foreground_is_the_boxes():
     box = torch.tensor([[8.0, 16.0, 40.0, 48.0]])
     targets = Targets([box], [torch.tensor([0])], [(64, 64)], (64, 64))
     levels = [torch.zeros(1, 4, 8, 8)]
-    clues = Clues(targets, levels, levels, torch.ones(1, 64).bool(), [range(1)], 1.0)
-    found = spread(foreground(clues, None)[0, 0].double(), [(8, 8)], (64, 64), (64, 64))
+    context = WeightingContext(
+        targets, levels, levels, torch.ones(1, 64).bool(), torch.ones(1, 1).bool(), 1.0
+    )
+    found = spread(foreground(context, None)[0, 0].double(), [(8, 8)], (64, 64), (64, 64))
     expected = torch.zeros(64, 64).double()
     expected[16:48, 8:40] = 1 / 32**2
     torch.testing.assert_close(found, expected)

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from icd.methods.icd.method import ICD
-from icd.methods.icd.queries import Draw, pose
-from icd.methods.targets import Targets
+from icd.methods.icd.queries import QuerySamples, make_queries
+from icd.methods.tokens import Targets
 
 CLASSES = 6
 PRIORS = {
@@ -115,7 +115,7 @@ def image_of(batch: Batch, i: int) -> Batch:
     )
 
 
-def losses_for(method: ICD, batch: Batch, draws: list[Draw]) -> dict[str, Tensor]:
+def losses_for(method: ICD, batch: Batch, draws: list[QuerySamples]) -> dict[str, Tensor]:
     """The losses of ICD for given draws."""
-    queries = pose(batch.targets, draws, method.jitter)
+    queries = make_queries(batch.targets, draws, method.jitter)
     return method.losses(batch.teacher, batch.student, batch.targets, queries, detach=False)

@@ -9,7 +9,7 @@ from torch import nn
 from icd.methods.adapter import Adapted
 from icd.methods.cwd import CWD
 from icd.methods.fitnet import FitNet
-from icd.methods.targets import Targets
+from icd.methods.tokens import Targets
 from tests.methods.batches import Batch, random_batch, random_method, run
 
 

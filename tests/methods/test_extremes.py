@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from icd.methods import tokens
-from icd.methods.icd import packed
+from icd.methods.icd import fast
 from icd.methods.icd.method import ICD
 from icd.methods.icd.where import WHERE
 from tests.methods.batches import PRIORS, Batch, random_batch, random_method, run, with_gradients
@@ -82,8 +82,7 @@ def test_levels_without_a_valid_cell_are_finite(
     def none_on_small_levels(*args: Any) -> list[tuple[int, int]]:
         return count(*args) if args[2][0] > 3 else [(0, 0) for _ in count(*args)]
 
-    for module in (tokens, packed):
-        monkeypatch.setattr(module, "cell_counts", none_on_small_levels)
+    monkeypatch.setattr(tokens, "cell_counts", none_on_small_levels)
     method, batch = random_method(where=where), random_batch()
     batch = with_gradients(in_bfloat16(batch) if precision == "bfloat16" else batch)
     require_finite(run_in(precision, method, batch), method, batch)
@@ -104,15 +103,15 @@ def test_huge_features_keep_the_losses_finite() -> None:
     assert all(loss.isfinite() for loss in run(random_method(), huge).values())
 
 
-@pytest.mark.parametrize("chunk", [None, 32], ids=["a chunk", "chunks of whole rows"])
+@pytest.mark.parametrize("block", [None, 32 * 40], ids=["a block", "blocks of 40 tokens"])
 @pytest.mark.parametrize("features", ["bfloat16", "float32"])
 @pytest.mark.parametrize("layers", [0, 1, 2])
 def test_bfloat16_autocast_stays_close_to_single_precision(
-    layers: int, features: str, chunk: int | None, monkeypatch: pytest.MonkeyPatch
+    layers: int, features: str, block: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also of features in float32, as training has them, in images with many tokens."""
-    if chunk:
-        monkeypatch.setattr(packed, "CHUNK", chunk)
+    if block:
+        monkeypatch.setattr(fast, "CPU_BLOCK", block)
     torch.manual_seed(0)
     method = ICD(PRIORS, channels=32, heads=4, layers=layers, warmup=0)
     batch = random_batch(channels=32)

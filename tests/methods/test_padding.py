@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from icd.methods.targets import Targets
+from icd.methods.tokens import Targets
 from tests.methods.batches import (
     Batch,
     image_of,

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from icd.methods.icd.where import WHERE
-from icd.methods.targets import Targets
+from icd.methods.tokens import Targets
 from tests.methods.batches import Batch, random_batch, random_method
 
 WAITS = ("_local_scalar_dense", "is_nonzero", "nonzero", "masked_select", "equal", "_unique2")

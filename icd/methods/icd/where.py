@@ -1,99 +1,84 @@
-"""Where to imitate the teacher: attention to instances, and what it is compared with (table 6).
+"""Which tokens to imitate: the attention of instances, and alternatives to it (table 6).
 
-Each function takes the :class:`Clues` of a batch and what a decoder layer found, and returns the
-weights [N, M or 1, L] that :func:`icd.methods.icd.distillation.distillation_loss` uses: without
-gradient, zero at tokens in the padding. They all weigh the same error between the same values, so
-that nothing but the place differs.
+Each function takes the :class:`WeightingContext` of a batch and the output of a decoder layer. It
+returns the weights [N, M or 1, L] of the distillation loss: without gradient, zero at tokens in
+the padding. All of them weigh the same error between the same values.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal
 
 import torch
 import torchvision
 from mmdet.registry import TASK_UTILS
 from torch import Tensor
 
-from icd.methods.icd.auxiliary import full_precision
-from icd.methods.targets import Targets
-from icd.methods.tokens import Size
+from icd.methods.icd.decoder import LayerOutput
+from icd.methods.tokens import Size, Targets, full_precision, level_strides, sizes_of
 
-# Of the object's best anchor: psi of Wang et al.
-NEAR = 0.5
+NEAR = 0.5  # psi of Wang et al.: share of the IoU of the object's best anchor
 # The anchors of RetinaNet, whatever the detector is.
 ANCHORS = {"octave_base_scale": 4, "scales_per_octave": 3, "ratios": [0.5, 1.0, 2.0]}
-# T of Zhang and Ma for one-stage detectors.
-ACTIVATION_TEMPERATURE = 0.5
+ACTIVATION_TEMPERATURE = 0.5  # T of Zhang and Ma for one-stage detectors
 
 
 @dataclass(frozen=True)
-class Clues:
-    """What can tell where to imitate, for N images of L tokens on several levels.
+class WeightingContext:
+    """What the weights of L tokens in N images may depend on, besides a decoder layer's output.
 
     targets: the ground truth.
     teacher, student: FPN levels, each [N, C, h, w].
     valid: [N, L] bool, False in the padding.
-    asked: for each image, which of its queries have an attention that counts.
-    temperature: flattens that attention.
+    counted: [N, k] bool, which of the first k queries count; the others do not.
+    temperature: flattens their attention.
     """
 
     targets: Targets
     teacher: Sequence[Tensor]
     student: Sequence[Tensor]
     valid: Tensor
-    asked: Sequence[range]
+    counted: Tensor
     temperature: float
 
-    @property
-    def level_sizes(self) -> list[Size]:
-        """Rows and columns of each level."""
-        return [tuple(level.shape[-2:]) for level in self.teacher]
 
-
-class Looked(Protocol):
-    """What a decoder layer found, as far as it tells where to imitate."""
-
-    def attention(self, asked: Sequence[range], temperature: float) -> Tensor:
-        """[N, M, L], summed over the queries asked of each image, without gradient."""
-
-
-def instance(clues: Clues, found: Looked) -> Tensor:
+def instance(context: WeightingContext, output: LayerOutput) -> Tensor:
     """The attention of the instances, summed (Kang et al., NeurIPS 2021): [N, M, L]."""
-    return found.attention(clues.asked, clues.temperature)
+    return output.attention(context.counted, context.temperature)
 
 
-def everywhere(clues: Clues, found: Looked) -> Tensor:
+def everywhere(context: WeightingContext, output: LayerOutput) -> Tensor:
     """All tokens alike, also in images without objects: [N, 1, L]."""
-    return clues.valid[:, None].float()
+    return context.valid[:, None].float()
 
 
-def foreground(clues: Clues, found: Looked) -> Tensor:
+def foreground(context: WeightingContext, output: LayerOutput) -> Tensor:
     """Tokens whose cell's centre lies in an annotated box, on every level: [N, 1, L]."""
-    centres = cell_centres(clues.level_sizes, clues.targets.padded_size, clues.valid.device)
+    centres = cell_centres(
+        sizes_of(context.teacher), context.targets.padded_size, context.valid.device
+    )
     inside = [
         ((boxes[:, None, :2] <= centres) & (centres < boxes[:, None, 2:])).all(-1).any(0)
-        for boxes in clues.targets.boxes
+        for boxes in context.targets.boxes
     ]
-    return (torch.stack(inside) & clues.valid)[:, None].float()
+    return (torch.stack(inside) & context.valid)[:, None].float()
 
 
-def fine_grained(clues: Clues, found: Looked) -> Tensor:
+def fine_grained(context: WeightingContext, output: LayerOutput) -> Tensor:
     """Tokens near objects (Wang et al., CVPR 2019): [N, 1, L].
 
     Near an object are the cells with an anchor whose IoU with it is more than half of the
     largest that any anchor has, over all levels and the cells that are not in the padding.
     """
-    strides = level_strides(clues.level_sizes, clues.targets.padded_size)
+    strides = level_strides(sizes_of(context.teacher), context.targets.padded_size)
     generator = TASK_UTILS.build({"type": "AnchorGenerator", "strides": strides, **ANCHORS})
-    levels = generator.grid_priors(clues.level_sizes, device=clues.valid.device)
+    levels = generator.grid_priors(sizes_of(context.teacher), device=context.valid.device)
     anchors = torch.cat(levels).unflatten(0, (-1, generator.num_base_priors[0]))
     near = [
         near_objects(anchors, valid, boxes)
-        for boxes, valid in zip(clues.targets.boxes, clues.valid, strict=True)
+        for boxes, valid in zip(context.targets.boxes, context.valid, strict=True)
     ]
     return torch.stack(near)[:, None].float()
 
@@ -108,18 +93,18 @@ def near_objects(anchors: Tensor, valid: Tensor, boxes: Tensor) -> Tensor:
     return near
 
 
-def activation(clues: Clues, found: Looked) -> Tensor:
+def activation(context: WeightingContext, output: LayerOutput) -> Tensor:
     """Where activations are large in teacher and student (Zhang and Ma, ICLR 2021): [N, 1, L].
 
     On each level the softmax over cells of the mean absolute channel, times the number of cells,
     as in the paper; so every level has the same mean. Teacher and student count half each. Padding
     takes no part in it.
     """
-    sizes = [rows * columns for rows, columns in clues.level_sizes]
+    sizes = [rows * columns for rows, columns in sizes_of(context.teacher)]
     attention = [
         (activation_attention(theirs, valid) + activation_attention(ours, valid)) / 2
         for theirs, ours, valid in zip(
-            clues.teacher, clues.student, clues.valid.split(sizes, dim=1), strict=True
+            context.teacher, context.student, context.valid.split(sizes, dim=1), strict=True
         )
     ]
     return torch.cat(attention, dim=1)[:, None]
@@ -133,19 +118,6 @@ def activation_attention(level: Tensor, valid: Tensor) -> Tensor:
     return share.where(valid, 0)  # also on a level that is padding alone
 
 
-def level_strides(sizes: Sequence[Size], padded_size: Size) -> list[float]:
-    """Pixels from cell to cell on each level.
-
-    Strides of a pyramid are powers of two; padded size over level size falls short of them where
-    the last cell reaches beyond the image.
-    """
-    steps = (
-        max(extent / cells for extent, cells in zip(padded_size, size, strict=True))
-        for size in sizes
-    )
-    return [2 ** math.ceil(math.log2(step)) for step in steps]
-
-
 def cell_centres(sizes: Sequence[Size], padded_size: Size, device: torch.device) -> Tensor:
     """[L, 2] (x, y) in pixels of the centres of all cells, level after level."""
     centres = []
@@ -155,22 +127,23 @@ def cell_centres(sizes: Sequence[Size], padded_size: Size, device: torch.device)
     return torch.cat(centres)
 
 
-Weighing = Callable[[Clues, Looked], Tensor]
+Where = Literal["instance", "everywhere", "foreground", "fine_grained", "activation"]
+Weighting = Callable[[WeightingContext, LayerOutput], Tensor]
 
-WHERE: dict[str, Weighing] = {
+WHERE: dict[str, Weighting] = {
     function.__name__: function
     for function in (instance, everywhere, foreground, fine_grained, activation)
 }
 
 
-def weighing(where: str, fakes: bool) -> Weighing:
+def weighting(where: str, fakes: bool) -> Weighting:
     """The function of a name, which must be the attention if fake instances are to count.
 
     Raises:
-        ValueError: there is no such function, or it asks no queries and ``fakes`` is true.
+        ValueError: there is no such function, or it uses no queries and ``fakes`` is true.
     """
     if where not in WHERE:
         raise ValueError(f"where is {where!r}, not one of {sorted(WHERE)}")
     if fakes and where != "instance":
-        raise ValueError(f"where is {where!r}, which asks no queries, but fakes is true")
+        raise ValueError(f"where is {where!r}, which uses no queries, but fakes is true")
     return WHERE[where]

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from icd.methods.icd.auxiliary import (
     AuxiliaryTask,
-    full_precision,
     identification_loss,
     localisation_loss,
 )
 from icd.methods.icd.queries import Queries
+from icd.methods.tokens import full_precision
 
 
 def make_queries(counts: tuple[int, ...] = (3, 2), real: tuple[int, ...] = (2, 1)) -> Queries:

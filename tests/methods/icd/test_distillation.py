@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from icd.methods.icd.distillation import distillation_loss, instance_weights, normalise_values
+from icd.methods.icd.plain import distillation_loss, instance_weights, normalise_values
 
 N, M, K, L, D = 3, 2, 5, 7, 4
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from icd.methods.icd import plain
 from icd.methods.icd.auxiliary import identification_loss, localisation_loss
-from icd.methods.icd.distillation import distillation_loss, instance_weights
-from icd.methods.icd.plain import compared
-from icd.methods.icd.queries import Queries, pose, query_count
+from icd.methods.icd.plain import compared, distillation_loss, instance_weights
+from icd.methods.icd.queries import Queries, make_queries, query_count
 from icd.methods.tokens import flatten_levels, tokenize
 from tests.methods.icd.golden import CASES, GoldenCase
 
@@ -50,7 +50,7 @@ def test_query_count(case: GoldenCase) -> None:
 
 
 def test_queries(case: GoldenCase) -> None:
-    queries = pose(case.targets, case.draws(), jitter_range=0.3)
+    queries = make_queries(case.targets, case.draws(), jitter_range=0.3)
     used = ~case.out("query_pad_mask")
     assert torch.equal(queries.valid, used)
     assert torch.equal(queries.real.float() * used, case.out("query_is_real") * used)
@@ -61,7 +61,7 @@ def test_queries(case: GoldenCase) -> None:
 
 def test_query_encoding(case: GoldenCase) -> None:
     method, used = case.method(), ~case.out("query_pad_mask")
-    queries = published_scale(case, pose(case.targets, case.draws(), 0.3))
+    queries = published_scale(case, make_queries(case.targets, case.draws(), 0.3))
     described = method.encoder.describe(queries)
     assert_close(described[used], case.out("query_input").transpose(0, 1)[used])
     assert_close(method.encoder(queries)[used], case.out("query_encoded").transpose(0, 1)[used])
@@ -69,7 +69,7 @@ def test_query_encoding(case: GoldenCase) -> None:
 
 def test_single_image_needs_no_correction() -> None:
     case = GoldenCase("small.single")
-    ours = case.method().encoder.describe(pose(case.targets, case.draws(), 0.3))
+    ours = case.method().encoder.describe(make_queries(case.targets, case.draws(), 0.3))
     assert_close(ours, case.out("query_input").transpose(0, 1))
 
 
@@ -84,9 +84,9 @@ def test_tokens(case: GoldenCase) -> None:
 def test_decoder(case: GoldenCase) -> None:
     method, targets = case.method(), case.targets
     used = ~case.out("query_pad_mask")
-    queries = published_scale(case, pose(targets, case.draws(), 0.3))
+    queries = published_scale(case, make_queries(targets, case.draws(), 0.3))
     tokens = tokenize(case.levels("tea"), targets.image_sizes, targets.padded_size)
-    for i, layer in enumerate(method.decoder(method.encoder(queries), tokens)):
+    for i, layer in enumerate(method.decoder(method.encoder(queries), tokens, plain.look_up)):
         theirs = case.out(f"attn_logits.{i}").transpose(1, 2)[used]
         assert_close(layer.logits.transpose(1, 2)[used], theirs)
         assert_close(layer.queries[used], case.out(f"decoder_out.{i}").transpose(0, 1)[used])
@@ -108,11 +108,11 @@ def test_student_values_and_layer_losses(case: GoldenCase) -> None:
     method = case.method()
     features = flatten_levels(case.levels("stu"))
     for i, projection in enumerate(method.student_values):
-        values = projection(features).unflatten(-1, (method.heads, -1)).transpose(1, 2)
+        values = projection(features).unflatten(-1, (case.heads, -1)).transpose(1, 2)
         assert_close(values, case.out(f"svalue_raw.{i}").permute(1, 2, 0, 3))
         loss = distillation_loss(
-            compared(method, values),
-            compared(method, case.out(f"tvalue_raw.{i}").permute(1, 2, 0, 3)),
+            compared(values, method.normalise),
+            compared(case.out(f"tvalue_raw.{i}").permute(1, 2, 0, 3), method.normalise),
             case.out(f"value_mask.{i}").squeeze(2),
         )
         assert_close(loss, case.out(f"mimic_loss_per_layer.{i}"))
@@ -121,7 +121,7 @@ def test_student_values_and_layer_losses(case: GoldenCase) -> None:
 def losses_and_student(case: GoldenCase) -> tuple[dict[str, Tensor], list[Tensor], object]:
     method = case.method()
     student = [level.requires_grad_() for level in case.levels("stu")]
-    queries = published_scale(case, pose(case.targets, case.draws(), 0.3))
+    queries = published_scale(case, make_queries(case.targets, case.draws(), 0.3))
     losses = method.losses(case.levels("tea"), student, case.targets, queries, detach=False)
     return losses, student, method
 

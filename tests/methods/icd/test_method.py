@@ -10,7 +10,7 @@ from mmdet.registry import MODELS
 from torch import Tensor
 
 from icd.methods.icd.method import ICD
-from icd.methods.icd.queries import pose
+from icd.methods.icd.queries import make_queries
 from tests.methods.batches import (
     PRIORS,
     Batch,
@@ -196,7 +196,7 @@ def test_every_parameter_that_trains_gets_a_gradient_in_every_variant(
 
 def test_without_the_scale_hint_the_size_of_an_object_does_not_show() -> None:
     batch = random_batch()
-    queries = pose(batch.targets, random_method().draw(batch.targets, 0), 0.3)
+    queries = make_queries(batch.targets, random_method().draw(batch.targets, 0), 0.3)
     other = replace(queries, pixel_sizes=queries.pixel_sizes * 20)
     hinted, bare = random_method(), random_method(scale_hint=False)
     assert not torch.equal(hinted.encoder(queries), hinted.encoder(other))

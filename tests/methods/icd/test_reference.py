@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from icd.methods.icd.method import ICD
-from icd.methods.icd.queries import Draw, pose
+from icd.methods.icd.queries import QuerySamples, make_queries
 from tests.methods import reference
 from tests.methods.batches import CLASSES, P2_P6, Batch, level_sizes, random_batch, random_method
 
@@ -61,7 +61,7 @@ def make_batch(shape: dict[str, object], channels: int, seed: int = 0) -> Batch:
     return random_batch(channels=channels, seed=seed, dtype=torch.float64, **shape)
 
 
-def as_images(batch: Batch, draws: list[Draw]) -> list[reference.Image]:
+def as_images(batch: Batch, draws: list[QuerySamples]) -> list[reference.Image]:
     targets = batch.targets
     return [
         reference.Image(
@@ -160,7 +160,7 @@ def test_the_reference_asks_the_questions_that_pose_asks() -> None:
     method = random_method().double()
     batch = make_batch({"counts": (4, 0, 2)}, method.channels)
     draws = method.draw(batch.targets, iteration=3)
-    queries = pose(batch.targets, draws, method.jitter)
+    queries = make_queries(batch.targets, draws, method.jitter)
     described = method.encoder.describe(queries)
     options = as_settings(method, {})
     for i, image in enumerate(as_images(batch, draws)):

@@ -13,10 +13,9 @@ from torch import Tensor
 
 from icd.experiments.options import shipped_methods
 from icd.methods.icd.method import ICD
-from icd.methods.icd.plain import LookUp
-from icd.methods.icd.where import WHERE, Clues, level_strides, weighing
-from icd.methods.targets import Targets
-from icd.methods.tokens import valid_tokens
+from icd.methods.icd.plain import PlainOutput
+from icd.methods.icd.where import WHERE, WeightingContext, weighting
+from icd.methods.tokens import Targets, level_strides, valid_tokens
 from tests.methods.batches import (
     P2_P6,
     P3_P7,
@@ -49,16 +48,20 @@ def shaped(name: str, seed: int = 0) -> tuple[Batch, Sequence[int]]:
     return random_batch(levels=levels, seed=seed, dtype=torch.float64, **shape), strides
 
 
-def clues_of(
-    batch: Batch, asked: Sequence[range] = (range(1),) * 3, temperature: float = 1.0
-) -> Clues:
+def context_of(
+    batch: Batch, counts: Sequence[int] = (1, 1, 1), temperature: float = 1.0
+) -> WeightingContext:
+    """The context of a batch in which the first so many queries of each image count."""
     valid = valid_tokens(batch.teacher, batch.targets.image_sizes, batch.targets.padded_size)
-    return Clues(batch.targets, batch.teacher, batch.student, valid, asked, temperature)
+    counted = torch.arange(max(counts)) < torch.tensor(counts)[:, None]
+    return WeightingContext(
+        batch.targets, batch.teacher, batch.student, valid, counted, temperature
+    )
 
 
 def weigh(name: str, batch: Batch) -> Tensor:
     """Weights of a function that takes no notice of what the decoder found."""
-    return WHERE[name](clues_of(batch), None)
+    return WHERE[name](context_of(batch), None)
 
 
 def cells(
@@ -161,12 +164,12 @@ def test_weights_equal_those_of_plain_loops(name: str, shape: str) -> None:
 # --- What they have in common -----------------------------------------------------------------
 
 
-def look_up(batch: Batch, queries: int = 4) -> LookUp:
+def look_up(batch: Batch, queries: int = 4) -> PlainOutput:
     """Random logits of two heads, as a decoder layer leaves them."""
-    valid = clues_of(batch).valid
+    valid = context_of(batch).valid
     logits = torch.randn(len(valid), 2, queries, valid.shape[1], dtype=torch.float64)
     logits = logits.masked_fill(~valid[:, None, None], -torch.inf)
-    return LookUp(torch.zeros(0), logits.requires_grad_(), torch.zeros(0))
+    return PlainOutput(torch.zeros(0), torch.zeros(0), logits.requires_grad_())
 
 
 @pytest.mark.parametrize("name", WHERE)
@@ -175,12 +178,12 @@ def test_weights_are_constants_that_skip_the_padding(name: str, shape: str) -> N
     batch, _ = shaped(shape)
     for level in (*batch.teacher, *batch.student):
         level.requires_grad_()
-    clues = clues_of(batch, [range(4)] * 3)
-    weights = WHERE[name](clues, look_up(batch))
+    context = context_of(batch, [4] * 3)
+    weights = WHERE[name](context, look_up(batch))
     assert not weights.requires_grad
     assert weights.isfinite().all()
     assert (weights >= 0).all()
-    assert not weights.masked_select(~clues.valid[:, None]).any()
+    assert not weights.masked_select(~context.valid[:, None]).any()
 
 
 @pytest.mark.parametrize("name", UNASKED)
@@ -208,7 +211,7 @@ def test_images_without_objects_have_no_weight(name: str) -> None:
 @pytest.mark.parametrize("name", ["everywhere", "activation"])
 def test_images_without_objects_weigh_as_others(name: str) -> None:
     batch, _ = shaped("padding")
-    valid = clues_of(batch).valid.sum(dim=1)
+    valid = context_of(batch).valid.sum(dim=1)
     torch.testing.assert_close(weigh(name, batch).sum(dim=(1, 2)).float(), valid.float())
 
 
@@ -243,7 +246,7 @@ def test_a_box_that_reaches_into_the_padding_has_no_weight_there(name: str) -> N
     batch, _ = shaped("padding")
     targets = replace(batch.targets, boxes=[torch.tensor([[0.0, 0.0, 128.0, 96.0]])] * 3)
     weights = weigh(name, replace(batch, targets=targets))
-    valid = clues_of(batch).valid[:, None]
+    valid = context_of(batch).valid[:, None]
     assert not weights[~valid].any()
     assert weights[valid].any()
 
@@ -326,11 +329,10 @@ def test_distillation_reaches_students_and_their_projections_alone(
 
 
 @pytest.mark.parametrize("temperature", [1.0, 3.0])
-def test_attention_of_all_that_was_asked_is_summed(temperature: float) -> None:
+def test_attention_of_all_queries_that_count_is_summed(temperature: float) -> None:
     batch, _ = shaped("padding")
-    asked = [range(4), range(1), range(0)]
     found = look_up(batch)
-    weights = WHERE["instance"](clues_of(batch, asked, temperature), found)
+    weights = WHERE["instance"](context_of(batch, (4, 1, 0), temperature), found)
     for image, count in enumerate((4, 1, 0)):
         for head in range(2):
             expected = np.zeros(weights.shape[-1])
@@ -341,14 +343,15 @@ def test_attention_of_all_that_was_asked_is_summed(temperature: float) -> None:
 
 
 @pytest.mark.parametrize(("fakes", "counts"), [(False, [2, 0, 3]), (True, [12, 1, 18])])
-def test_the_method_asks_fakes_if_told(fakes: bool, counts: list[int]) -> None:
+def test_fakes_count_if_told(fakes: bool, counts: list[int]) -> None:
     """An image without objects has one query, a fake."""
     batch, _ = shaped("padding")
     method, seen = random_method(fakes=fakes).double(), []
     weigh = method.weigh
-    method.weigh = lambda clues, found: seen.append(clues) or weigh(clues, found)
+    method.weigh = lambda context, output: seen.append(context) or weigh(context, output)
     losses = run(method, batch)
-    assert [len(asked) for asked in seen[0].asked] == counts
+    assert seen[0].counted.sum(dim=1).tolist() == counts
+    assert all(own == sorted(own, reverse=True) for own in seen[0].counted.tolist())
     other = run(random_method(fakes=not fakes).double(), batch)
     assert [name for name in losses if losses[name] != other[name]] == ["loss_distillation"]
 
@@ -357,7 +360,7 @@ def test_the_method_asks_fakes_if_told(fakes: bool, counts: list[int]) -> None:
     ("options", "message"),
     [
         ({"where": "nowhere"}, "where is 'nowhere', not one of"),
-        ({"where": "foreground", "fakes": True}, "asks no queries"),
+        ({"where": "foreground", "fakes": True}, "uses no queries"),
     ],
 )
 def test_what_does_not_fit_is_refused(options: dict[str, object], message: str) -> None:
@@ -367,4 +370,4 @@ def test_what_does_not_fit_is_refused(options: dict[str, object], message: str) 
 
 def test_names_are_those_of_the_schema() -> None:
     assert shipped_methods()["icd"]["properties"]["where"]["enum"] == list(WHERE)
-    assert all(weighing(name, fakes=False) is function for name, function in WHERE.items())
+    assert all(weighting(name, fakes=False) is function for name, function in WHERE.items())
