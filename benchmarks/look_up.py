@@ -26,7 +26,7 @@ from torch import Tensor
 
 from icd.cost.timing import elapsed
 from icd.methods.icd import fast, plain
-from icd.methods.icd.method import ICD, Formulation
+from icd.methods.icd.method import ICD
 from icd.methods.icd.queries import make_queries
 from icd.methods.tokens import Size, Targets
 
@@ -37,7 +37,7 @@ UNIFORM = {
     "size_mean": [[0.2, 0.2]] * CLASSES,
     "size_std": [[0.1, 0.1]] * CLASSES,
 }
-FORMULATIONS: dict[str, Formulation] = {"plain": plain, "fast": fast}
+FORMULATIONS = {"plain": plain, "fast": fast}
 
 
 @dataclass(frozen=True)

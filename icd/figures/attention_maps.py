@@ -19,14 +19,14 @@ from icd.figures.spread import spread
 from icd.methods.icd import fast
 from icd.methods.icd.method import ICD
 from icd.methods.icd.queries import make_queries
-from icd.methods.icd.where import WHERE, WeightingContext
 from icd.methods.tokens import sizes_of, tokenize
+from icd.methods.where import ALTERNATIVES
 from icd.training.checkpoint import load_weights
 from icd.training.config import Inputs, base_config, dataset, detector, distiller
 from icd.training.distiller import Distiller, targets_of
 from icd.training.pipeline import pipeline
 
-COMPARED = ("instance", "foreground", "activation")  # names of icd.methods.icd.where
+COMPARED = ("instance", "foreground", "activation")  # names of icd.methods.where
 
 
 @dataclass(frozen=True)
@@ -96,9 +96,12 @@ def look(distiller: Distiller, sample: dict, rank: int) -> Masks:
     queries = make_queries(targets, method.sampler([len(boxes)], generator), 0.0)
     tokens = tokenize(teacher, targets.image_sizes, targets.padded_size)
     output = method.decoder(method.encoder(queries), tokens, fast.look_up)[-1]
-    context = WeightingContext(
-        targets, teacher, student, tokens.valid, queries.real, method.temperature
-    )
+    where = {
+        name: weigh(teacher, student, targets, tokens.valid)
+        for name, weigh in ALTERNATIVES.items()
+        if name in COMPARED
+    }
+    where["instance"] = output.attention(queries.real, method.temperature)
     chosen = by_area(boxes)[rank % len(boxes)]
     alone = torch.arange(len(boxes))[None] == chosen
 
@@ -110,7 +113,7 @@ def look(distiller: Distiller, sample: dict, rank: int) -> Masks:
         boxes=boxes.numpy(),
         chosen=chosen,
         heads=over_image(output.attention(alone, method.temperature)[0]),
-        where={name: over_image(WHERE[name](context, output)[0].mean(dim=0)) for name in COMPARED},
+        where={name: over_image(where[name][0].mean(dim=0)) for name in COMPARED},
     )
 
 

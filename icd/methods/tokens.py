@@ -19,12 +19,12 @@ Size = tuple[int, int]  # (height, width), or rows and columns
 
 @dataclass(frozen=True)
 class Targets:
-    """Annotations of N augmented images.
+    """Annotations of N augmented images, in their pixels.
 
-    boxes: N tensors [n_i, 4], corners x1 y1 x2 y2 in pixels of the augmented image.
+    boxes: N tensors [n_i, 4], corners x1 y1 x2 y2.
     labels: N tensors [n_i] of class indices from 0.
-    image_sizes: N times (height, width) in pixels, without padding.
-    padded_size: (height, width) in pixels of the batch.
+    image_sizes: N times (height, width), without padding.
+    padded_size: (height, width) of the batch.
     """
 
     boxes: Sequence[Tensor]
@@ -35,12 +35,11 @@ class Targets:
 
 @dataclass(frozen=True)
 class Tokens:
-    """The tokens of N images and where they are; R rows and S columns of all levels together.
-
-    The sine embedding of a cell is that of its row, then that of its column.
+    """The tokens of N images and where they are.
 
     levels: FPN levels, each [N, C, h, w].
-    row_sines, column_sines: embeddings [N, R, C / 2] and [N, S, C / 2].
+    row_sines, column_sines: sine embeddings of the rows of all levels [N, R, C / 2] and of their
+        columns [N, S, C / 2].
     row, column: [L], the index of each token's row and column in these embeddings.
     valid: [N, L] bool.
     """
@@ -81,112 +80,61 @@ def sizes_of(levels: Sequence[Tensor]) -> list[Size]:
 def level_strides(sizes: Sequence[Size], padded_size: Size) -> list[int]:
     """Pixels from cell to cell on each level of ``sizes`` rows and columns: a power of two.
 
-    The ratio of the padded size to the level's size is smaller where the last cell reaches beyond
-    the padded image.
+    Padded size over level size is less where the last cell reaches beyond the padded image.
     """
-    ratios = (
-        max(extent / cells for extent, cells in zip(padded_size, size, strict=True))
-        for size in sizes
-    )
+    ratios = (max(padded_size[0] / rows, padded_size[1] / columns) for rows, columns in sizes)
     return [2 ** math.ceil(math.log2(ratio)) for ratio in ratios]
 
 
 def cell_counts(image_sizes: Sequence[Size], padded_size: Size, level_size: Size) -> list[Size]:
     """Rows and columns of a level that see each image.
 
-    As in the published code, cells count by the mean ratio of padded size to level size, which
-    differs from :func:`level_strides` where the last cell reaches beyond the padded image.
+    The published code divides by the mean of padded size over level size, not by the stride.
     """
-    ratio = (padded_size[0] / level_size[0] + padded_size[1] / level_size[1]) / 2
+    rows, columns = level_size
+    ratio = (padded_size[0] / rows + padded_size[1] / columns) / 2
     return [
-        (
-            min(math.ceil(height / ratio), level_size[0]),
-            min(math.ceil(width / ratio), level_size[1]),
-        )
+        (min(math.ceil(height / ratio), rows), min(math.ceil(width / ratio), columns))
         for height, width in image_sizes
     ]
 
 
 def tokenize(levels: Sequence[Tensor], image_sizes: Sequence[Size], padded_size: Size) -> Tokens:
-    """The tokens of a batch.
+    """The tokens of FPN levels [N, C, h, w]; the sizes are those of :class:`Targets`."""
+    # Lines are the rows of all levels, then their columns. Each has a number in its level, from 1,
+    # of which the first count see the image. This needs no kernel launch per level or image.
+    sizes = np.array(sizes_of(levels))
+    lengths = sizes.T.flatten()
+    line = np.arange(len(lengths)).repeat(lengths)
+    number = 1 + np.arange(len(line)) - (lengths.cumsum() - lengths)[line]
+    seen = np.array([cell_counts(image_sizes, padded_size, (h, w)) for h, w in sizes.tolist()])
+    count = seen.transpose(1, 2, 0).reshape(len(image_sizes), -1)[:, line]
+    before = (sizes.cumsum(axis=0) - sizes)[..., None]
+    cells = [np.indices(size).reshape(2, -1) + n for size, n in zip(sizes, before, strict=True)]
+    row, column, numbers, counts = (
+        torch.tensor(x).to(levels[0].device, non_blocking=True)
+        for x in (*np.concatenate(cells, axis=1), number, count)
+    )
+    rows, seen_lines = int(sizes[:, 0].sum()), numbers <= counts
+    valid = seen_lines[:, row] & seen_lines[:, rows:][:, column]
+    sines = sine_embedding(numbers, counts, levels[0].shape[1] // 2, levels[0].dtype)
+    return Tokens(levels, sines[:, :rows], sines[:, rows:], row, column, valid)
 
-    Args:
-        levels: FPN levels, each [N, C, h, w].
-        image_sizes: true (height, width) of each image in pixels, without padding.
-        padded_size: (height, width) in pixels of the padded batch.
+
+def sine_embedding(number: Tensor, count: Tensor, channels: int, dtype: torch.dtype) -> Tensor:
+    """DETR's embedding of lines, normalised over those that see the image: [N, lines, channels].
+
+    Line k of n is at the angle 2 pi k / n. The result is in float32 at least: bfloat16 can neither
+    count beyond 256 nor hold the frequencies.
     """
-    grid = Grid.of(levels, image_sizes, padded_size)
-    sines = grid.sine_embedding(levels[0].shape[1] // 2, levels[0].dtype)
-    rows, columns = sines[:, : grid.rows], sines[:, grid.rows :]
-    return Tokens(levels, rows, columns, grid.row, grid.column, grid.valid)
-
-
-def valid_tokens(
-    levels: Sequence[Tensor], image_sizes: Sequence[Size], padded_size: Size
-) -> Tensor:
-    """[N, L] bool, False where a token sees nothing but padding; arguments as of `tokenize`."""
-    return Grid.of(levels, image_sizes, padded_size).valid
+    dtype = torch.promote_types(dtype, torch.float32)
+    angle = number.minimum(count).to(dtype) / (count.to(dtype) + 1e-6) * 2 * math.pi
+    channel = torch.arange(channels, device=angle.device)
+    angle = angle[..., None] / 10000 ** ((channel // 2 * 2).to(dtype) / channels)
+    return torch.where(channel % 2 == 0, angle.sin(), angle.cos())
 
 
 def valid_levels(levels: Sequence[Tensor], targets: Targets) -> Sequence[Tensor]:
-    """The same level by level, each [N, h * w]."""
-    valid = valid_tokens(levels, targets.image_sizes, targets.padded_size)
+    """[N, h * w] bool of each level [N, C, h, w], False where a cell sees nothing but padding."""
+    valid = tokenize(levels, targets.image_sizes, targets.padded_size).valid
     return valid.split([rows * columns for rows, columns in sizes_of(levels)], dim=1)
-
-
-@dataclass(frozen=True)
-class Grid:
-    """Lines of cells: the R rows of all levels, then the S columns of all levels.
-
-    rows: their number R.
-    number: [R + S], the place of each line in its own level, from 1.
-    count: [N, R + S], how many of the lines of its level and kind see the image.
-    row, column: [L], for each token the index of its row and of its column.
-    """
-
-    rows: int
-    number: Tensor
-    count: Tensor
-    row: Tensor
-    column: Tensor
-
-    @staticmethod
-    def of(levels: Sequence[Tensor], image_sizes: Sequence[Size], padded_size: Size) -> Grid:
-        """The lines of levels [N, C, h, w], counted on the host and then moved to the device."""
-        sizes = np.array(sizes_of(levels))
-        lengths = sizes.T.flatten()
-        kind = np.arange(len(lengths)).repeat(lengths)
-        number = 1 + np.arange(len(kind)) - (lengths.cumsum() - lengths)[kind]
-        seen = np.array([cell_counts(image_sizes, padded_size, (h, w)) for h, w in sizes.tolist()])
-        count = seen.transpose(1, 2, 0).reshape(len(image_sizes), -1)[:, kind]
-        before = (sizes.cumsum(axis=0) - sizes)[..., None]
-        index = np.concatenate(
-            [
-                np.indices(size).reshape(2, -1) + first
-                for size, first in zip(sizes, before, strict=True)
-            ],
-            axis=1,
-        )
-        moved = (
-            torch.tensor(x).to(levels[0].device, non_blocking=True) for x in (number, count, *index)
-        )
-        return Grid(int(sizes[:, 0].sum()), *moved)
-
-    @property
-    def valid(self) -> Tensor:
-        """[N, L] bool, True where both the row and the column of a token see the image."""
-        seen = self.number <= self.count
-        return seen[:, self.row] & seen[:, self.rows :][:, self.column]
-
-    def sine_embedding(self, channels: int, dtype: torch.dtype) -> Tensor:
-        """DETR's embedding of all lines, normalised over valid cells: [N, R + S, channels].
-
-        Line k of n is at the angle 2 pi k / n. The result is in float32 at least: bfloat16 can
-        neither count beyond 256 nor hold the frequencies.
-        """
-        dtype = torch.promote_types(dtype, torch.float32)
-        number = self.number.minimum(self.count).to(dtype)
-        angle = number / (self.count.to(dtype) + 1e-6) * 2 * math.pi
-        channel = torch.arange(channels, device=angle.device)
-        angle = angle[..., None] / 10000 ** ((channel // 2 * 2).to(dtype) / channels)
-        return torch.where(channel % 2 == 0, angle.sin(), angle.cos())

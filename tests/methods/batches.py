@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from icd.methods.icd.method import ICD
-from icd.methods.icd.queries import QuerySamples, make_queries
+from icd.methods.icd.queries import make_queries
+from icd.methods.icd.sampling import QuerySamples
 from icd.methods.tokens import Targets
 
 CLASSES = 6

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from icd.methods import tokens
 from icd.methods.icd import fast
 from icd.methods.icd.method import ICD
-from icd.methods.icd.where import WHERE
+from icd.methods.where import Where
 from tests.methods.batches import PRIORS, Batch, random_batch, random_method, run, with_gradients
 
 
@@ -72,7 +72,7 @@ def test_losses_and_gradients_stay_finite(
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-@pytest.mark.parametrize("where", WHERE)
+@pytest.mark.parametrize("where", get_args(Where))
 def test_levels_without_a_valid_cell_are_finite(
     where: str, precision: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from icd.methods.icd.where import WHERE
 from icd.methods.tokens import Targets
+from icd.methods.where import Where
 from tests.methods.batches import Batch, random_batch, random_method
 
 WAITS = ("_local_scalar_dense", "is_nonzero", "nonzero", "masked_select", "equal", "_unique2")
@@ -56,7 +56,7 @@ def test_reads_nothing(options: dict[str, object]) -> None:
     assert not step(random_batch(), "cpu", **options)
 
 
-@pytest.mark.parametrize("where", WHERE)
+@pytest.mark.parametrize("where", get_args(Where))
 def test_runs_where_nothing_can_be_read(where: str) -> None:
     """Tensors on the meta device have no values."""
     assert not step(random_batch(), "meta", where=where)

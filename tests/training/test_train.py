@@ -16,7 +16,7 @@ from icd.errors import InputError
 from icd.experiments.run import Run
 from icd.files import sha256, write_json
 from icd.methods.icd.method import ICD
-from icd.methods.icd.queries import QuerySamples
+from icd.methods.icd.sampling import QuerySamples
 from icd.methods.tokens import Targets
 from icd.training import train
 from icd.training.hooks.progress import ProgressHook

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from mmengine.dist import all_reduce, get_world_size
 from torch import Tensor, nn
 
-from icd.methods.icd.queries import MLP, Queries
+from icd.methods.icd.queries import Queries, mlp
 from icd.methods.tokens import full_precision
 
 AuxiliaryLoss = Literal["identification", "localisation"]
@@ -17,18 +17,13 @@ AUXILIARY_LOSSES: tuple[AuxiliaryLoss, ...] = get_args(AuxiliaryLoss)
 
 
 class AuxiliaryTask(nn.Module):
-    """Predicts objectness and four sides from the decoder's output; trains the decoder.
-
-    Args:
-        channels: width C of the decoder's output.
-        losses: which of ``AUXILIARY_LOSSES`` are computed.
-    """
+    """Predicts objectness and four sides from the decoder's output, which trains the decoder."""
 
     def __init__(self, channels: int, losses: Collection[str] = AUXILIARY_LOSSES) -> None:
         super().__init__()
         if not set(losses) <= set(AUXILIARY_LOSSES):
             raise ValueError(f"auxiliary losses are {AUXILIARY_LOSSES}, not {losses}")
-        self.predictor = MLP(channels, channels, 5)
+        self.predictor = mlp(channels, channels, 5)
         self.losses = losses
 
     def forward(self, decoded: Tensor, queries: Queries) -> dict[str, Tensor]:
@@ -62,11 +57,8 @@ def localisation_loss(sides: Tensor, queries: Queries) -> Tensor:
 def mean_count(count: Tensor, minimum: int = 0) -> Tensor:
     """The mean over processes of a number of objects, of which there are at least ``minimum``.
 
-    PyTorch averages gradients over processes. A sum divided by this mean count averages to the sum
+    PyTorch averages gradients over processes: a sum divided by this mean count averages to the sum
     over the whole batch divided by its count.
-
-    Args:
-        count: scalar, the number in this process; it is not changed.
     """
     processes = get_world_size()
     if processes == 1:

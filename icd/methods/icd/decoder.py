@@ -30,18 +30,16 @@ class LayerOutput(ABC):
     def attention(self, counted: Tensor, temperature: float) -> Tensor:
         """Attention [N, M, L] summed over the queries that count, without gradient.
 
-        Args:
-            counted: [N, k] bool for the first k queries; the others do not count.
-            temperature: divides the logits; above 1 the attention is flatter.
+        ``counted`` [N, k] tells of the first k queries whether they count; the others do not. The
+        ``temperature`` divides the logits; above 1 the attention is flatter.
         """
 
 
 class CrossAttention(nn.Module):
-    """Multi-head attention of queries over tokens (equation 5).
+    """Multi-head attention of queries over tokens (equation 5, see ``look_up`` in plain.py).
 
     The position embedding enters the keys through a projection of its own, the values carry no
     position. Projections start as those of ``torch.nn.MultiheadAttention``.
-    :func:`icd.methods.icd.plain.look_up` states the equations.
     """
 
     def __init__(self, channels: int, heads: int) -> None:
@@ -51,7 +49,7 @@ class CrossAttention(nn.Module):
         self.heads = heads
         self.query = nn.Linear(channels, channels)
         self.key = nn.Linear(channels, channels)
-        self.value = value_projection(channels)
+        self.value = init_projection(nn.Linear(channels, channels))
         self.position = nn.Linear(channels, channels)
         self.out = nn.Linear(channels, channels)
         for projection in (self.query, self.key):
@@ -64,11 +62,6 @@ class CrossAttention(nn.Module):
 
 
 LookUp = Callable[[CrossAttention, Tensor, Tokens], LayerOutput]
-
-
-def value_projection(channels: int, features: int | None = None) -> nn.Linear:
-    """F^v, the projection of features, maybe of another width, to values."""
-    return init_projection(nn.Linear(features or channels, channels))
 
 
 def init_projection(linear: nn.Linear) -> nn.Linear:

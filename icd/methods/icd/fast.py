@@ -1,14 +1,12 @@
 """The formulation that trains: the same as :mod:`icd.methods.icd.plain` in less time and memory.
 
-All images, levels and queries are worked on at once, with a number of kernel launches that depends
-on none of them. On a CPU, work is done in blocks that fit its caches.
+All images, levels and queries are processed at once; only a CPU works in blocks that fit its cache.
 
-- Aggregated values come from fused attention, which keeps no attention map. Maps are made of the
-  queries that count alone, without gradient, and summed at once.
-- The position embedding is a row's half and a column's half, so its part of the keys is projected
-  once per row and column, not once per token.
-- The student's side computes the gradients of its loss together with the loss and keeps nothing
-  else.
+- Fused attention aggregates the values and keeps no attention map. Only the queries that count get
+  maps, which are summed at once.
+- A token's position is its row's half and its column's half, so the position's part of the keys is
+  computed once per row and column.
+- The forward pass of the distillation loss also computes its gradients and keeps nothing else.
 """
 
 from __future__ import annotations
@@ -27,17 +25,12 @@ from icd.methods.icd.decoder import CrossAttention, LayerOutput
 from icd.methods.tokens import Tokens, full_precision
 
 NORM_EPSILON = 1e-5  # of PyTorch's layer norm
-CPU_BLOCK = 2**20  # elements of the largest temporary tensor on a CPU
+CPU_BLOCK = 2**20  # elements of each temporary tensor on a CPU
 
 
 @dataclass(frozen=True)
 class FastOutput(LayerOutput):
-    """A layer's output with what its attention maps are made of, without gradient.
-
-    query: [N, M, K, d], projected.
-    key: [N, M, L, d].
-    valid: [N, L] bool.
-    """
+    """A layer's output with projected queries [N, M, K, d], keys [N, M, L, d], valid [N, L]."""
 
     query: Tensor
     key: Tensor
@@ -69,10 +62,8 @@ def look_up(attention: CrossAttention, queries: Tensor, tokens: Tokens) -> FastO
     query = attention.query(queries)
     key, value = (layer.weight.to(query.dtype) for layer in (attention.key, attention.value))
     bias = attention.value.bias.to(query.dtype)
-    rows, columns = position_keys(attention, tokens)
-    keys, values = KeysAndValues.apply(
-        tokens, key, rows.to(query.dtype), columns.to(query.dtype), value, bias
-    )
+    rows, columns = (line.to(query.dtype) for line in position_keys(attention, tokens))
+    keys, values = KeysAndValues.apply(tokens, key, rows, columns, value, bias)
     q, k, v = (
         x.unflatten(-1, (attention.heads, -1)).transpose(1, 2) for x in (query, keys, values)
     )
@@ -96,23 +87,12 @@ class KeysAndValues(torch.autograd.Function):
     """Keys and values of constant features, of which no copy is kept for the backward pass."""
 
     @staticmethod
-    def forward(
-        ctx: Any,
-        tokens: Tokens,
-        key: Tensor,
-        rows: Tensor,
-        columns: Tensor,
-        value: Tensor,
-        bias: Tensor,
-    ) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, tokens: Tokens, *parameters: Tensor) -> tuple[Tensor, Tensor]:
         """W_k x plus what a token's row and column add, and W_v x + b_v: each [N, L, C].
 
-        Args:
-            tokens: constant.
-            key, value: weights W_k and W_v, [C, C].
-            rows, columns: see :func:`position_keys`.
-            bias: b_v, [C].
+        ``parameters`` are W_k, the keys of rows and columns, W_v and b_v.
         """
+        key, rows, columns, value, bias = parameters
         ctx.tokens, ctx.dtype, ctx.lines = tokens, key.dtype, (rows.shape, columns.shape)
         x = tokens.features.flatten(0, 1).to(key.dtype)
         keys = rows.index_select(1, tokens.row).add_(columns.index_select(1, tokens.column))
@@ -122,10 +102,10 @@ class KeysAndValues(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, keys: Tensor, values: Tensor) -> tuple[Tensor | None, ...]:
-        """Gradients of weights, rows, columns and bias."""
-        tokens, per_line = ctx.tokens, full_precision(keys)
+        """Gradients of the parameters, from those of keys and values."""
+        tokens, per_token = ctx.tokens, full_precision(keys)
         rows, columns = (
-            per_line.new_zeros(shape).index_add_(1, index, per_line)
+            per_token.new_zeros(shape).index_add_(1, index, per_token)
             for shape, index in zip(ctx.lines, (tokens.row, tokens.column), strict=True)
         )
         x = tokens.features.flatten(0, 1).to(ctx.dtype)
@@ -144,33 +124,29 @@ def imitation_loss(
     total = weights.sum(dim=-1, keepdim=True)
     share = weights.to(torch.promote_types(weights.dtype, teacher.dtype))
     share = share / (total.where(total > 0, 1) * len(student) * len(bias))
-    return WeightedError.apply(student, weight, bias, teacher, share, normalise)
+    return WeightedError.apply(normalise, student, weight, bias, teacher, share)
 
 
 class WeightedError(torch.autograd.Function):
     """The weighted squared error of projected features, and its gradients at the same time."""
 
     @staticmethod
-    def forward(
-        ctx: Any,
-        student: Tensor,
-        weight: Tensor,
-        bias: Tensor,
-        teacher: Tensor,
-        share: Tensor,
-        normalise: bool,
-    ) -> Tensor:
-        """Squared errors of values times ``share`` [N, M or 1, L], summed; see `imitation_loss`."""
+    def forward(ctx: Any, normalise: bool, student: Tensor, *constants: Tensor) -> Tensor:
+        """Squared errors of values times their share, summed.
+
+        Besides the arguments of `imitation_loss` come weight and bias of the projection, and for
+        the weights the share [N, M or 1, L] of each token in the loss.
+        """
+        weight, bias, teacher, share = constants
         x, d = student.flatten(0, 1), teacher.shape[-1:]
         theirs, shares = (y.transpose(1, 2).flatten(0, 1) for y in (teacher, share[..., None]))
-        over_x = torch.empty_like(x) if ctx.needs_input_grad[0] else None
+        over_x = torch.empty_like(x) if ctx.needs_input_grad[1] else None
         over_weight, over_bias = (full_precision(torch.zeros_like(y)) for y in (weight, bias))
         error = shares.new_zeros(())
         for some in blocks(len(x), len(bias), x.device):
             features = x[some].to(weight.dtype)
-            projected = torch.addmm(bias, features, weight.t())
-            ours = full_precision(projected).unflatten(1, (-1, *d))
-            gap = full_precision(theirs[some])
+            projected = torch.addmm(bias, features, weight.t()).unflatten(1, (-1, *d))
+            ours, gap = full_precision(projected), full_precision(theirs[some])
             if normalise:
                 norm, mean, rate = torch.native_layer_norm(ours, d, None, None, NORM_EPSILON)
                 gap = norm.sub_(F.layer_norm(gap, d))
@@ -182,9 +158,8 @@ class WeightedError(torch.autograd.Function):
                 slope = torch.ops.aten.native_layer_norm_backward(
                     slope, ours, d, mean, rate, None, None, [True, False, False]
                 )[0]
-            slope = slope.flatten(1)
-            over_bias += slope.sum(dim=0)
-            slope = slope.to(weight.dtype)
+            over_bias += slope.flatten(1).sum(dim=0)
+            slope = slope.flatten(1).to(weight.dtype)
             over_weight += slope.t() @ features
             if over_x is not None:
                 over_x[some] = slope @ weight
@@ -195,9 +170,6 @@ class WeightedError(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        """Gradients of features, weight and bias; the saved ones lack the square's factor 2."""
-        over_weight, over_bias, over_x = (
-            y if y is None else 2 * grad * y for y in ctx.saved_tensors
-        )
-        over_student = over_x if over_x is None else over_x.view(ctx.shape)
-        return over_student, over_weight, over_bias, None, None, None
+        """The saved gradients lack the factor 2 of the square, and the incoming gradient."""
+        weight, bias, x = (None if y is None else 2 * grad * y for y in ctx.saved_tensors)
+        return None, None if x is None else x.view(ctx.shape), weight, bias, None, None

@@ -5,14 +5,15 @@
     query        q_i   = F_q(E(y_i))                              queries.py
     attention    m_ij  = softmax(K_j F_j^q(q_i) / sqrt(d))        decoder.py
     auxiliary    L_aux = BCE(F_obj(g_i), real_i) + L1(F_reg(g_i), box_i)     auxiliary.py
-    distillation L_distill = <m_ij, MSE(V_j^S, V_j^T)>            where.py, distillation.py
+    distillation L_distill = <m_ij, MSE(V_j^S, V_j^T)>            plain.py, fast.py
     total        L = L_det + L_aux + weight * L_distill
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Protocol
+from types import ModuleType
+from typing import Annotated
 
 import torch
 from annotated_types import Ge, Gt
@@ -22,41 +23,12 @@ from torch import Tensor, nn
 from icd.data.priors import Priors
 from icd.methods.icd import fast
 from icd.methods.icd.auxiliary import AUXILIARY_LOSSES, AuxiliaryLoss, AuxiliaryTask
-from icd.methods.icd.decoder import (
-    CrossAttention,
-    Decoder,
-    LayerOutput,
-    ValueSpace,
-    value_projection,
-)
-from icd.methods.icd.queries import (
-    Queries,
-    QueryEncoder,
-    QuerySampler,
-    QuerySamples,
-    make_queries,
-    query_count,
-)
-from icd.methods.icd.where import WeightingContext, Where, weighting
-from icd.methods.tokens import Targets, Tokens, flatten_levels, tokenize
+from icd.methods.icd.decoder import Decoder, ValueSpace, init_projection
+from icd.methods.icd.queries import Queries, QueryEncoder, make_queries
+from icd.methods.icd.sampling import QuerySampler, QuerySamples, query_count
+from icd.methods.tokens import Targets, flatten_levels, tokenize
+from icd.methods.where import ALTERNATIVES, Where
 from icd.seeds import seed_of
-
-
-class Formulation(Protocol):
-    """How the costly parts are computed: the module ``fast`` or its specification ``plain``."""
-
-    def look_up(self, attention: CrossAttention, queries: Tensor, tokens: Tokens) -> LayerOutput:
-        """Aggregate the values of tokens for queries (equation 5)."""
-
-    def imitation_loss(
-        self,
-        student: Tensor,
-        projection: nn.Module,
-        teacher: Tensor,
-        weights: Tensor,
-        normalise: bool,
-    ) -> Tensor:
-        """The distillation loss of one decoder layer (equation 9)."""
 
 
 class ICD(nn.Module):
@@ -116,14 +88,16 @@ class ICD(nn.Module):
             for untrained in (self.encoder, self.decoder, self.auxiliary):
                 untrained.requires_grad_(False)
         self.student_values = nn.ModuleList(
-            value_projection(channels, student_channels) for _ in self.decoder.layers
+            init_projection(nn.Linear(student_channels or channels, channels))
+            for _ in self.decoder.layers
         )
-        self.channels = channels
+        if where != "instance" and (where not in ALTERNATIVES or fakes):
+            problem = "which uses no queries, but fakes is true" if fakes else "which is unknown"
+            raise ValueError(f"where is {where!r}, {problem}")
+        self.channels, self.normalise, self.seed = channels, normalise, seed
         self.weight, self.temperature, self.warmup = weight, temperature, warmup
         self.fake_ratio, self.query_cap, self.jitter = fake_ratio, query_cap, jitter
-        self.normalise = normalise
-        self.weigh, self.fakes = weighting(where, fakes), fakes
-        self.seed = seed
+        self.where, self.fakes = where, fakes
 
     def forward(
         self,
@@ -134,10 +108,7 @@ class ICD(nn.Module):
     ) -> dict[str, Tensor]:
         """Auxiliary and distillation losses of one batch.
 
-        Args:
-            teacher, student: FPN levels, each [N, C, h, w], of the same sizes.
-            targets: ground truth of the N images.
-            iteration: training iteration, from 0.
+        Teacher and student are FPN levels [N, C, h, w] of the same sizes; iterations count from 0.
         """
         queries = make_queries(targets, self.draw(targets, iteration), self.jitter)
         return self.losses(teacher, student, targets, queries, detach=iteration < self.warmup)
@@ -155,24 +126,25 @@ class ICD(nn.Module):
         targets: Targets,
         queries: Queries,
         detach: bool,
-        formulation: Formulation = fast,
+        formulation: ModuleType = fast,
     ) -> dict[str, Tensor]:
-        """The losses for given queries; with ``detach`` they do not train the student (warm-up).
+        """The losses for given queries, in the formulation of the module ``fast`` or ``plain``.
 
-        The auxiliary losses are summed over the decoder's layers, the distillation loss averaged.
+        With ``detach`` they do not train the student (warm-up). The auxiliary losses are summed
+        over the decoder's layers, the distillation loss is averaged.
         """
         tokens = tokenize(teacher, targets.image_sizes, targets.padded_size)
         outputs = self.decoder(self.encoder(queries), tokens, formulation.look_up)
-        counted = self.counted(targets, queries)
-        context = WeightingContext(
-            targets, teacher, student, tokens.valid, counted, self.temperature
-        )
+        if self.where == "instance":
+            counted = self.counted(targets, queries)
+            weights = [output.attention(counted, self.temperature) for output in outputs]
+        else:
+            weigh = ALTERNATIVES[self.where]
+            weights = [weigh(teacher, student, targets, tokens.valid)] * len(outputs)
         features = flatten_levels([level.detach() for level in student] if detach else student)
         imitation = [
-            formulation.imitation_loss(
-                features, projection, output.values, self.weigh(context, output), self.normalise
-            )
-            for projection, output in zip(self.student_values, outputs, strict=True)
+            formulation.imitation_loss(features, project, output.values, weight, self.normalise)
+            for project, output, weight in zip(self.student_values, outputs, weights, strict=True)
         ]
         auxiliary = [self.auxiliary(output.queries, queries) for output in outputs]
         losses = {

@@ -76,15 +76,9 @@ def normalise_values(values: Tensor) -> Tensor:
 
 
 def instance_weights(logits: Tensor, counted: Tensor, temperature: float = 1.0) -> Tensor:
-    """Weight of each token and head: attention summed over the queries that count.
+    """Attention summed over the queries ``counted`` [N, K]: [N, M, L] without gradient.
 
-    Args:
-        logits: [N, M, K, L] attention logits.
-        counted: [N, K] bool: by default the annotated instances.
-        temperature: divides the logits; above 1 the attention is flatter.
-
-    Returns:
-        [N, M, L] without gradient; zero for an image without instances.
+    Zero for an image of which no query counts. The logits are [N, M, K, L].
     """
     attention = full_precision(logits.detach() / temperature).softmax(dim=-1)
     return (attention * counted[:, None, :, None]).sum(dim=2)

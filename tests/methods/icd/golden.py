@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from icd.methods.icd.method import ICD
-from icd.methods.icd.queries import QuerySamples
+from icd.methods.icd.sampling import QuerySamples
 from icd.methods.tokens import Targets
 
 FOLDER = Path(__file__).parents[2] / "golden"

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from icd.methods.icd.decoder import CrossAttention, Decoder, value_projection
+from icd.methods.icd.decoder import CrossAttention, Decoder, init_projection
 from icd.methods.icd.plain import look_up, split_heads
 from icd.methods.tokens import Tokens
 
@@ -162,7 +162,7 @@ def test_projections_start_as_those_of_pytorch() -> None:
     ours = CrossAttention(64, 4)
     theirs = nn.MultiheadAttention(64, 4)
     limit = theirs.in_proj_weight.abs().max().item()
-    for linear in (ours.query, ours.key, ours.value, value_projection(64)):
+    for linear in (ours.query, ours.key, ours.value, init_projection(nn.Linear(64, 64))):
         assert linear.weight.abs().max().item() == pytest.approx(limit, rel=0.01)
         assert linear.weight.std().item() == pytest.approx(
             theirs.in_proj_weight.std().item(), rel=0.05

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from typing import get_args
 
 import pytest
 import torch
@@ -13,8 +14,8 @@ from torch import Tensor, nn
 from icd.methods.icd import fast, plain
 from icd.methods.icd.method import ICD
 from icd.methods.icd.queries import make_queries
-from icd.methods.icd.where import WHERE
 from icd.methods.tokens import tokenize
+from icd.methods.where import Where
 from tests.methods.batches import Batch, random_method
 from tests.methods.icd.test_reference import assert_same, gradients, make_batch, shapes
 
@@ -24,7 +25,7 @@ LAYOUTS = {"NCHW": torch.contiguous_format, "channels last": torch.channels_last
 @st.composite
 def options(draw: st.DrawFn) -> dict[str, object]:
     """Whatever changes what is computed."""
-    where = draw(st.sampled_from(sorted(WHERE)))
+    where = draw(st.sampled_from(sorted(get_args(Where))))
     return {
         "where": where,
         "fakes": draw(st.booleans()) if where == "instance" else False,

@@ -9,7 +9,8 @@ from torch import Tensor
 from icd.methods.icd import plain
 from icd.methods.icd.auxiliary import identification_loss, localisation_loss
 from icd.methods.icd.plain import compared, distillation_loss, instance_weights
-from icd.methods.icd.queries import Queries, make_queries, query_count
+from icd.methods.icd.queries import Queries, make_queries
+from icd.methods.icd.sampling import query_count
 from icd.methods.tokens import flatten_levels, tokenize
 from tests.methods.icd.golden import CASES, GoldenCase
 

@@ -45,7 +45,7 @@ def test_losses_are_three_scalars_that_mmengine_adds_up() -> None:
     assert all(loss > 0 for loss in losses.values())
 
 
-def test_forward_is_pose_and_losses_of_its_own_draws() -> None:
+def test_forward_makes_queries_and_losses_of_its_own_draws() -> None:
     method, batch = random_method(), random_batch()
     expected = losses_for(method, batch, method.draw(batch.targets, 4))
     assert run(method, batch, 4) == expected

@@ -11,15 +11,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from icd.data.priors import Priors
-from icd.methods.icd.queries import (
-    Queries,
-    QueryEncoder,
-    QuerySampler,
-    QuerySamples,
-    make_queries,
-    query_count,
-    sine_place,
-)
+from icd.methods.icd.queries import Queries, QueryEncoder, make_queries, sine_place
+from icd.methods.icd.sampling import QuerySampler, QuerySamples, query_count
 from icd.methods.tokens import Targets
 from tests.methods.batches import CLASSES, PRIORS, random_boxes
 

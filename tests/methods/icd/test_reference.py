@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from icd.methods.icd.method import ICD
-from icd.methods.icd.queries import QuerySamples, make_queries
+from icd.methods.icd.queries import make_queries
+from icd.methods.icd.sampling import QuerySamples
 from tests.methods import reference
 from tests.methods.batches import CLASSES, P2_P6, Batch, level_sizes, random_batch, random_method
 

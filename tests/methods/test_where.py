@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -14,8 +15,9 @@ from torch import Tensor
 from icd.experiments.options import shipped_methods
 from icd.methods.icd.method import ICD
 from icd.methods.icd.plain import PlainOutput
-from icd.methods.icd.where import WHERE, WeightingContext, weighting
-from icd.methods.tokens import Targets, level_strides, valid_tokens
+from icd.methods.icd.queries import make_queries
+from icd.methods.tokens import Targets, level_strides, tokenize
+from icd.methods.where import ALTERNATIVES, Where
 from tests.methods.batches import (
     P2_P6,
     P3_P7,
@@ -48,20 +50,14 @@ def shaped(name: str, seed: int = 0) -> tuple[Batch, Sequence[int]]:
     return random_batch(levels=levels, seed=seed, dtype=torch.float64, **shape), strides
 
 
-def context_of(
-    batch: Batch, counts: Sequence[int] = (1, 1, 1), temperature: float = 1.0
-) -> WeightingContext:
-    """The context of a batch in which the first so many queries of each image count."""
-    valid = valid_tokens(batch.teacher, batch.targets.image_sizes, batch.targets.padded_size)
-    counted = torch.arange(max(counts)) < torch.tensor(counts)[:, None]
-    return WeightingContext(
-        batch.targets, batch.teacher, batch.student, valid, counted, temperature
-    )
+def valid_of(batch: Batch) -> Tensor:
+    """[N, L] bool, the tokens that are not in the padding."""
+    return tokenize(batch.teacher, batch.targets.image_sizes, batch.targets.padded_size).valid
 
 
 def weigh(name: str, batch: Batch) -> Tensor:
-    """Weights of a function that takes no notice of what the decoder found."""
-    return WHERE[name](context_of(batch), None)
+    """The weights of an alternative."""
+    return ALTERNATIVES[name](batch.teacher, batch.student, batch.targets, valid_of(batch))
 
 
 def cells(
@@ -166,24 +162,24 @@ def test_weights_equal_those_of_plain_loops(name: str, shape: str) -> None:
 
 def look_up(batch: Batch, queries: int = 4) -> PlainOutput:
     """Random logits of two heads, as a decoder layer leaves them."""
-    valid = context_of(batch).valid
+    valid = valid_of(batch)
     logits = torch.randn(len(valid), 2, queries, valid.shape[1], dtype=torch.float64)
     logits = logits.masked_fill(~valid[:, None, None], -torch.inf)
     return PlainOutput(torch.zeros(0), torch.zeros(0), logits.requires_grad_())
 
 
-@pytest.mark.parametrize("name", WHERE)
+@pytest.mark.parametrize("name", get_args(Where))
 @pytest.mark.parametrize("shape", SHAPES)
 def test_weights_are_constants_that_skip_the_padding(name: str, shape: str) -> None:
     batch, _ = shaped(shape)
     for level in (*batch.teacher, *batch.student):
         level.requires_grad_()
-    context = context_of(batch, [4] * 3)
-    weights = WHERE[name](context, look_up(batch))
+    counted = torch.ones(3, 4, dtype=torch.bool)
+    weights = look_up(batch).attention(counted) if name == "instance" else weigh(name, batch)
     assert not weights.requires_grad
     assert weights.isfinite().all()
     assert (weights >= 0).all()
-    assert not weights.masked_select(~context.valid[:, None]).any()
+    assert not weights.masked_select(~valid_of(batch)[:, None]).any()
 
 
 @pytest.mark.parametrize("name", UNASKED)
@@ -211,7 +207,7 @@ def test_images_without_objects_have_no_weight(name: str) -> None:
 @pytest.mark.parametrize("name", ["everywhere", "activation"])
 def test_images_without_objects_weigh_as_others(name: str) -> None:
     batch, _ = shaped("padding")
-    valid = context_of(batch).valid.sum(dim=1)
+    valid = valid_of(batch).sum(dim=1)
     torch.testing.assert_close(weigh(name, batch).sum(dim=(1, 2)).float(), valid.float())
 
 
@@ -246,7 +242,7 @@ def test_a_box_that_reaches_into_the_padding_has_no_weight_there(name: str) -> N
     batch, _ = shaped("padding")
     targets = replace(batch.targets, boxes=[torch.tensor([[0.0, 0.0, 128.0, 96.0]])] * 3)
     weights = weigh(name, replace(batch, targets=targets))
-    valid = context_of(batch).valid[:, None]
+    valid = valid_of(batch)[:, None]
     assert not weights[~valid].any()
     assert weights[valid].any()
 
@@ -308,7 +304,7 @@ def test_the_place_changes_the_distillation_loss_alone(name: str) -> None:
 
 
 @pytest.mark.parametrize("counts", [(0, 0, 0), (0, 2, 0), (2, 1, 3)])
-@pytest.mark.parametrize("name", WHERE)
+@pytest.mark.parametrize("name", get_args(Where))
 def test_distillation_reaches_students_and_their_projections_alone(
     name: str, counts: tuple[int, ...]
 ) -> None:
@@ -332,7 +328,8 @@ def test_distillation_reaches_students_and_their_projections_alone(
 def test_attention_of_all_queries_that_count_is_summed(temperature: float) -> None:
     batch, _ = shaped("padding")
     found = look_up(batch)
-    weights = WHERE["instance"](context_of(batch, (4, 1, 0), temperature), found)
+    counted = torch.arange(4) < torch.tensor([4, 1, 0])[:, None]
+    weights = found.attention(counted, temperature)
     for image, count in enumerate((4, 1, 0)):
         for head in range(2):
             expected = np.zeros(weights.shape[-1])
@@ -346,12 +343,12 @@ def test_attention_of_all_queries_that_count_is_summed(temperature: float) -> No
 def test_fakes_count_if_told(fakes: bool, counts: list[int]) -> None:
     """An image without objects has one query, a fake."""
     batch, _ = shaped("padding")
-    method, seen = random_method(fakes=fakes).double(), []
-    weigh = method.weigh
-    method.weigh = lambda context, output: seen.append(context) or weigh(context, output)
+    method = random_method(fakes=fakes).double()
+    queries = make_queries(batch.targets, method.draw(batch.targets, 0), method.jitter)
+    counted = method.counted(batch.targets, queries)
+    assert counted.sum(dim=1).tolist() == counts
+    assert all(own == sorted(own, reverse=True) for own in counted.tolist())
     losses = run(method, batch)
-    assert seen[0].counted.sum(dim=1).tolist() == counts
-    assert all(own == sorted(own, reverse=True) for own in seen[0].counted.tolist())
     other = run(random_method(fakes=not fakes).double(), batch)
     assert [name for name in losses if losses[name] != other[name]] == ["loss_distillation"]
 
@@ -359,7 +356,7 @@ def test_fakes_count_if_told(fakes: bool, counts: list[int]) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"where": "nowhere"}, "where is 'nowhere', not one of"),
+        ({"where": "nowhere"}, "where is 'nowhere', which is unknown"),
         ({"where": "foreground", "fakes": True}, "uses no queries"),
     ],
 )
@@ -369,5 +366,5 @@ def test_what_does_not_fit_is_refused(options: dict[str, object], message: str) 
 
 
 def test_names_are_those_of_the_schema() -> None:
-    assert shipped_methods()["icd"]["properties"]["where"]["enum"] == list(WHERE)
-    assert all(weighting(name, fakes=False) is function for name, function in WHERE.items())
+    assert shipped_methods()["icd"]["properties"]["where"]["enum"] == list(get_args(Where))
+    assert get_args(Where) == ("instance", *ALTERNATIVES)
