@@ -12,7 +12,16 @@ from icd.methods import tokens
 from icd.methods.icd import fast
 from icd.methods.icd.method import ICD
 from icd.methods.where import Where
-from tests.methods.batches import PRIORS, Batch, random_batch, random_method, run, with_gradients
+from tests.methods.batches import (
+    PRIORS,
+    Batch,
+    gradient,
+    random_batch,
+    random_method,
+    run,
+    total,
+    with_gradients,
+)
 
 
 def in_bfloat16(batch: Batch) -> Batch:
@@ -32,9 +41,9 @@ def run_in(precision: str, method: ICD, batch: Batch) -> dict[str, Tensor]:
 def require_finite(losses: dict[str, Tensor], method: ICD, batch: Batch) -> None:
     """The losses and, computed here, their gradients."""
     assert all(loss.isfinite() and loss.dtype == torch.float32 for loss in losses.values())
-    sum(losses.values()).backward()
+    total(losses).backward()
     for tensor in (*method.parameters(), *batch.student):
-        assert tensor.grad.isfinite().all()
+        assert gradient(tensor).isfinite().all()
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
@@ -64,7 +73,7 @@ def require_finite(losses: dict[str, Tensor], method: ICD, batch: Batch) -> None
     ],
 )
 def test_losses_and_gradients_stay_finite(
-    shape: dict[str, object], normalise: bool, heads: int, precision: str
+    shape: dict[str, Any], normalise: bool, heads: int, precision: str
 ) -> None:
     method, batch = random_method(heads=heads, normalise=normalise), random_batch(**shape)
     batch = with_gradients(in_bfloat16(batch) if precision == "bfloat16" else batch)
@@ -86,8 +95,8 @@ def test_levels_without_a_valid_cell_are_finite(
     method, batch = random_method(where=where), random_batch()
     batch = with_gradients(in_bfloat16(batch) if precision == "bfloat16" else batch)
     require_finite(run_in(precision, method, batch), method, batch)
-    assert not any(level.grad.any() for level in batch.student if level.shape[2] <= 3)
-    assert batch.student[0].grad.any()
+    assert not any(gradient(level).any() for level in batch.student if level.shape[2] <= 3)
+    assert gradient(batch.student[0]).any()
 
 
 def test_a_batch_without_objects_costs_identification_alone() -> None:

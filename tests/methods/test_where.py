@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from icd.experiments.options import shipped_methods
 from icd.methods.icd.method import ICD
@@ -23,10 +23,13 @@ from tests.methods.batches import (
     P3_P7,
     PRIORS,
     Batch,
+    attention_of,
+    gradient,
     level_sizes,
     random_batch,
     random_method,
     run,
+    total,
 )
 from tests.methods.reference import valid_rows_and_columns
 
@@ -34,7 +37,7 @@ MASKS = ("everywhere", "foreground", "fine_grained")
 UNASKED = (*MASKS, "activation")
 
 # Batches whose levels have the strides of a pyramid, and those strides.
-SHAPES: dict[str, tuple[dict[str, object], Sequence[int]]] = {
+SHAPES: dict[str, tuple[dict[str, Any], Sequence[int]]] = {
     "padding": ({}, P3_P7),
     "P2-P6": ({"padded": (64, 96), "sizes": ((64, 96), (41, 50), (17, 96))}, P2_P6),
     "two levels": ({"padded": (160, 96), "sizes": ((160, 80), (150, 96), (31, 90))}, (16, 32)),
@@ -275,9 +278,10 @@ def test_the_method_weighs_its_values_there(name: str, layers: int) -> None:
     method = random_method(where=name, layers=layers).double()
     batch, strides = shaped("padding")
     loss = run(method, batch)["loss_distillation"].item()
-    total = 0.0
+    summed = 0.0
     for projection, layer in zip(method.student_values, method.decoder.layers, strict=True):
-        theirs = layer.attention.value if layers else layer.value
+        theirs = attention_of(layer).value
+        assert isinstance(projection, nn.Linear)
         for image in range(3):
             m = np.array(PLAIN[name](batch, strides, image))
             for head in range(4):
@@ -288,8 +292,8 @@ def test_the_method_weighs_its_values_there(name: str, layers: int) -> None:
                     v = (v + linear.bias.detach().numpy()[:, None])[4 * head : 4 * head + 4]
                     values.append((v - v.mean(0)) / np.sqrt(v.var(0) + 1e-5))
                 error = ((values[0] - values[1]) ** 2).mean(0)
-                total += (m * error).sum() / m.sum() if m.any() else 0.0
-    assert loss == pytest.approx(8 * total / (4 * 3 * len(method.student_values)), rel=1e-10)
+                summed += (m * error).sum() / m.sum() if m.any() else 0.0
+    assert loss == pytest.approx(8 * summed / (4 * 3 * len(method.student_values)), rel=1e-10)
 
 
 @pytest.mark.parametrize("name", UNASKED)
@@ -299,7 +303,7 @@ def test_the_place_changes_the_distillation_loss_alone(name: str) -> None:
     assert here["loss_distillation"] != there["loss_distillation"]
     for auxiliary in ("loss_identification", "loss_localisation"):
         assert torch.equal(here[auxiliary], there[auxiliary])
-    states = [ICD(PRIORS, channels=16, where=w).state_dict().keys() for w in ("instance", name)]
+    states = [random_method(where=where).state_dict().keys() for where in ("instance", name)]
     assert states[0] == states[1]
 
 
@@ -315,12 +319,12 @@ def test_distillation_reaches_students_and_their_projections_alone(
     losses["loss_distillation"].backward(retain_graph=True)
     assert all(level.grad is None for level in batch.teacher)
     learns = any(counts) or name in ("everywhere", "activation")
-    for part in (batch.student, list(method.student_values.parameters())):
-        assert all(tensor.grad.isfinite().all() for tensor in part)
-        assert any(bool(tensor.grad.any()) for tensor in part) == learns
+    for tensors in (batch.student, [*method.student_values.parameters()]):
+        assert all(gradient(tensor).isfinite().all() for tensor in tensors)
+        assert any(bool(gradient(tensor).any()) for tensor in tensors) == learns
     for part in (method.encoder, method.decoder, method.auxiliary):
         assert all(parameter.grad is None for parameter in part.parameters())
-    sum(losses.values()).backward()
+    total(losses).backward()
     assert all(parameter.grad is not None for parameter in method.parameters())
 
 
@@ -360,7 +364,7 @@ def test_fakes_count_if_told(fakes: bool, counts: list[int]) -> None:
         ({"where": "foreground", "fakes": True}, "uses no queries"),
     ],
 )
-def test_what_does_not_fit_is_refused(options: dict[str, object], message: str) -> None:
+def test_what_does_not_fit_is_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         ICD(PRIORS, channels=16, **options)
 

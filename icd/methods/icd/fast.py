@@ -114,13 +114,13 @@ class KeysAndValues(torch.autograd.Function):
 
 
 def imitation_loss(
-    student: Tensor, projection: nn.Module, teacher: Tensor, weights: Tensor, normalise: bool
+    student: Tensor, projection: nn.Linear, teacher: Tensor, weights: Tensor, normalise: bool
 ) -> Tensor:
     """See :func:`icd.methods.icd.plain.imitation_loss`.
 
     Under autocast the student's values are computed in the type of the teacher's.
     """
-    weight, bias = (parameter.to(teacher.dtype) for parameter in projection.parameters())
+    weight, bias = projection.weight.to(teacher.dtype), projection.bias.to(teacher.dtype)
     total = weights.sum(dim=-1, keepdim=True)
     share = weights.to(torch.promote_types(weights.dtype, teacher.dtype))
     share = share / (total.where(total > 0, 1) * len(student) * len(bias))

@@ -44,7 +44,7 @@ def look_up(attention: CrossAttention, queries: Tensor, tokens: Tokens) -> Plain
 
 
 def imitation_loss(
-    student: Tensor, projection: nn.Module, teacher: Tensor, weights: Tensor, normalise: bool
+    student: Tensor, projection: nn.Linear, teacher: Tensor, weights: Tensor, normalise: bool
 ) -> Tensor:
     """Equation 9, the distillation loss of one decoder layer.
 

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -41,7 +42,7 @@ class GoldenCase:
         return dict(np.load(FOLDER / f"{stem}.npz"))
 
     @cached_property
-    def options(self) -> dict[str, object]:
+    def options(self) -> dict[str, Any]:
         flat = json.loads(str(self.values["meta/opts"]))
         pairs = zip(flat[::2], flat[1::2], strict=True)
         return {key.rsplit(".", 1)[1]: value for key, value in pairs}

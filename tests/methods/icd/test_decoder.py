@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from icd.methods.icd.decoder import CrossAttention, Decoder, init_projection
+from icd.methods.icd.decoder import CrossAttention, Decoder, DecoderLayer, init_projection
 from icd.methods.icd.plain import look_up, split_heads
 from icd.methods.tokens import Tokens
+from tests.methods.batches import attention_of
 
 C = 16
 
@@ -58,7 +59,7 @@ def pytorch_attention(ours: CrossAttention) -> nn.MultiheadAttention:
 
 @pytest.mark.parametrize("heads", [1, 4, 16])
 def test_attention_is_that_of_pytorch_with_position_in_the_keys_alone(heads: int) -> None:
-    ours = random_decoder(0, heads).layers[0]
+    ours = attention_of(random_decoder(0, heads).layers[0])
     tokens, queries = random_tokens(), random_queries()
     found = ours(queries, tokens, look_up)
     expected, attention = pytorch_attention(ours)(
@@ -74,13 +75,15 @@ def test_attention_is_that_of_pytorch_with_position_in_the_keys_alone(heads: int
 
 def test_a_layer_is_that_of_a_transformer_without_self_attention() -> None:
     ours = random_decoder(1).layers[0]
+    assert isinstance(ours, DecoderLayer)
+    first, _, last = ours.ffn
     theirs = nn.TransformerDecoderLayer(
         C, 4, dim_feedforward=4 * C, dropout=0.0, batch_first=True, dtype=torch.float64
     )
     theirs.norm2.load_state_dict(ours.norm1.state_dict())
     theirs.norm3.load_state_dict(ours.norm2.state_dict())
-    theirs.linear1.load_state_dict(ours.ffn[0].state_dict())
-    theirs.linear2.load_state_dict(ours.ffn[2].state_dict())
+    theirs.linear1.load_state_dict(first.state_dict())
+    theirs.linear2.load_state_dict(last.state_dict())
     tokens, queries = random_tokens(), random_queries()
     attended, _ = pytorch_attention(ours.attention)(
         queries,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -16,14 +16,14 @@ from icd.methods.icd.method import ICD
 from icd.methods.icd.queries import make_queries
 from icd.methods.tokens import tokenize
 from icd.methods.where import Where
-from tests.methods.batches import Batch, random_method
+from tests.methods.batches import Batch, gradient, random_method
 from tests.methods.icd.test_reference import assert_same, gradients, make_batch, shapes
 
 LAYOUTS = {"NCHW": torch.contiguous_format, "channels last": torch.channels_last}
 
 
 @st.composite
-def options(draw: st.DrawFn) -> dict[str, object]:
+def options(draw: st.DrawFn) -> dict[str, Any]:
     """Whatever changes what is computed."""
     where = draw(st.sampled_from(sorted(get_args(Where))))
     return {
@@ -44,7 +44,7 @@ def check(method: ICD, batch: Batch, detach: bool) -> None:
     given = batch.teacher, student, batch.targets, queries, detach
     found, expected = method.losses(*given), method.losses(*given, plain)
     assert found.keys() == expected.keys()
-    inputs = {n: p for n, p in method.named_parameters() if p.requires_grad}
+    inputs: dict[str, Tensor] = {n: p for n, p in method.named_parameters() if p.requires_grad}
     inputs |= {f"student {i}": level for i, level in enumerate(student)}
     for name, loss in expected.items():
         assert_same({name: found[name]}, {name: loss}, "value")
@@ -61,8 +61,8 @@ def check(method: ICD, batch: Batch, detach: bool) -> None:
     st.integers(0, 1000),
 )
 def test_equals_the_plain_formulation(
-    shape: dict[str, object],
-    options: dict[str, object],
+    shape: dict[str, Any],
+    options: dict[str, Any],
     detach: bool,
     block: int,
     layout: str,
@@ -89,7 +89,7 @@ def test_images_may_have_different_numbers_of_objects(counts: tuple[int, ...], w
 
 @pytest.mark.parametrize("shape", [{}, {"sizes": ((96, 128),) * 3}], ids=["padded", "whole"])
 def test_attention_of_chosen_queries_is_that_of_their_logits(
-    shape: dict[str, object], monkeypatch: pytest.MonkeyPatch
+    shape: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Summed over queries that are not the first ones, in however small blocks."""
     method, batch = random_method(heads=4).double(), make_batch(shape, 16)
@@ -147,12 +147,19 @@ def test_gradients_are_those_of_differences(
     monkeypatch.setattr(fast, "CPU_BLOCK", block)
     student, projection, values, weights = random_input(heads)
 
+    class Loss(nn.Module):
+        """The loss by the student's features; its parameters are those of the projection."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.projection = projection
+
+        def forward(self, features: Tensor) -> Tensor:
+            return fast.imitation_loss(features, self.projection, values, weights, normalise)
+
     def loss(weight: Tensor, bias: Tensor, features: Tensor) -> Tensor:
-        given = nn.Linear(C, C, dtype=torch.float64)
-        del given.weight, given.bias
-        given.weight, given.bias = weight, bias
-        given.parameters = lambda: (weight, bias)
-        return fast.imitation_loss(features, given, values, weights, normalise)
+        parameters = {"projection.weight": weight, "projection.bias": bias}
+        return torch.func.functional_call(Loss(), parameters, (features,))
 
     inputs = [projection.weight, projection.bias, student]
     assert torch.autograd.gradcheck(loss, [x.detach().requires_grad_() for x in inputs])
@@ -176,7 +183,7 @@ def test_features_without_gradient_get_none(warm: bool) -> None:
     student.requires_grad_(not warm)
     fast.imitation_loss(student, projection, values, weights, True).backward()
     assert (student.grad is None) == warm
-    assert projection.weight.grad.any()
+    assert gradient(projection.weight).any()
 
 
 @pytest.mark.parametrize("normalise", [True, False])

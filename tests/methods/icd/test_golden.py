@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 import torch
 from torch import Tensor
 
 from icd.methods.icd import plain
 from icd.methods.icd.auxiliary import identification_loss, localisation_loss
+from icd.methods.icd.method import ICD
 from icd.methods.icd.plain import compared, distillation_loss, instance_weights
 from icd.methods.icd.queries import Queries, make_queries
 from icd.methods.icd.sampling import query_count
 from icd.methods.tokens import flatten_levels, tokenize
+from tests.methods.batches import gradient
 from tests.methods.icd.golden import CASES, GoldenCase
 
 TOLERANCE = 1e-5  # of each tensor's largest magnitude
@@ -119,7 +123,7 @@ def test_student_values_and_layer_losses(case: GoldenCase) -> None:
         assert_close(loss, case.out(f"mimic_loss_per_layer.{i}"))
 
 
-def losses_and_student(case: GoldenCase) -> tuple[dict[str, Tensor], list[Tensor], object]:
+def losses_and_student(case: GoldenCase) -> tuple[dict[str, Tensor], list[Tensor], ICD]:
     method = case.method()
     student = [level.requires_grad_() for level in case.levels("stu")]
     queries = published_scale(case, make_queries(case.targets, case.draws(), 0.3))
@@ -127,16 +131,20 @@ def losses_and_student(case: GoldenCase) -> tuple[dict[str, Tensor], list[Tensor
     return losses, student, method
 
 
+def summed(losses: Iterable[Tensor]) -> Tensor:
+    return torch.stack(list(losses)).sum(dim=0)
+
+
 def test_losses(case: GoldenCase) -> None:
     losses, _, method = losses_and_student(case)
     layers = range(len(method.decoder.layers))
-    theirs = sum(case.out(f"loss.tea.{i}.prop_conf") for i in layers)
+    theirs = summed(case.out(f"loss.tea.{i}.prop_conf") for i in layers)
     assert_close(losses["loss_identification"], theirs)
-    theirs = sum(case.out(f"loss.tea.{i}.prop_reg") for i in layers)
+    theirs = summed(case.out(f"loss.tea.{i}.prop_reg") for i in layers)
     assert_close(losses["loss_localisation"], theirs)
     # The published code logs one entry per layer, already divided by their number.
     keys = [f"loss.distill.0.matt.{i}.value" for i in layers] + ["loss.distill.0.matt.value"]
-    theirs = sum(case.out(key) for key in keys if case.has(key))
+    theirs = summed(case.out(key) for key in keys if case.has(key))
     assert_close(losses["loss_distillation"], theirs)
 
 
@@ -144,23 +152,24 @@ def test_losses(case: GoldenCase) -> None:
 ZERO_GRADIENT = (".key.bias", ".position.bias")
 
 
-def check_gradients(case: GoldenCase, method: object, kind: str) -> int:
+def check_gradients(case: GoldenCase, method: ICD, kind: str) -> int:
     """Compare every gradient of ``kind`` that is stored; the number of tensors compared."""
     parameters, compared = dict(method.named_parameters()), 0
     for ours, theirs, rows in case.names():
-        gradient = parameters[ours].grad
+        found = parameters[ours].grad
         key = f"grad.{kind}.param.{theirs}"
         if not case.has(key):
-            assert gradient is None or not gradient.any(), ours
+            assert found is None or not found.any(), ours
             continue
         stored = case.out(key)
         if ours.endswith(ZERO_GRADIENT):
-            scale = max(p.grad.abs().max() for p in parameters.values() if p.grad is not None)
-            assert gradient.abs().max() <= TOLERANCE * scale
-        elif gradient is None:
+            scale = max(gradient(p).abs().max() for p in parameters.values() if p.grad is not None)
+            assert found is not None
+            assert found.abs().max() <= TOLERANCE * scale
+        elif found is None:
             assert not stored[rows].any(), ours
         else:
-            assert_close(gradient, stored[rows])
+            assert_close(found, stored[rows])
             compared += 1
     return compared
 
@@ -178,10 +187,10 @@ def test_gradients_of_the_distillation_loss(case: GoldenCase) -> None:
     losses["loss_distillation"].backward()
     assert check_gradients(case, method, "distill") == 2 * len(method.student_values)
     for level, theirs in zip(student, case.levels("stu"), strict=True):
-        assert level.grad.shape == theirs.shape
+        assert gradient(level).shape == theirs.shape
     keys = [key for key in case.values if key.startswith("out/grad.distill.student.")]
     assert len(keys) == len(student)
     for level, key in zip(student, keys, strict=True):
-        assert_close(level.grad, torch.from_numpy(case.values[key]))
+        assert_close(gradient(level), torch.from_numpy(case.values[key]))
     frozen = (method.decoder, method.encoder, method.auxiliary)
     assert all(p.grad is None for module in frozen for p in module.parameters())

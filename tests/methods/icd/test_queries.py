@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -64,7 +65,7 @@ def sizes_and_centres(draw: QuerySamples) -> tuple[Tensor, Tensor]:
     return bottom_right - top_left, (top_left + bottom_right) / 2
 
 
-def one_class(mean: float, std: float) -> dict[str, list]:
+def one_class(mean: float, std: float) -> dict[str, Any]:
     return {"frequency": [1.0], "size_mean": [[mean, mean]], "size_std": [[std, std]]}
 
 
