@@ -21,9 +21,10 @@ with columns in its masks.)
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
-from mmdet.registry import MODELS
+from annotated_types import Ge, Gt
 from torch import Tensor, nn
 
 from icd.methods.icd.auxiliary import full_precision
@@ -32,32 +33,35 @@ from icd.methods.targets import Targets
 from icd.methods.tokens import Size, flatten_levels, valid_tokens
 
 
-@MODELS.register_module()
 class FGD(nn.Module):
     """Focal and global distillation on a feature pyramid.
 
     The context blocks, two a level, learn from the global loss and are dropped afterwards.
 
     Args:
-        channels: width C of both feature pyramids.
-        levels: number of their levels.
-        weight: of all four losses together.
-        foreground, background, attention, context: alpha, beta, gamma and lambda. They belong to
-            sums, so smaller images and pyramids need larger ones. The defaults are for
-            anchor-based one-stage detectors on COCO.
-        temperature: T of the attention.
+        channels: Given by the trainer: width C of both feature pyramids.
+        levels: Given by the trainer: number of their levels.
+        weight: Weight of all four losses together.
+        foreground: Weight alpha of the feature loss inside boxes.
+        background: Weight beta of the feature loss outside boxes.
+        attention: Weight gamma of the attention loss.
+        context: Weight lambda of the global loss.
+        temperature: Temperature T of the attention.
+
+    The defaults are for anchor-based one-stage detectors on COCO. The losses are sums over cells
+    and channels, so smaller images and narrower pyramids need larger weights.
     """
 
     def __init__(
         self,
         channels: int = 256,
         levels: int = 5,
-        weight: float = 1.0,
-        foreground: float = 1e-3,
-        background: float = 5e-4,
-        attention: float = 5e-4,
-        context: float = 5e-6,
-        temperature: float = 0.5,
+        weight: Annotated[float, Ge(0)] = 1.0,
+        foreground: Annotated[float, Ge(0)] = 1e-3,
+        background: Annotated[float, Ge(0)] = 5e-4,
+        attention: Annotated[float, Ge(0)] = 5e-4,
+        context: Annotated[float, Ge(0)] = 5e-6,
+        temperature: Annotated[float, Gt(0)] = 0.5,
     ) -> None:
         super().__init__()
         self.teacher_blocks, self.student_blocks = (

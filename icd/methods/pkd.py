@@ -12,9 +12,10 @@ nor in the sum, which the paper leaves open.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
-from mmdet.registry import MODELS
+from annotated_types import Ge
 from torch import Tensor, nn
 
 from icd.methods.icd.auxiliary import full_precision
@@ -24,17 +25,16 @@ from icd.methods.tokens import flatten_levels, valid_tokens
 EPSILON = 1e-6  # added to variances: a channel may be constant, as on a level of one cell
 
 
-@MODELS.register_module()
 class PKD(nn.Module):
     """One minus the correlation of student and teacher, channel by channel.
 
     Nothing of its own is trained.
 
     Args:
-        weight: of the loss; the default is the authors' for RetinaNet (6 for Faster R-CNN).
+        weight: Weight of the loss; the default is the authors' for RetinaNet (Faster R-CNN: 6).
     """
 
-    def __init__(self, weight: float = 10.0) -> None:
+    def __init__(self, weight: Annotated[float, Ge(0)] = 10.0) -> None:
         super().__init__()
         self.weight = weight
 

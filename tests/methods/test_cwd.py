@@ -71,6 +71,6 @@ def test_bfloat16_autocast_changes_nothing() -> None:
 
 
 def test_the_configuration_name_builds_the_method() -> None:
-    method = MODELS.build({"type": "CWD"})
+    method = MODELS.build({"type": "icd.methods.cwd.CWD"})
     assert (method.weight, method.temperature) == (5.0, 1.0)
     assert not list(method.parameters())

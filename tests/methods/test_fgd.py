@@ -167,7 +167,7 @@ def test_bfloat16_autocast_stays_close_to_single_precision() -> None:
 
 
 def test_the_configuration_name_builds_the_method() -> None:
-    method = MODELS.build({"type": "FGD", "channels": 16, "levels": 4})
+    method = MODELS.build({"type": "icd.methods.fgd.FGD", "channels": 16, "levels": 4})
     assert len(method.teacher_blocks) == len(method.student_blocks) == 4
     assert method.weights == {
         "loss_foreground": 1e-3,

@@ -114,7 +114,7 @@ def test_another_number_of_levels_is_an_error() -> None:
 
 
 def test_the_configuration_name_builds_the_method() -> None:
-    method = MODELS.build({"type": "FitNet", "channels": 16, "levels": 4})
+    method = MODELS.build({"type": "icd.methods.fitnet.FitNet", "channels": 16, "levels": 4})
     assert isinstance(method, FitNet)
     assert len(method.adapters) == 4
     assert method.weight == 20.0

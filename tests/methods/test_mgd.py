@@ -105,6 +105,6 @@ def test_bfloat16_autocast_stays_close_to_single_precision() -> None:
 
 
 def test_the_configuration_name_builds_the_method() -> None:
-    method = MODELS.build({"type": "MGD", "channels": 16, "levels": 4})
+    method = MODELS.build({"type": "icd.methods.mgd.MGD", "channels": 16, "levels": 4})
     assert len(method.generators) == 4
     assert (method.weight, method.masked, method.seed) == (2e-5, 0.65, 0)

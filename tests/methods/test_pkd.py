@@ -108,6 +108,6 @@ def test_bfloat16_autocast_changes_nothing() -> None:
 
 
 def test_the_configuration_name_builds_the_method() -> None:
-    method = MODELS.build({"type": "PKD"})
+    method = MODELS.build({"type": "icd.methods.pkd.PKD"})
     assert method.weight == 10.0
     assert not list(method.parameters())

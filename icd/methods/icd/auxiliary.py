@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +13,10 @@ from icd.methods.counts import mean_count
 from icd.methods.icd.mlp import MLP
 from icd.methods.icd.queries import Queries
 
-AUXILIARY_LOSSES = ("identification", "localisation")
+AUXILIARY_LOSSES: tuple[Literal["identification", "localisation"], ...] = (
+    "identification",
+    "localisation",
+)
 
 
 class AuxiliaryTask(nn.Module):

@@ -12,9 +12,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated, Literal
 
 import torch
-from mmdet.registry import MODELS
+from annotated_types import Ge, Gt
 from mmengine.dist import get_rank
 from torch import Tensor, nn
 
@@ -32,53 +33,51 @@ from icd.methods.tokens import valid_tokens
 from icd.seeds import seed_of
 
 
-@MODELS.register_module()
 class ICD(nn.Module):
     """Losses that teach a student what a teacher knows about each annotated instance.
 
     Args:
-        priors: fields of :class:`Priors`, computed from the training annotations.
-        channels: width C of the teacher's feature pyramid.
-        student_channels: width of the student's, if another: its projection maps it.
-        heads: number M of attention heads.
-        layers: decoder depth; 0 is a bare attention.
-        weight: lambda, the weight of the distillation loss.
-        fake_ratio: fake instances per real one.
-        query_cap: largest number of queries of an image, unless it has more real instances.
-        jitter: largest move of a query's centre, in units of its box.
-        temperature: flattens the attention of the distillation loss.
-        warmup: iterations in which the student's features are detached, so that only its value
-            projection learns from the distillation loss.
-        auxiliary: which of ``identification`` and ``localisation`` train the decoder; with none
-            it stays as it was initialised.
-        scale_hint, scale_offset: see :class:`QueryEncoder`.
-        normalise: layer-normalise the values of each head before comparing them.
-        value_space: of the teacher's values, see :func:`icd.methods.icd.decoder.set_value_space`;
-            the student's projection into it is trained in any case.
-        where: what weighs the tokens in the distillation loss, a name in
-            :data:`icd.methods.icd.where.WHERE`. All else stays the same.
-        fakes: sum the attention of all queries, not of the annotated instances alone.
-        seed: of the fake instances and the jitter.
+        priors: Given by the trainer: fields of Priors, from the training annotations.
+        channels: Given by the trainer: width C of the teacher's feature pyramid.
+        heads: Number M of attention heads.
+        layers: Depth of the decoder; 0 is an attention without residual, norm and FFN.
+        weight: Weight lambda of the distillation loss.
+        fake_ratio: Fake instances per annotated one.
+        query_cap: Most queries per image, unless more instances are annotated.
+        jitter: Largest shift of a query's centre, in units of its box.
+        temperature: Divides the attention logits of the distillation loss; above 1 it is flatter.
+        warmup: Iterations during which the distillation loss does not train the student.
+        auxiliary: Losses that train the decoder; without any it stays as initialised.
+        scale_hint: Whether a query encodes the coarse size of its box.
+        scale_offset: Log2 of half the width in pixels where the second scale bin begins.
+        normalise: Whether to layer-normalise the values of each head before comparing them.
+        value_space: Where values are compared: a trained or fixed projection, or the features.
+        where: Which tokens the distillation loss weighs, and how much.
+        fakes: Whether fake instances count in the attention of the distillation loss.
+        seed: Given by the trainer: seed of the fake instances and the jitter.
+        student_channels: Given by the trainer: width of the student's pyramid, if it differs.
     """
 
     def __init__(
         self,
         priors: dict,
         channels: int = 256,
-        heads: int = 8,
-        layers: int = 1,
-        weight: float = 8.0,
-        fake_ratio: float = 5.0,
-        query_cap: int = 300,
-        jitter: float = 0.3,
-        temperature: float = 1.0,
-        warmup: int = 1000,
-        auxiliary: Sequence[str] = AUXILIARY_LOSSES,
+        heads: Annotated[int, Ge(1)] = 8,
+        layers: Annotated[int, Ge(0)] = 1,
+        weight: Annotated[float, Ge(0)] = 8.0,
+        fake_ratio: Annotated[float, Ge(0)] = 5.0,
+        query_cap: Annotated[int, Ge(1)] = 300,
+        jitter: Annotated[float, Ge(0)] = 0.3,
+        temperature: Annotated[float, Gt(0)] = 1.0,
+        warmup: Annotated[int, Ge(0)] = 1000,
+        auxiliary: Sequence[Literal["identification", "localisation"]] = AUXILIARY_LOSSES,
         scale_hint: bool = True,
         scale_offset: float = 5.0,
         normalise: bool = True,
-        value_space: str = "trained",
-        where: str = "instance",
+        value_space: Literal["trained", "fixed", "identity"] = "trained",
+        where: Literal[
+            "instance", "everywhere", "foreground", "fine_grained", "activation"
+        ] = "instance",
         fakes: bool = False,
         seed: int = 0,
         student_channels: int | None = None,

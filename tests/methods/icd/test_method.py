@@ -103,7 +103,9 @@ def test_auxiliary_losses_do_not_depend_on_the_student() -> None:
 
 
 def test_the_configuration_name_builds_the_method() -> None:
-    method = MODELS.build({"type": "ICD", "priors": PRIORS, "channels": 16, "heads": 2})
+    method = MODELS.build(
+        {"type": "icd.methods.icd.method.ICD", "priors": PRIORS, "channels": 16, "heads": 2}
+    )
     assert isinstance(method, ICD)
     assert method.weight == 8.0
 
