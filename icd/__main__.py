@@ -8,10 +8,10 @@ import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from icd.errors import InputError
-from icd.experiments.evaluators import EVALUATORS
+from icd.experiments.machine import EVALUATORS
 from icd.figures.kinds import DRAWINGS, NUMBERS, drawing, measuring
 from icd.files import UNWRITABLE
 from icd.process.devices import is_launched, use_gpus
@@ -20,7 +20,7 @@ from icd.process.lock import locked
 
 if TYPE_CHECKING:
     from icd.experiments.ablation import Ablation
-    from icd.experiments.run import Cost, Step
+    from icd.experiments.run import Cost, StepKey
     from icd.experiments.track import Track
 
 # Imports stand inside the commands: ``icd show`` must not wait for torch.
@@ -34,9 +34,12 @@ def data(args: argparse.Namespace) -> None:
     track = load_track(args.track, data_root=args.data)
     if not track.synthetic:
         raise InputError(track.file, "data.synthetic", "is missing", "a track that makes its data")
-    content = track.content["data"]
-    spec = SyntheticSpec(**content["synthetic"])
-    write_dataset(args.data, spec, content["splits"], args.workers)
+    sizes = track.synthetic.splits.stated()
+    if args.split:
+        sizes = {args.split: sizes[args.split]}
+    write_dataset(
+        args.data, SyntheticSpec(**track.synthetic.synthetic.stated()), sizes, args.workers
+    )
 
 
 def check(args: argparse.Namespace) -> None:
@@ -154,6 +157,15 @@ def page(args: argparse.Namespace) -> None:
     write_page(_track(args), [_ablation(name, args) for name in ablation_names(_track(args))])
 
 
+def schemas(args: argparse.Namespace) -> None:
+    """Write the JSON schemas of tracks, ablations and cost.yaml, for editors and the docs."""
+    from icd.experiments.json_schema import FOLDER
+    from icd.files import write_json
+
+    for name, schema in SCHEMAS.items():
+        write_json(FOLDER / f"{name}.schema.json", schema())
+
+
 def plan(args: argparse.Namespace) -> None:
     """Print what is there to do, without doing it: runs, hours, disk."""
     from icd.experiments.ablation import ablation_names, load_ablation
@@ -203,13 +215,35 @@ def picture(args: argparse.Namespace) -> None:
     drawing(args.kind)(ablation, _track(args), args.sources, args.figures)
 
 
+def _track_schema() -> dict[str, Any]:
+    from icd.experiments.json_schema import track_schema
+
+    return track_schema()
+
+
+def _ablation_schema() -> dict[str, Any]:
+    from icd.experiments.json_schema import ablation_schema
+
+    return ablation_schema()
+
+
+def _cost_schema() -> dict[str, Any]:
+    from icd.cost.cases import CostContent
+    from icd.experiments.json_schema import json_schema
+
+    return json_schema(CostContent, "What the table of costs measures")
+
+
+SCHEMAS = {"track": _track_schema, "ablation": _ablation_schema, "cost": _cost_schema}
+
+
 def _track(args: argparse.Namespace) -> Track:
     from icd.experiments.track import load_track
 
     return load_track(args.track, data_root=args.data)
 
 
-def _costs(ablation: Ablation, args: argparse.Namespace) -> dict[Step, Cost]:
+def _costs(ablation: Ablation, args: argparse.Namespace) -> dict[StepKey, Cost]:
     """What steps cost, if the ablation shows it."""
     from icd.cost.cases import method_costs
 
@@ -238,7 +272,7 @@ FIGURES = ("--figures", {"type": Path, "nargs": "+", "required": True, "help": "
 WORKERS = ("--workers", {"type": int, "default": 0, "help": "data-loading processes"})
 
 COMMANDS = {
-    data: [TRACK, DATA, WORKERS],
+    data: [TRACK, DATA, WORKERS, ("--split", {"help": "that is made; else all"})],
     check: [
         TRACK,
         ("--data", {"type": Path, "help": "root folder of the data set; else the track's own"}),
@@ -302,6 +336,7 @@ COMMANDS = {
         ("--source", {"type": Path, "required": True, "help": "what cost has written"}),
         ("--outputs", {"type": Path, "nargs": "+", "required": True, "help": "files to write"}),
     ],
+    schemas: [],
     plan: [
         ABLATIONS,
         ("--track", {"default": "mini", "help": "name of a track, or path of its YAML file"}),

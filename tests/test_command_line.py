@@ -14,8 +14,8 @@ import yaml
 from icd.__main__ import COMMANDS, main
 from icd.data.synthetic import SyntheticSpec, write_dataset
 from icd.experiments.ablation import load_ablation
-from icd.experiments.schema import ROOT, WORKFLOW
 from icd.experiments.track import load_track
+from icd.experiments.yaml_files import ROOT, WORKFLOW
 
 SPLITS = {"train": 6, "test": 3}
 

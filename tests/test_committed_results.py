@@ -12,9 +12,9 @@ from snakemake.cli import get_argument_parser, parse_config
 
 from icd.cost.cases import method_costs
 from icd.experiments.ablation import ablation_names, load_ablation
-from icd.experiments.schema import ROOT
 from icd.experiments.sources import known_inputs, require_same_weights, sharing
 from icd.experiments.track import load_track
+from icd.experiments.yaml_files import ROOT
 from icd.report.page import heading_anchor, page
 from icd.report.results import DONE, read_results
 from icd.report.tables import write_tables

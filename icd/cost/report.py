@@ -46,7 +46,7 @@ def write(plan: Plan, source: Path, outputs: list[Path]) -> None:
 
 def markdown(plan: Plan, lines: pd.DataFrame, about: dict[str, Any]) -> str:
     """Title, question, a table for each batch, notes."""
-    parts = [f"# {plan.content['title']}", plan.content["question"]]
+    parts = [f"# {plan.content.title}", plan.content.question]
     for batch, some in _batches(lines):
         parts += [heading(batch, some, about), _table(plan, ratios(some))]
     return "\n\n".join([*parts, *NOTES]) + "\n"

@@ -12,7 +12,7 @@ from torch import Tensor
 
 import icd.training.dataset  # noqa: F401  (registers with mmdet)
 from icd.experiments.run import Run
-from icd.experiments.track import TEST
+from icd.experiments.splits import TEST
 from icd.figures.numbers import require
 from icd.figures.spread import spread
 from icd.methods.icd.packed import pack
@@ -59,9 +59,7 @@ def load_distiller(run: Run, inputs: Inputs) -> Distiller:
 def load_images(run: Run, inputs: Inputs, wanted: list[int]) -> list[dict]:
     """Images of the test split with their annotations, as mmdet's data set gives them."""
     init_default_scope("mmdet")
-    steps = pipeline(
-        base_config(run).test_dataloader.dataset.pipeline, run.description["images"], False
-    )
+    steps = pipeline(base_config(run).test_dataloader.dataset.pipeline, run.images, False)
     # Annotations are read before the image is resized, so that they are resized with it.
     steps.sort(key=lambda step: not step["type"].startswith("Load"))
     changes = {"type": "CompletedCocoDataset", "test_mode": True, "pipeline": steps}

@@ -8,7 +8,8 @@ from typing import Any
 
 from icd.data.annotations import complete, read_annotations
 from icd.data.survey import instances
-from icd.experiments.track import TEST, Track
+from icd.experiments.splits import TEST
+from icd.experiments.track import Track
 
 COUNT = 4
 OBJECTS = (2, 4)  # least and most in one image

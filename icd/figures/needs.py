@@ -37,7 +37,7 @@ def first_runs(ablation: Ablation, ids: Iterable[str]) -> list[Run]:
 def snapshots(run: Run, ablation: Ablation, track: Track) -> int:
     """How many snapshots a run leaves: only where its curve is drawn."""
     drawn = [row.runs[0].id for row in ablation.rows if row.runs and row.id in CURVES]
-    return track.machine["snapshots"] if run.id in drawn else 0
+    return track.machine.snapshots if run.id in drawn else 0
 
 
 def measured(kind: str, ablation: Ablation, track: Track) -> list[Path]:
@@ -48,7 +48,7 @@ def measured(kind: str, ablation: Ablation, track: Track) -> list[Path]:
     runs = first_runs(ablation, CURVES)
     if kind == "losses":
         return [run.folder / "model.pth" for run in runs]
-    count = track.machine["snapshots"]
+    count = track.machine.snapshots
     return [metrics_file(run, i) for run in runs for i in snapshot_iterations(run, count)]
 
 
@@ -57,7 +57,7 @@ def sources(kind: str, track: Track) -> list[Path]:
     if kind == "attention":
         return [track.results / "data.json"]
     numbers = {"curves": ["losses"], "errors": ["errors"]}.get(kind, [])
-    if kind == "curves" and track.machine["snapshots"]:
+    if kind == "curves" and track.machine.snapshots:
         numbers.append("steps")
     return [folder(track) / f"{name}.csv" for name in numbers]
 

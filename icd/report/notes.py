@@ -118,7 +118,7 @@ def missing(summary: Summary) -> list[str]:
 
 def _named(row: Row, runs: list[Run | None], reason: str) -> str:
     """A row, the seeds concerned and the reason."""
-    seeds = [str(run.description["seed"]) for run in runs if run and not run.imported]
+    seeds = [str(run.seed_or_none) for run in runs if run and run.seed_or_none is not None]
     text = row.label + (f", seed{'s' * (len(seeds) > 1)} {', '.join(seeds)}" if seeds else "")
     return f"{text} ({shorten(reason, 160)})" if reason else text
 

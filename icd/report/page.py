@@ -44,7 +44,7 @@ def page(track: Track, ablations: Sequence[Ablation]) -> str:
     cost = track.results / "cost/table.md"
     others = ["Pictures"] * bool(pictures) + [COST] * cost.is_file()
     parts = [
-        f"# Results on the track {track.name}: {track.content['title']}",
+        f"# Results on the track {track.name}: {track.content.title}",
         GENERATED + KEPT * bool(found),
         *([_overview(track, found), CLAIM] if found else []),
         *([" · ".join(map(_link, others))] if others else []),

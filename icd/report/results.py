@@ -19,7 +19,7 @@ from icd.errors import InputError
 from icd.experiments.ablation import Ablation, Row
 from icd.experiments.run import Run
 from icd.experiments.sources import known_inputs, require_same_weights
-from icd.experiments.track import TEST
+from icd.experiments.splits import TEST
 from icd.files import atomic
 from icd.process.failures import failure
 
@@ -93,7 +93,7 @@ def _replicates(row: Row, found: Mapping[str, Outcome]) -> Iterator[dict[str, An
     """The lines of a row in ``bootstrap.csv``; none of a run evaluated without a bootstrap."""
     for run in row.runs:
         for kind, values in found[run.id][1].get("bootstrap", {}).items():
-            known = {"row": row.id, "run": run.id, "seed": run.description.get("seed")}
+            known = {"row": row.id, "run": run.id, "seed": run.seed_or_none}
             # A millionth is far below what 200 replicates can tell.
             rounded = (None if value is None else round(value, 6) for value in values)
             yield known | {"kind": kind} | dict(enumerate(rounded))
@@ -106,7 +106,9 @@ def status(run: Run, split: str = TEST) -> str:
         return f"{FAILED}: {error}"
     if run.metrics(split).exists():
         return DONE
-    if run.teacher and failure(run.teacher.folder, TEST) is not None:
+    if (teacher := run.sources_by_role.get("teacher")) and failure(
+        teacher.folder, TEST
+    ) is not None:
         return f"{NOT_RUN}: its teacher failed"
     return NOT_RUN
 
@@ -160,7 +162,7 @@ class Results:
 
 
 def _seed(run: Run) -> int | None:
-    return run.description.get("seed")
+    return run.seed_or_none
 
 
 def read_results(folder: Path) -> Results:

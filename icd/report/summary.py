@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from icd.experiments.ablation import Ablation, Row
-from icd.experiments.run import Cost, Run, Step
+from icd.experiments.run import Cost, Run, StepKey
 from icd.report.results import ABSENT, DONE, FAILED, NOT_RUN, Results, split_status
 from icd.report.statistics import Agreement, Estimate, Sample, agreement, difference, level
 
@@ -114,7 +114,7 @@ def _whose(word: str, rows: Iterable[Row], several: str) -> str:
 
 
 def summarise(
-    ablation: Ablation, results: Results, costs: Mapping[Step, Cost] | None = None
+    ablation: Ablation, results: Results, costs: Mapping[StepKey, Cost] | None = None
 ) -> Summary:
     """Compute what a table says from the raw numbers."""
     samples = {row.id: sample(row, results, ablation.kind) for row in ablation.rows}
@@ -142,7 +142,7 @@ def _line(
     row: Row,
     samples: dict[str, Sample],
     results: Results,
-    costs: Mapping[Step, Cost],
+    costs: Mapping[StepKey, Cost],
 ) -> Line:
     baseline, own = ablation.baseline_of(row), samples[row.id]
     reference = ablation.reference_of(row)
@@ -163,7 +163,7 @@ def _line(
         state=state,
         done=states[DONE],
         sample=own,
-        cost=costs.get(row.runs[0].step) if row.runs else None,
+        cost=costs.get(row.runs[0].step_key) if row.runs else None,
         **compared,
     )
 

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from icd.experiments.ablation import Ablation
-from icd.experiments.run import Cost, Step
+from icd.experiments.run import Cost, StepKey
 from icd.files import atomic, write_text
 from icd.report.html import html
 from icd.report.latex import typeset
@@ -21,7 +21,7 @@ from icd.report.summary import METRICS, Line, Summary, summarise
 
 
 def write_tables(
-    ablation: Ablation, results: Results, folder: Path, costs: Mapping[Step, Cost] | None = None
+    ablation: Ablation, results: Results, folder: Path, costs: Mapping[StepKey, Cost] | None = None
 ) -> None:
     """Write ``table.md``, ``.html``, ``.csv`` and ``.tex`` of an ablation into a folder."""
     summary = summarise(ablation, results, costs)

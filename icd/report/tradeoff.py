@@ -12,7 +12,7 @@ from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
 
 from icd.experiments.ablation import Ablation
-from icd.experiments.run import Cost, Step
+from icd.experiments.run import Cost, StepKey
 from icd.report.figure import BARS, GUIDE, MARK, POINT, STYLE, save
 from icd.report.results import KINDS, Results
 from icd.report.summary import Line, summarise
@@ -25,7 +25,7 @@ SHADES = (POINT, "white")  # of rows without and with inheriting
 
 
 def write_tradeoff(
-    ablation: Ablation, results: Results, costs: Mapping[Step, Cost], outputs: Sequence[Path]
+    ablation: Ablation, results: Results, costs: Mapping[StepKey, Cost], outputs: Sequence[Path]
 ) -> None:
     """Draw the rows whose cost was measured, in the format of each file's suffix."""
     lines = [line for line in summarise(ablation, results, costs).lines if line.cost]
@@ -100,7 +100,7 @@ def draw_line(axes: Axes, line: Line, cost: float) -> Annotation:
     run, level = line.row.runs[0], line.level
     low, high = level.interval or (level.mean, level.mean)
     axes.errorbar(cost, level.mean, [[level.mean - low], [high - level.mean]], **BARS)
-    inherits = run.description["inherit"]
+    inherits = run.summary.get("inherit")
     label = "with inheriting" if inherits else "without inheriting"
     axes.scatter(cost, level.mean, facecolor=SHADES[inherits], label=label, **MARK)
     place = (cost, level.mean)

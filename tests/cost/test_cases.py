@@ -12,10 +12,10 @@ from icd.cost import cases
 from icd.cost.cases import MEMORY, METHOD, SECONDS, STEP, load_plan, method_costs, ratios
 from icd.cost.report import markdown, write
 from icd.errors import InputError
-from icd.experiments.run import merge
-from icd.experiments.schema import load_yaml
 from icd.experiments.track import Track, load_track
+from icd.experiments.yaml_files import load_yaml
 from icd.files import write_json
+from icd.mappings import merge
 
 BATCH = {
     "device": "cpu",

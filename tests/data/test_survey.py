@@ -13,8 +13,8 @@ import yaml
 from PIL import Image
 
 from icd.data.survey import count_instances, count_oddities, instances, relative_sizes, write_survey
-from icd.experiments.schema import WORKFLOW
 from icd.experiments.track import Track
+from icd.experiments.yaml_files import WORKFLOW
 
 # Images of 100 x 50 and 40 x 40 px; categories whose ids have gaps and no order.
 IMAGES = [(7, 100, 50), (3, 40, 40)]

@@ -28,12 +28,12 @@ ABLATION_CASES = [
     Case(
         "unknown baseline",
         in_ablation("baseline", "teacher"),
-        ("table.yaml: baseline: 'teacher' is no row", "['student', 'icd']"),
+        ("table.yaml: baseline: 'teacher' is not a row", "['student', 'icd']"),
     ),
     Case(
-        "a reference of a row that is no row",
+        "a reference of a row that is not a row",
         in_ablation("rows.1.reference", "pkd"),
-        ("table.yaml: rows.1.reference: 'pkd' is no row", "['student', 'icd']"),
+        ("table.yaml: rows.1.reference: 'pkd' is not a row", "['student', 'icd']"),
     ),
     Case(
         "an empty choice of a teacher",
@@ -91,7 +91,7 @@ ABLATION_CASES = [
     Case(
         "a schedule without an iteration",
         in_ablation("rows.1.change.schedule", "0.00001x"),
-        ("table.yaml: rows.icd: does not fit track.yaml", "0.00001x is no iteration"),
+        ("table.yaml: rows.icd: does not fit track.yaml", "0.00001x is not one iteration"),
     ),
     Case(
         "a schedule that is no multiple",
@@ -100,13 +100,13 @@ ABLATION_CASES = [
     ),
     Case(
         "a figure without a place for any row",
-        in_ablation("figure", {"label": "Heads"}),
-        ("table.yaml: figure: no row has a place on its axis", "x in some of the rows"),
+        in_ablation("axis", {"label": "Heads"}),
+        ("table.yaml: axis: no row has a place on it", "x in some of the rows"),
     ),
     Case(
         "a row at 0 on a logarithmic axis",
-        several(in_ablation("figure", {"label": "λ", "scale": "log"}), in_ablation("rows.1.x", 0)),
-        ("table.yaml: rows.1.x: is 0", "a number above 0, since figure.scale is log"),
+        several(in_ablation("axis", {"label": "λ", "scale": "log"}), in_ablation("rows.1.x", 0)),
+        ("table.yaml: rows.1.x: is 0", "a number above 0, since axis.scale is log"),
     ),
     Case(
         "missing ablation",

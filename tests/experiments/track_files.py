@@ -9,8 +9,10 @@ from typing import Any
 
 import yaml
 
-from icd.experiments.schema import WORKFLOW
+from icd.experiments.base import validate
 from icd.experiments.track import Track
+from icd.experiments.track_content import TrackContent
+from icd.experiments.yaml_files import WORKFLOW
 
 MINI = yaml.safe_load((WORKFLOW / "tracks/mini.yaml").read_text())
 del MINI["roles"]["teacher"]["seed"]  # so that every seed has a teacher of its own
@@ -53,7 +55,9 @@ def leaves(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 def track(content: dict[str, Any] = MINI) -> Track:
     """A track of this content, without a look at any file."""
-    return Track(Path("track.yaml"), content, Path("data"))
+    return Track(
+        Path("track.yaml"), validate(TrackContent, content, Path("track.yaml")), Path("data")
+    )
 
 
 def write(path: Path, content: Any) -> Path:

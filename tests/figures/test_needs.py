@@ -10,8 +10,8 @@ import pytest
 
 from icd.errors import InputError
 from icd.experiments.ablation import Ablation, load_ablation
-from icd.experiments.schema import ROOT
 from icd.experiments.snapshots import snapshot_iterations
+from icd.experiments.yaml_files import ROOT
 from icd.figures import needs
 from icd.figures.kinds import DRAWINGS, NUMBERS, drawing, measuring
 from tests.figures.tracks import track

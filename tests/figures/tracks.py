@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from icd.experiments.run import merge
 from icd.experiments.track import Track, load_track
+from icd.mappings import merge
 
 
 def track(snapshots: int = 6) -> Track:

@@ -93,7 +93,7 @@ def test_foreground_lies_on_the_boxes(trained: Distiller, sample: dict) -> None:
 
 
 def test_shows_the_image_and_its_annotations(lab: Lab, trained: Distiller, sample: dict) -> None:
-    truth = json.loads((lab.data / "test.json").read_text())
+    truth = json.loads((lab.track.annotations("test")).read_text())
     boxes = [a["bbox"] for a in truth["annotations"] if a["image_id"] == IMAGE]
     expected = [[x, y, x + width, y + height] for x, y, width, height in boxes]
     for rank in range(2 * len(boxes)):
@@ -103,7 +103,7 @@ def test_shows_the_image_and_its_annotations(lab: Lab, trained: Distiller, sampl
 
 
 def test_annotations_may_lack_their_area(lab: Lab, run: Run, sample: dict) -> None:
-    file = lab.data / "test.json"
+    file = lab.track.annotations("test")
     complete = file.read_text()
     content = json.loads(complete)
     for annotation in content["annotations"]:

@@ -23,8 +23,9 @@ from icd.__main__ import main
 from icd.data.survey import write_survey
 from icd.errors import InputError
 from icd.evaluation.coco import NAMES, coco_metrics
-from icd.experiments.run import Run, merge
+from icd.experiments.run import Run
 from icd.experiments.track import load_track
+from icd.mappings import merge
 from icd.training.dataset import CompletedCocoDataset
 from icd.training.distiller import targets_of
 from icd.training.masks import require_masks

@@ -15,7 +15,7 @@ import yaml
 from icd.errors import InputError
 from icd.experiments.ablation import read_ablation
 from icd.experiments.options import check_methods
-from icd.experiments.schema import ROOT
+from icd.experiments.yaml_files import ROOT
 from icd.report.results import read_results, write_results
 from icd.report.tables import write_tables
 from tests.lab import Lab, differing

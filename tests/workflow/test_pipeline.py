@@ -19,8 +19,8 @@ import yaml
 
 from icd.evaluation.coco import NAMES
 from icd.experiments.ablation import ablation_names, load_ablation, with_sources
-from icd.experiments.schema import ROOT
 from icd.experiments.track import load_track
+from icd.experiments.yaml_files import ROOT
 from icd.figures.kinds import DRAWINGS
 from tests.workflow.toy import Project, changed, jobs, made, snakemake, toy_track, unchanged
 

@@ -21,10 +21,10 @@ rule evaluate_snapshot:
         f"{RESULTS}/runs/{{run}}/steps/{{iteration}}.log",
     conda:
         "../envs/icd.yaml"
-    threads: TRACK.machine["threads"]
+    threads: TRACK.machine.threads
     resources:
         gpu=min(GPUS, 1),
-        mem_mb=TRACK.machine["memory"],
+        mem_mb=TRACK.machine.memory,
     params:
         folder=lambda wildcards: RUNS[wildcards.run].folder,
         weights=lambda wildcards: snapshot_file(RUNS[wildcards.run], wildcards.iteration),

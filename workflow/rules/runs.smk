@@ -35,7 +35,7 @@ rule fetch:
         "../envs/icd.yaml"
     params:
         name=lambda wildcards: ZOO[wildcards.weights].zoo,
-        sha256=lambda wildcards: ZOO[wildcards.weights].description["sha256"],
+        sha256=lambda wildcards: ZOO[wildcards.weights].sha256,
     message:
         "Fetch {wildcards.weights}"
     shell:
@@ -61,18 +61,18 @@ rule train:
         f"{RESULTS}/runs/{{run}}/train.log",
     conda:
         "../envs/icd.yaml"
-    threads: TRACK.machine["threads"]
+    threads: TRACK.machine.threads
     resources:
         gpu=GPUS,
         nodes=1,
-        mem_mb=TRACK.machine["memory"],
+        mem_mb=TRACK.machine.memory,
         runtime=training_minutes,
     params:
         folder=lambda wildcards: RUNS[wildcards.run].folder,
         root=TRACK.data_root,
         gpus=GPUS,
-        workers=TRACK.machine["workers"],
-        every=TRACK.machine["checkpoint_every"],
+        workers=TRACK.machine.workers,
+        every=TRACK.machine.checkpoint_every,
         snapshots=lambda wildcards: needs.snapshots(RUNS[wildcards.run], ABLATIONS["main"], TRACK),
         reuse=TAKE_OVER,
     message:
@@ -115,14 +115,14 @@ rule evaluate:
     priority: 1  # others wait for a teacher's
     conda:
         "../envs/icd.yaml"
-    threads: TRACK.machine["threads"]
+    threads: TRACK.machine.threads
     resources:
         gpu=min(GPUS, 1),
-        mem_mb=TRACK.machine["memory"],
+        mem_mb=TRACK.machine.memory,
     params:
         folder=lambda wildcards: RUNS[wildcards.run].folder,
         gpus=min(GPUS, 1),
-        evaluator=TRACK.machine["evaluator"],
+        evaluator=TRACK.machine.evaluator,
         split=TEST,
     message:
         "Evaluate {wildcards.run}"
@@ -146,7 +146,7 @@ use rule evaluate as evaluate_tuning with:
     params:
         folder=lambda wildcards: RUNS[wildcards.run].folder,
         gpus=min(GPUS, 1),
-        evaluator=TRACK.machine["evaluator"],
+        evaluator=TRACK.machine.evaluator,
         split=TUNE,
     message:
         "Evaluate {wildcards.run} on images to tune by"

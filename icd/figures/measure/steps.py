@@ -17,7 +17,7 @@ def write(ablation: Ablation, track: Track, output: Path) -> None:
     runs = {row.id: row.runs[0] for row in ablation.choose(CURVES)}
     lines = []
     for row, run in runs.items():
-        for iteration in snapshot_iterations(run, track.machine["snapshots"]):
+        for iteration in snapshot_iterations(run, track.machine.snapshots):
             file = require(metrics_file(run, iteration), "the metrics of a snapshot")
             result = json.loads(file.read_text())
             value = result["metrics"][ablation.kind]["AP"]

@@ -20,8 +20,9 @@ from mmengine.dist import get_rank
 from torch import Tensor, nn
 
 from icd.data.priors import Priors
+from icd.methods import Requires
 from icd.methods.icd.attention import Found
-from icd.methods.icd.auxiliary import AUXILIARY_LOSSES, AuxiliaryTask
+from icd.methods.icd.auxiliary import AuxiliaryTask
 from icd.methods.icd.decoder import Decoder, set_value_space, value_projection
 from icd.methods.icd.imitation import Comparison, imitation_loss
 from icd.methods.icd.packed import pack
@@ -58,6 +59,8 @@ class ICD(nn.Module):
         student_channels: Given by the trainer: width of the student's pyramid, if it differs.
     """
 
+    learns = True  # has parameters of its own
+
     def __init__(
         self,
         priors: dict,
@@ -70,7 +73,10 @@ class ICD(nn.Module):
         jitter: Annotated[float, Ge(0)] = 0.3,
         temperature: Annotated[float, Gt(0)] = 1.0,
         warmup: Annotated[int, Ge(0)] = 1000,
-        auxiliary: Sequence[Literal["identification", "localisation"]] = AUXILIARY_LOSSES,
+        auxiliary: Sequence[Literal["identification", "localisation"]] = (
+            "identification",
+            "localisation",
+        ),
         scale_hint: bool = True,
         scale_offset: float = 5.0,
         normalise: bool = True,
@@ -78,7 +84,7 @@ class ICD(nn.Module):
         where: Literal[
             "instance", "everywhere", "foreground", "fine_grained", "activation"
         ] = "instance",
-        fakes: bool = False,
+        fakes: Annotated[bool, Requires(where="instance")] = False,
         seed: int = 0,
         student_channels: int | None = None,
     ) -> None:
