@@ -32,6 +32,7 @@ from icd.experiments.track_content import TrackContent
 from icd.mappings import merge
 from icd.training import config, train
 from icd.training.config import Inputs
+from tests.experiments.track_files import laid_over
 
 
 def _backbone(width: int) -> dict[str, dict]:
@@ -107,7 +108,7 @@ class Lab:
 
     def changed(self, change: dict[str, Any]) -> Lab:
         """The same with other values in the track."""
-        return self.stating(merge(self.track.content.stated(), change))
+        return replace(self, track=laid_over(self.track, change))
 
     def stating(self, content: dict[str, Any]) -> Lab:
         """The same with a track of this content."""

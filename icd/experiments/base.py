@@ -83,9 +83,7 @@ def _explain(
 ) -> NoReturn:
     """Raise a wrong key, else the error that lies deepest: of alternatives, the one that was meant."""
     problems = [(_place(one, content), one) for one in error.errors()]
-    place, problem = max(
-        problems, key=lambda pair: (_is_of_key(pair[1]), len(pair[0]))
-    )
+    place, problem = max(problems, key=lambda pair: (_is_of_key(pair[1]), len(pair[0])))
     problem_text, expected = _words(problem, place, model)
     name = ".".join(map(str, (*key, *place)))
     raise InputError(file, name, problem_text, expected) from error

@@ -114,6 +114,11 @@ class Run(Model):
         return None
 
     @property
+    def processes(self) -> int | None:
+        """That train it together, if it is trained here."""
+        return None
+
+    @property
     def sources_by_role(self) -> dict[str, Run]:
         """The runs whose weights this one needs, as its description calls them."""
         return {}
@@ -211,6 +216,10 @@ class TrainedRun(Run):
     @property
     def seed_or_none(self) -> int | None:
         return self.seed
+
+    @property
+    def processes(self) -> int | None:
+        return self.devices
 
     @property
     def distils(self) -> bool:

@@ -124,7 +124,8 @@ class OwnData(Model):
 def _kind_of_data(content: Any) -> str | None:
     if isinstance(content, Mapping):
         return "<synthetic>" if "synthetic" in content else "<own>"
-    return "<synthetic>" if isinstance(content, SyntheticData) else None
+    known = {SyntheticData: "<synthetic>", OwnData: "<own>"}
+    return known.get(type(content))
 
 
 Data = Annotated[

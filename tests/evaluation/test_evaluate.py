@@ -62,7 +62,9 @@ def test_metrics_are_pycocotools(lab: Lab, truth: dict, tmp_path: Path) -> None:
     evaluator.accumulate()
     evaluator.summarize()
     expected = dict(zip(NAMES, evaluator.stats, strict=True))
-    metrics = coco_metrics(lab.track.annotations("test"), write(tmp_path / "found.json", found), "bbox")
+    metrics = coco_metrics(
+        lab.track.annotations("test"), write(tmp_path / "found.json", found), "bbox"
+    )
     assert {name: -1 if value is None else value for name, value in metrics.items()} == expected
     assert 0.1 < metrics["AP"] < metrics["AP50"] < 0.9
 
@@ -87,7 +89,9 @@ def test_metrics_are_mmdets(lab: Lab, truth: dict, tmp_path: Path) -> None:
         samples.append({"pred_instances": instances, "img_id": image["id"], "ori_shape": shape})
     metric.process({}, samples)
     theirs = metric.evaluate(len(samples))
-    ours = coco_metrics(lab.track.annotations("test"), write(tmp_path / "found.json", found), "bbox")
+    ours = coco_metrics(
+        lab.track.annotations("test"), write(tmp_path / "found.json", found), "bbox"
+    )
     names = {"AP": "mAP", "AP50": "mAP_50", "AP75": "mAP_75", "APs": "mAP_s", "APm": "mAP_m"}
     for name, their_name in names.items():
         assert theirs[f"coco/bbox_{their_name}"] == pytest.approx(ours[name], abs=0.0005 + 1e-9)
@@ -102,7 +106,9 @@ def test_a_perfect_detector_scores_one(lab: Lab, truth: dict, tmp_path: Path, ki
         rle = coco.annToRLE(annotation)
         guess["segmentation"] = {"size": rle["size"], "counts": rle["counts"].decode()}
         found.append(guess | {"score": 0.9})
-    metrics = coco_metrics(lab.track.annotations("test"), write(tmp_path / "found.json", found), kind)
+    metrics = coco_metrics(
+        lab.track.annotations("test"), write(tmp_path / "found.json", found), kind
+    )
     areas = [annotation["area"] for annotation in truth["annotations"]]
     for size, (least, most) in SIZES.items():
         there = any(least <= area < most for area in areas)
@@ -139,7 +145,9 @@ def test_sizes_without_objects_have_no_value(lab: Lab, truth: dict, tmp_path: Pa
 
 
 def test_no_detections_score_zero(lab: Lab, truth: dict, tmp_path: Path) -> None:
-    metrics = coco_metrics(lab.track.annotations("test"), write(tmp_path / "found.json", []), "bbox")
+    metrics = coco_metrics(
+        lab.track.annotations("test"), write(tmp_path / "found.json", []), "bbox"
+    )
     areas = [annotation["area"] for annotation in truth["annotations"]]
     for name, value in metrics.items():
         least, most = SIZES.get(name[2:], (0, np.inf))
@@ -161,7 +169,7 @@ def test_writes_the_metrics_of_the_split_that_was_asked_for(shared_lab: Lab, tea
     folder = shared_lab.folder(teacher)
     for split in ("train", "test"):
         result = shared_lab.evaluate(teacher, split)
-        annotations = shared_lab.data / f"{split}.json"
+        annotations = shared_lab.track.annotations(split)
         images = {image["id"] for image in json.loads(annotations.read_text())["images"]}
         found = json.loads((folder / split / "bbox.json").read_text())
         assert {guess["image_id"] for guess in found} == images

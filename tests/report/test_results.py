@@ -113,10 +113,7 @@ def test_replicates_are_a_line_per_run(ablation, content, results):
 
 def test_values_are_percent_by_seed(ablation, content, results):
     for line in ablation.rows:
-        expected = {
-            run.description["seed"]: 100 * content[run.id]["metrics"]["bbox"]["AP50"]
-            for run in line.runs
-        }
+        expected = {run.seed: 100 * content[run.id]["metrics"]["bbox"]["AP50"] for run in line.runs}
         assert results.values(line, "AP50", "bbox") == pytest.approx(expected)
         assert results.values(line, "AP50", "segm") == {}
         assert results.values(line, "APl", "bbox") == {}

@@ -27,7 +27,7 @@ MEASURED = {
     ("fcos", "icd"): Cost(1.2, 40.0),
 }
 COSTS = {
-    track(MINI).describe({"detector": detector, "method": method}, 0).step: cost
+    track(MINI).describe({"detector": detector, "method": method}, 0).step_key: cost
     for (detector, method), cost in MEASURED.items()
 }
 CONTENT = {

@@ -134,7 +134,7 @@ def test_is_deterministic(trained: Distiller, sample: dict) -> None:
 
 def test_boxes_are_resized_with_their_image(lab: Lab, run: Run) -> None:
     twice = lab.changed({"images": {"scale": [128, 128]}})
-    larger = Run(run.description | {"images": twice.track.content["images"]})
+    larger = run.model_copy(update={"images": twice.track.content.images})
     (small,), (large,) = (load_images(one, lab.inputs, [IMAGE]) for one in (run, larger))
     boxes, doubled = (one["data_samples"].gt_instances.bboxes.tensor for one in (small, large))
     torch.testing.assert_close(doubled, 2 * boxes)

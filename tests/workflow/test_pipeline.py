@@ -59,7 +59,7 @@ def test_one_command_makes_the_table(project):
 def test_a_watcher_sees_which_run_is_where(project):
     for row in project.ablation.rows:
         run = project.run(row.id)
-        total = run.description["schedule"]["iterations"]
+        total = run.iterations
         line = rf"^{re.escape(run.id)}  {total}/{total}  loss \d+\.\d+ .*\d:\d\d left$"
         assert re.search(line, project.printed, re.M)
 
@@ -99,8 +99,8 @@ def test_a_manifest_tells_where_a_run_comes_from(project, row):
     assert manifest["run"] == run.id
     assert manifest["description"] == run.description
     assert manifest["description"] == json.loads(project.file(row, "run.json").read_text())
-    assert manifest["config"]["randomness"]["seed"] == run.description["seed"] == 0
-    assert manifest["config"]["train_cfg"]["max_iters"] == run.description["schedule"]["iterations"]
+    assert manifest["config"]["randomness"]["seed"] == run.seed == 0
+    assert manifest["config"]["train_cfg"]["max_iters"] == run.iterations
     for name in ("torch", "onedl-mmdetection", "numpy"):
         assert manifest["versions"][name] == version(name)
     head = subprocess.run(["git", "-C", ROOT, "rev-parse", "HEAD"], capture_output=True, text=True)
