@@ -237,7 +237,7 @@ def test_a_teacher_of_the_zoo_is_mmdets_on_the_tracks_images(
 ) -> None:
     content = changed(coco.track.content.stated(), "roles.teacher", {"zoo": name})
     lab = coco.stating(content)
-    config = plain(lab, lab.run(role="teacher"))
+    config = plain(lab, lab.imported_teacher())
     assert leaves(config.model.to_dict()) == leaves(
         get_config(f"mmdet::retinanet/{name}.py").model.to_dict()
     )
