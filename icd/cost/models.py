@@ -20,8 +20,7 @@ from torch import Tensor, nn
 from icd.experiments.options import Method
 from icd.experiments.recipe import Recipe
 from icd.experiments.run import ImportedRun, TrainedRun
-from icd.methods.targets import Targets
-from icd.methods.tokens import Size
+from icd.methods.tokens import Size, Targets
 from icd.training import optim  # noqa: F401  (registers the constructor of two optimisers)
 from icd.training.checkpoint import write_weights
 from icd.training.config import Inputs, base_config, detector, method_config

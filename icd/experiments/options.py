@@ -11,12 +11,13 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from importlib.machinery import PathFinder
 from importlib.util import find_spec
 from inspect import cleandoc
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import annotated_types
 from pydantic import Field, create_model, model_validator
@@ -119,6 +120,7 @@ NAMES = {
     "Mapping": Mapping,
     "Requires": Requires,
     "Sequence": Sequence,
+    "get_args": get_args,
     **{name: getattr(annotated_types, name) for name in ("Ge", "Gt", "Le", "Lt", "MinLen")},
     **{kind.__name__: kind for kind in (bool, dict, float, int, list, str)},
 }
@@ -173,15 +175,20 @@ def _requirements(requirements: Mapping[str, Mapping[str, Any]]) -> Any:
     return model_validator(mode="after")(check)
 
 
+@cache
 def _constants(file: Path) -> dict[str, Any]:
-    """Constants and type aliases at the top of a file, as far as they can be read."""
+    """Constants and type aliases at the top of one of our files, as far as they can be read."""
     found: dict[str, Any] = {}
     for node in ast.parse(file.read_text()).body:
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            try:
-                found[node.targets[0].id] = _evaluate(node.value, NAMES | found)
-            except (NameError, TypeError, AttributeError):
-                continue
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("icd."):
+            source = ROOT.joinpath(*str(node.module).split(".")).with_suffix(".py")
+            theirs = _constants(source) if source.is_file() else {}
+            found |= {name.name: theirs[name.name] for name in node.names if name.name in theirs}
+        target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
+        value = getattr(node, "value", None)
+        if isinstance(target, ast.Name) and isinstance(value, ast.expr):
+            with suppress(NameError, TypeError, AttributeError):
+                found[target.id] = _evaluate(value, NAMES | found)
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from mmdet.registry import DATASETS, MODELS
@@ -15,16 +16,17 @@ from icd.experiments.run import Run
 from icd.experiments.splits import TEST
 from icd.figures.numbers import require
 from icd.figures.spread import spread
-from icd.methods.icd.packed import pack
-from icd.methods.icd.queries import pose
-from icd.methods.icd.where import WHERE, Clues
-from icd.methods.tokens import valid_tokens
+from icd.methods.icd import fast
+from icd.methods.icd.method import ICD
+from icd.methods.icd.queries import make_queries
+from icd.methods.tokens import sizes_of, tokenize
+from icd.methods.where import ALTERNATIVES
 from icd.training.checkpoint import load_weights
 from icd.training.config import Inputs, base_config, dataset, detector, distiller
 from icd.training.distiller import Distiller, targets_of
 from icd.training.pipeline import pipeline
 
-COMPARED = ("instance", "foreground", "activation")  # names of icd.methods.icd.where
+COMPARED = ("instance", "foreground", "activation")  # names of icd.methods.where
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ def look(distiller: Distiller, sample: dict, rank: int) -> Masks:
         sample: see :func:`load_images`.
         rank: which object is asked for, from the largest (0) on, and again from the first.
     """
-    method = distiller.method
+    method = cast(ICD, distiller.method)  # attention_maps is for runs of ICD
     batch = distiller.student.data_preprocessor(
         {name: [value] for name, value in sample.items()}, False
     )
@@ -89,23 +91,27 @@ def look(distiller: Distiller, sample: dict, rank: int) -> Masks:
     student, teacher = student[ours], teacher[theirs]
 
     generator = torch.Generator().manual_seed(0)  # of fakes and jitter, which do not count here
-    queries = pose(targets, method.sampler([len(boxes)], generator), 0.0)
-    sizes = targets.image_sizes, targets.padded_size
-    tokens = pack(teacher, *sizes, queries.counts)
-    found = method.decoder(method.encoder(queries)[0], tokens)[-1]
-    valid, objects = valid_tokens(teacher, *sizes), [range(len(boxes))]
-    clues = Clues(targets, teacher, student, valid, objects, method.temperature)
+    queries = make_queries(targets, method.sampler([len(boxes)], generator), 0.0)
+    tokens = tokenize(teacher, targets.image_sizes, targets.padded_size)
+    output = method.decoder(method.encoder(queries), tokens, fast.look_up)[-1]
+    where = {
+        name: weigh(teacher, student, targets, tokens.valid)
+        for name, weigh in ALTERNATIVES.items()
+        if name in COMPARED
+    }
+    where["instance"] = output.attention(queries.real, method.temperature)
+    chosen = by_area(boxes)[rank % len(boxes)]
+    alone = torch.arange(len(boxes))[None] == chosen
 
     def over_image(weights: Tensor) -> ndarray:
-        return spread(weights.double(), clues.level_sizes, targets.padded_size, size).numpy()
+        return spread(weights.double(), sizes_of(teacher), targets.padded_size, size).numpy()
 
-    chosen = by_area(boxes)[rank % len(boxes)]
     return Masks(
         image=sample["inputs"].flip(0).permute(1, 2, 0).numpy(),
         boxes=boxes.numpy(),
         chosen=chosen,
-        heads=over_image(found.attention([range(chosen, chosen + 1)], method.temperature)[0]),
-        where={name: over_image(WHERE[name](clues, found)[0].mean(dim=0)) for name in COMPARED},
+        heads=over_image(output.attention(alone, method.temperature)[0]),
+        where={name: over_image(where[name][0].mean(dim=0)) for name in COMPARED},
     )
 
 

@@ -18,9 +18,7 @@ import torch
 from annotated_types import Ge, Gt
 from torch import Tensor, nn
 
-from icd.methods.icd.auxiliary import full_precision
-from icd.methods.targets import Targets
-from icd.methods.tokens import valid_tokens
+from icd.methods.tokens import Targets, full_precision, valid_levels
 
 
 class CWD(nn.Module):
@@ -50,8 +48,8 @@ class CWD(nn.Module):
     ) -> dict[str, Tensor]:
         """The divergence of one batch; arguments as of :class:`icd.methods.icd.method.ICD`."""
         losses = []
-        for theirs, ours in zip(teacher, student, strict=True):
-            valid = valid_tokens([theirs], targets.image_sizes, targets.padded_size)
+        valid_cells = valid_levels(teacher, targets)
+        for theirs, ours, valid in zip(teacher, student, valid_cells, strict=True):
             log_teacher, log_student = (
                 log_distribution(level, valid, self.temperature)
                 for level in (theirs.detach(), ours)

@@ -27,10 +27,15 @@ import torch
 from annotated_types import Ge, Gt
 from torch import Tensor, nn
 
-from icd.methods.icd.auxiliary import full_precision
-from icd.methods.icd.where import level_strides
-from icd.methods.targets import Targets
-from icd.methods.tokens import Size, flatten_levels, valid_tokens
+from icd.methods.tokens import (
+    Size,
+    Targets,
+    flatten_levels,
+    full_precision,
+    level_strides,
+    sizes_of,
+    valid_levels,
+)
 
 
 class FGD(nn.Module):
@@ -85,13 +90,11 @@ class FGD(nn.Module):
         iteration: int,
     ) -> dict[str, Tensor]:
         """The four losses of one batch; arguments as of :class:`icd.methods.icd.method.ICD`."""
-        strides = level_strides([level.shape[-2:] for level in teacher], targets.padded_size)
+        sizes, valid_cells = sizes_of(teacher), valid_levels(teacher, targets)
+        strides = level_strides(sizes, targets.padded_size)
         losses = []
-        for i, (theirs, ours) in enumerate(zip(teacher, student, strict=True)):
-            valid = valid_tokens([theirs], targets.image_sizes, targets.padded_size)
-            foreground, background = scale_masks(
-                targets.boxes, theirs.shape[-2:], strides[i], valid
-            )
+        for i, (theirs, ours, valid) in enumerate(zip(teacher, student, valid_cells, strict=True)):
+            foreground, background = scale_masks(targets.boxes, sizes[i], strides[i], valid)
             theirs, ours = flatten_levels([theirs.detach()]), flatten_levels([ours])
             focal = self.focal(full_precision(theirs), full_precision(ours), valid)
             related = self.teacher_blocks[i](theirs, valid) - self.student_blocks[i](ours, valid)
@@ -177,16 +180,12 @@ class ContextBlock(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.key = nn.Linear(channels, 1)
-        self.transform = nn.Sequential(
-            nn.Linear(channels, channels // 2),
-            nn.LayerNorm(channels // 2),
-            nn.ReLU(),
-            nn.Linear(channels // 2, channels),
-        )
+        down, up = nn.Linear(channels, channels // 2), nn.Linear(channels // 2, channels)
+        self.transform = nn.Sequential(down, nn.LayerNorm(channels // 2), nn.ReLU(), up)
         nn.init.kaiming_normal_(self.key.weight, nonlinearity="relu")
         nn.init.zeros_(self.key.bias)
-        nn.init.zeros_(self.transform[-1].weight)  # at first it adds nothing, as in GCNet
-        nn.init.zeros_(self.transform[-1].bias)
+        nn.init.zeros_(up.weight)  # at first it adds nothing, as in GCNet
+        nn.init.zeros_(up.bias)
 
     def forward(self, tokens: Tensor, valid: Tensor) -> Tensor:
         """Tokens [N, L, C] with their context, summed over ``valid`` [N, L], added."""

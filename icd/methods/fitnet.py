@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated
 
+import torch
 from annotated_types import Ge
 from torch import Tensor, nn
 
-from icd.methods.icd.auxiliary import full_precision
-from icd.methods.targets import Targets
-from icd.methods.tokens import flatten_levels, valid_tokens
+from icd.methods.tokens import Targets, flatten_levels, full_precision, valid_levels
 
 
 class FitNet(nn.Module):
@@ -48,7 +47,7 @@ class FitNet(nn.Module):
     ) -> dict[str, Tensor]:
         """The imitation loss of one batch; arguments as of :class:`icd.methods.icd.method.ICD`."""
         adapted = [adapt(level) for adapt, level in zip(self.adapters, student, strict=True)]
-        valid = valid_tokens(teacher, targets.image_sizes, targets.padded_size)
+        valid = torch.cat(list(valid_levels(teacher, targets)), dim=1)
         loss = token_error(flatten_levels(adapted), flatten_levels(teacher), valid)
         return {"loss_distillation": self.weight * loss}
 

@@ -20,9 +20,7 @@ from annotated_types import Ge, Le
 from mmengine.dist import get_rank
 from torch import Tensor, nn
 
-from icd.methods.icd.auxiliary import full_precision
-from icd.methods.targets import Targets
-from icd.methods.tokens import valid_tokens
+from icd.methods.tokens import Targets, full_precision, valid_levels
 from icd.seeds import seed_of
 
 
@@ -65,12 +63,11 @@ class MGD(nn.Module):
     ) -> dict[str, Tensor]:
         """The error of one batch; arguments as of :class:`icd.methods.icd.method.ICD`."""
         losses = []
-        shown = self.draw(student, iteration)
-        for generate, theirs, ours, kept in zip(
-            self.generators, teacher, student, shown, strict=True
+        shown, valid_cells = self.draw(student, iteration), valid_levels(teacher, targets)
+        for generate, theirs, ours, kept, cells in zip(
+            self.generators, teacher, student, shown, valid_cells, strict=True
         ):
-            valid = valid_tokens([theirs], targets.image_sizes, targets.padded_size)
-            valid = valid.view_as(kept)
+            valid = cells.view_as(kept)
             error = full_precision(generate(ours * kept, valid)) - full_precision(theirs.detach())
             losses.append((error.square() * valid).sum() / len(ours))
         return {"loss_distillation": self.weight * torch.stack(losses).sum()}

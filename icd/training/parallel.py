@@ -22,7 +22,7 @@ from torch import distributed, nn
 
 from icd.errors import InputError
 from icd.experiments.run import Run
-from icd.methods.counts import mean_count
+from icd.methods.icd.auxiliary import mean_count
 
 # The wrapper of a model that is trained by several processes: every parameter takes part in every
 # iteration. Which device it lies on is known by the model itself.

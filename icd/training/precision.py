@@ -5,7 +5,7 @@ back. So everything that mmdet does with their outputs is computed in float32: a
 losses, the decoding of boxes, and RoIAlign, which would otherwise round the corners of its regions
 to eight bits. Weights, gradients and optimisers are float32; no loss is scaled. Batch and group
 norm take bfloat16 and compute in float32. The method does so itself for its softmax, norms and
-losses (:func:`icd.methods.icd.auxiliary.full_precision`).
+losses (:func:`icd.methods.tokens.full_precision`).
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from icd.experiments.ablation import Ablation, Row
 from icd.experiments.run import Run
 from icd.figures.attention_maps import by_area, load_distiller, load_images, look
 from icd.figures.draw import attention
+from icd.methods.icd.plain import look_up
 from icd.methods.tokens import tokenize
 from icd.training.distiller import Distiller, targets_of
 from tests.lab import Lab
@@ -59,7 +60,7 @@ def attention_of(distiller: Distiller, sample: dict) -> torch.Tensor:
     )
     tokens = tokenize(features, targets.image_sizes, targets.padded_size)
     method = distiller.method
-    return method.decoder(method.encoder(Asked), tokens)[-1].logits[0].softmax(dim=-1)
+    return method.decoder(method.encoder(Asked), tokens, look_up)[-1].logits[0].softmax(dim=-1)
 
 
 @torch.no_grad()

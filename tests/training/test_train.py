@@ -16,8 +16,8 @@ from icd.errors import InputError
 from icd.experiments.run import Run
 from icd.files import sha256, write_json
 from icd.methods.icd.method import ICD
-from icd.methods.icd.queries import Draw
-from icd.methods.targets import Targets
+from icd.methods.icd.sampling import QuerySamples
+from icd.methods.tokens import Targets
 from icd.training import train
 from icd.training.hooks.progress import ProgressHook
 from tests.lab import Lab, differing, weights
@@ -181,7 +181,7 @@ def test_numbers_that_underflow_cost_no_time_while_it_trains(
     def underflows() -> bool:
         return not (torch.full((8,), 1e-38) / 8).any()
 
-    def watched(method: ICD, targets: Targets, iteration: int) -> list[Draw]:
+    def watched(method: ICD, targets: Targets, iteration: int) -> list[QuerySamples]:
         seen.append(underflows())
         return draw(method, targets, iteration)
 

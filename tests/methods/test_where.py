@@ -5,27 +5,31 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from icd.experiments.options import shipped_methods
 from icd.methods.icd.method import ICD
-from icd.methods.icd.plain import LookUp
-from icd.methods.icd.where import WHERE, Clues, level_strides, weighing
-from icd.methods.targets import Targets
-from icd.methods.tokens import valid_tokens
+from icd.methods.icd.plain import PlainOutput
+from icd.methods.icd.queries import make_queries
+from icd.methods.tokens import Targets, level_strides, tokenize
+from icd.methods.where import ALTERNATIVES, Where
 from tests.methods.batches import (
     P2_P6,
     P3_P7,
     PRIORS,
     Batch,
+    attention_of,
+    gradient,
     level_sizes,
     random_batch,
     random_method,
     run,
+    total,
 )
 from tests.methods.reference import valid_rows_and_columns
 
@@ -33,7 +37,7 @@ MASKS = ("everywhere", "foreground", "fine_grained")
 UNASKED = (*MASKS, "activation")
 
 # Batches whose levels have the strides of a pyramid, and those strides.
-SHAPES: dict[str, tuple[dict[str, object], Sequence[int]]] = {
+SHAPES: dict[str, tuple[dict[str, Any], Sequence[int]]] = {
     "padding": ({}, P3_P7),
     "P2-P6": ({"padded": (64, 96), "sizes": ((64, 96), (41, 50), (17, 96))}, P2_P6),
     "two levels": ({"padded": (160, 96), "sizes": ((160, 80), (150, 96), (31, 90))}, (16, 32)),
@@ -49,16 +53,14 @@ def shaped(name: str, seed: int = 0) -> tuple[Batch, Sequence[int]]:
     return random_batch(levels=levels, seed=seed, dtype=torch.float64, **shape), strides
 
 
-def clues_of(
-    batch: Batch, asked: Sequence[range] = (range(1),) * 3, temperature: float = 1.0
-) -> Clues:
-    valid = valid_tokens(batch.teacher, batch.targets.image_sizes, batch.targets.padded_size)
-    return Clues(batch.targets, batch.teacher, batch.student, valid, asked, temperature)
+def valid_of(batch: Batch) -> Tensor:
+    """[N, L] bool, the tokens that are not in the padding."""
+    return tokenize(batch.teacher, batch.targets.image_sizes, batch.targets.padded_size).valid
 
 
 def weigh(name: str, batch: Batch) -> Tensor:
-    """Weights of a function that takes no notice of what the decoder found."""
-    return WHERE[name](clues_of(batch), None)
+    """The weights of an alternative."""
+    return ALTERNATIVES[name](batch.teacher, batch.student, batch.targets, valid_of(batch))
 
 
 def cells(
@@ -161,26 +163,26 @@ def test_weights_equal_those_of_plain_loops(name: str, shape: str) -> None:
 # --- What they have in common -----------------------------------------------------------------
 
 
-def look_up(batch: Batch, queries: int = 4) -> LookUp:
+def look_up(batch: Batch, queries: int = 4) -> PlainOutput:
     """Random logits of two heads, as a decoder layer leaves them."""
-    valid = clues_of(batch).valid
+    valid = valid_of(batch)
     logits = torch.randn(len(valid), 2, queries, valid.shape[1], dtype=torch.float64)
     logits = logits.masked_fill(~valid[:, None, None], -torch.inf)
-    return LookUp(torch.zeros(0), logits.requires_grad_(), torch.zeros(0))
+    return PlainOutput(torch.zeros(0), torch.zeros(0), logits.requires_grad_())
 
 
-@pytest.mark.parametrize("name", WHERE)
+@pytest.mark.parametrize("name", get_args(Where))
 @pytest.mark.parametrize("shape", SHAPES)
 def test_weights_are_constants_that_skip_the_padding(name: str, shape: str) -> None:
     batch, _ = shaped(shape)
     for level in (*batch.teacher, *batch.student):
         level.requires_grad_()
-    clues = clues_of(batch, [range(4)] * 3)
-    weights = WHERE[name](clues, look_up(batch))
+    counted = torch.ones(3, 4, dtype=torch.bool)
+    weights = look_up(batch).attention(counted) if name == "instance" else weigh(name, batch)
     assert not weights.requires_grad
     assert weights.isfinite().all()
     assert (weights >= 0).all()
-    assert not weights.masked_select(~clues.valid[:, None]).any()
+    assert not weights.masked_select(~valid_of(batch)[:, None]).any()
 
 
 @pytest.mark.parametrize("name", UNASKED)
@@ -208,7 +210,7 @@ def test_images_without_objects_have_no_weight(name: str) -> None:
 @pytest.mark.parametrize("name", ["everywhere", "activation"])
 def test_images_without_objects_weigh_as_others(name: str) -> None:
     batch, _ = shaped("padding")
-    valid = clues_of(batch).valid.sum(dim=1)
+    valid = valid_of(batch).sum(dim=1)
     torch.testing.assert_close(weigh(name, batch).sum(dim=(1, 2)).float(), valid.float())
 
 
@@ -243,7 +245,7 @@ def test_a_box_that_reaches_into_the_padding_has_no_weight_there(name: str) -> N
     batch, _ = shaped("padding")
     targets = replace(batch.targets, boxes=[torch.tensor([[0.0, 0.0, 128.0, 96.0]])] * 3)
     weights = weigh(name, replace(batch, targets=targets))
-    valid = clues_of(batch).valid[:, None]
+    valid = valid_of(batch)[:, None]
     assert not weights[~valid].any()
     assert weights[valid].any()
 
@@ -276,9 +278,10 @@ def test_the_method_weighs_its_values_there(name: str, layers: int) -> None:
     method = random_method(where=name, layers=layers).double()
     batch, strides = shaped("padding")
     loss = run(method, batch)["loss_distillation"].item()
-    total = 0.0
+    summed = 0.0
     for projection, layer in zip(method.student_values, method.decoder.layers, strict=True):
-        theirs = layer.attention.value if layers else layer.value
+        theirs = attention_of(layer).value
+        assert isinstance(projection, nn.Linear)
         for image in range(3):
             m = np.array(PLAIN[name](batch, strides, image))
             for head in range(4):
@@ -289,8 +292,8 @@ def test_the_method_weighs_its_values_there(name: str, layers: int) -> None:
                     v = (v + linear.bias.detach().numpy()[:, None])[4 * head : 4 * head + 4]
                     values.append((v - v.mean(0)) / np.sqrt(v.var(0) + 1e-5))
                 error = ((values[0] - values[1]) ** 2).mean(0)
-                total += (m * error).sum() / m.sum() if m.any() else 0.0
-    assert loss == pytest.approx(8 * total / (4 * 3 * len(method.student_values)), rel=1e-10)
+                summed += (m * error).sum() / m.sum() if m.any() else 0.0
+    assert loss == pytest.approx(8 * summed / (4 * 3 * len(method.student_values)), rel=1e-10)
 
 
 @pytest.mark.parametrize("name", UNASKED)
@@ -300,12 +303,12 @@ def test_the_place_changes_the_distillation_loss_alone(name: str) -> None:
     assert here["loss_distillation"] != there["loss_distillation"]
     for auxiliary in ("loss_identification", "loss_localisation"):
         assert torch.equal(here[auxiliary], there[auxiliary])
-    states = [ICD(PRIORS, channels=16, where=w).state_dict().keys() for w in ("instance", name)]
+    states = [random_method(where=where).state_dict().keys() for where in ("instance", name)]
     assert states[0] == states[1]
 
 
 @pytest.mark.parametrize("counts", [(0, 0, 0), (0, 2, 0), (2, 1, 3)])
-@pytest.mark.parametrize("name", WHERE)
+@pytest.mark.parametrize("name", get_args(Where))
 def test_distillation_reaches_students_and_their_projections_alone(
     name: str, counts: tuple[int, ...]
 ) -> None:
@@ -316,21 +319,21 @@ def test_distillation_reaches_students_and_their_projections_alone(
     losses["loss_distillation"].backward(retain_graph=True)
     assert all(level.grad is None for level in batch.teacher)
     learns = any(counts) or name in ("everywhere", "activation")
-    for part in (batch.student, list(method.student_values.parameters())):
-        assert all(tensor.grad.isfinite().all() for tensor in part)
-        assert any(bool(tensor.grad.any()) for tensor in part) == learns
+    for tensors in (batch.student, [*method.student_values.parameters()]):
+        assert all(gradient(tensor).isfinite().all() for tensor in tensors)
+        assert any(bool(gradient(tensor).any()) for tensor in tensors) == learns
     for part in (method.encoder, method.decoder, method.auxiliary):
         assert all(parameter.grad is None for parameter in part.parameters())
-    sum(losses.values()).backward()
+    total(losses).backward()
     assert all(parameter.grad is not None for parameter in method.parameters())
 
 
 @pytest.mark.parametrize("temperature", [1.0, 3.0])
-def test_attention_of_all_that_was_asked_is_summed(temperature: float) -> None:
+def test_attention_of_all_queries_that_count_is_summed(temperature: float) -> None:
     batch, _ = shaped("padding")
-    asked = [range(4), range(1), range(0)]
     found = look_up(batch)
-    weights = WHERE["instance"](clues_of(batch, asked, temperature), found)
+    counted = torch.arange(4) < torch.tensor([4, 1, 0])[:, None]
+    weights = found.attention(counted, temperature)
     for image, count in enumerate((4, 1, 0)):
         for head in range(2):
             expected = np.zeros(weights.shape[-1])
@@ -341,14 +344,15 @@ def test_attention_of_all_that_was_asked_is_summed(temperature: float) -> None:
 
 
 @pytest.mark.parametrize(("fakes", "counts"), [(False, [2, 0, 3]), (True, [12, 1, 18])])
-def test_the_method_asks_fakes_if_told(fakes: bool, counts: list[int]) -> None:
+def test_fakes_count_if_told(fakes: bool, counts: list[int]) -> None:
     """An image without objects has one query, a fake."""
     batch, _ = shaped("padding")
-    method, seen = random_method(fakes=fakes).double(), []
-    weigh = method.weigh
-    method.weigh = lambda clues, found: seen.append(clues) or weigh(clues, found)
+    method = random_method(fakes=fakes).double()
+    queries = make_queries(batch.targets, method.draw(batch.targets, 0), method.jitter)
+    counted = method.counted(batch.targets, queries)
+    assert counted.sum(dim=1).tolist() == counts
+    assert all(own == sorted(own, reverse=True) for own in counted.tolist())
     losses = run(method, batch)
-    assert [len(asked) for asked in seen[0].asked] == counts
     other = run(random_method(fakes=not fakes).double(), batch)
     assert [name for name in losses if losses[name] != other[name]] == ["loss_distillation"]
 
@@ -356,15 +360,15 @@ def test_the_method_asks_fakes_if_told(fakes: bool, counts: list[int]) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"where": "nowhere"}, "where is 'nowhere', not one of"),
-        ({"where": "foreground", "fakes": True}, "asks no queries"),
+        ({"where": "nowhere"}, "where is 'nowhere', which is unknown"),
+        ({"where": "foreground", "fakes": True}, "uses no queries"),
     ],
 )
-def test_what_does_not_fit_is_refused(options: dict[str, object], message: str) -> None:
+def test_what_does_not_fit_is_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         ICD(PRIORS, channels=16, **options)
 
 
 def test_names_are_those_of_the_schema() -> None:
-    assert shipped_methods()["icd"]["properties"]["where"]["enum"] == list(WHERE)
-    assert all(weighing(name, fakes=False) is function for name, function in WHERE.items())
+    assert shipped_methods()["icd"]["properties"]["where"]["enum"] == list(get_args(Where))
+    assert get_args(Where) == ("instance", *ALTERNATIVES)
