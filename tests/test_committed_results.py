@@ -59,6 +59,13 @@ def test_every_number_has_its_provenance(name: str) -> None:
         assert manifest["seconds"] > 0
 
 
+def test_manifests_are_short_enough_to_read() -> None:
+    for file in (MINI / "manifests").glob("*.json"):
+        text = file.read_text()
+        assert len(text.splitlines()) <= 60, file
+        assert "config" not in json.loads(text), "the resolved config stays beside the run"
+
+
 @pytest.mark.parametrize("name", sorted({*COMMITTED} - MEASURED_BEFORE))
 def test_runs_of_a_table_have_come_from_the_same_weights(name: str) -> None:
     lines = read_results(MINI / name).lines
