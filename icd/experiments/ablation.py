@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ class Row:
     baseline: id of the row its gain is measured against, if not the table's.
     reference: id of the row it is compared with besides, if not the table's.
     absent: why the track cannot have the row.
-    x: its place in a figure that shows AP against a number.
+    x: its place in the figure that shows AP against a number.
     """
 
     id: str
@@ -47,11 +47,12 @@ class Ablation:
     """A table on a track.
 
     baseline: id of the row that gains are measured against, if a row names no other.
-    kind: whose AP the table shows, bbox (boxes) or segm (masks).
+    iou_type: whose AP the table shows, bbox (boxes) or segm (masks).
     split: on whose images it is measured.
     costs: what a step costs with each row's method is shown, too.
     reference: id of a row that all others are compared with besides.
-    figure: ``label`` and ``scale`` of the axis against which AP is drawn, at each row's ``x``.
+    axis: ``label`` and ``scale`` of the axis against which AP is drawn, at each row's ``x``.
+    figures: ids of the rows that each figure of what runs do shows, by the name of the figure.
     findings: what came out on this track, in words.
     """
 
@@ -61,12 +62,13 @@ class Ablation:
     notes: str
     baseline: str
     rows: tuple[Row, ...]
-    kind: str = "bbox"
+    iou_type: str = "bbox"
     reference: str | None = None
-    figure: dict[str, str] | None = None
+    axis: dict[str, str] | None = None
     findings: str = ""
     split: str = TEST
     costs: bool = False
+    figures: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def row(self, name: str) -> Row:
         """The row of this id."""
@@ -174,12 +176,13 @@ def read_ablation(file: Path, track: Track) -> Ablation:
         notes=content.get("notes", ""),
         baseline=content["baseline"],
         rows=rows,
-        kind=content.get("kind", "bbox"),
+        iou_type=content.get("iou_type", "bbox"),
         reference=content.get("reference"),
-        figure=content.get("figure"),
+        axis=content.get("axis"),
         findings=content.get("findings", {}).get(track.name, ""),
         split=track.tuning_split if content.get("split") == TUNE else TEST,
         costs=content.get("costs", False) and distilled,
+        figures={name: tuple(ids) for name, ids in content.get("figures", {}).items()},
     )
 
 
@@ -209,6 +212,8 @@ def _require_rows(content: dict[str, Any], ids: list[str], file: Path) -> None:
         for key in ("baseline", "reference"):
             if key in row:
                 named[f"rows.{place}.{key}"] = row[key]
+    for figure, names in content.get("figures", {}).items():
+        named |= {f"figures.{figure}.{place}": name for place, name in enumerate(names)}
     for key, name in named.items():
         if name not in ids:
             raise InputError(file, key, f"{name!r} is no row", f"one of {ids}")
@@ -223,15 +228,15 @@ def _require_detector(content: dict[str, Any], track: Track, file: Path) -> None
 
 
 def _require_places(content: dict[str, Any], file: Path) -> None:
-    """Raise InputError unless a figure with an axis of its own can place rows on it."""
-    if "figure" not in content:
+    """Raise InputError unless the axis of the figure has places for rows."""
+    if "axis" not in content:
         return
     places = {f"rows.{i}.x": row["x"] for i, row in enumerate(content["rows"]) if "x" in row}
     if not places:
-        raise InputError(file, "figure", "no row has a place on its axis", "x in some of the rows")
+        raise InputError(file, "axis", "no row has a place on it", "x in some of the rows")
     for key, place in places.items():
-        if content["figure"].get("scale") == "log" and place <= 0:
-            expected = "a number above 0, since figure.scale is log"
+        if content["axis"].get("scale") == "log" and place <= 0:
+            expected = "a number above 0, because axis.scale is log"
             raise InputError(file, key, f"is {place}", expected)
 
 
@@ -250,7 +255,8 @@ def _row(row: dict[str, Any], table: dict[str, Any], track: Track, file: Path) -
         id=row["id"],
         label=here.get("label", row["label"]),
         runs=runs,
-        published=_stated(row, table, change, track) or _published(runs, table.get("kind", "bbox")),
+        published=_stated(row, table, change, track)
+        or _published(runs, table.get("iou_type", "bbox")),
         baseline=row.get("baseline"),
         absent=absent,
         x=row.get("x"),
@@ -284,11 +290,11 @@ def _stated(
     return None if other else row.get("published")
 
 
-def _published(runs: tuple[Run, ...], kind: str) -> dict[str, Any] | None:
+def _published(runs: tuple[Run, ...], iou_type: str) -> dict[str, Any] | None:
     """What mmdet states of a detector from its model zoo."""
     if not (runs and runs[0].zoo):
         return None
     stated = zoo_model(runs[0].zoo).published
-    name = "mask AP" if kind == "segm" else "AP"
+    name = "mask AP" if iou_type == "segm" else "AP"
     source = f"mmdet's model zoo: {runs[0].zoo}"
     return {"AP": stated[name], "source": source} if name in stated else None

@@ -13,8 +13,8 @@ from torch import Tensor
 import icd.training.dataset  # noqa: F401  (registers with mmdet)
 from icd.experiments.run import Run
 from icd.experiments.track import TEST
-from icd.figures.numbers import require
 from icd.figures.spread import spread
+from icd.files import require_file
 from icd.methods.icd.packed import pack
 from icd.methods.icd.queries import pose
 from icd.methods.icd.where import WHERE, Clues
@@ -52,7 +52,7 @@ def load_distiller(run: Run, inputs: Inputs) -> Distiller:
     built = MODELS.build(distiller(run, inputs, student)).eval()
     again = "the method's weights: remove model.pth beside it and train again, which resumes"
     load_weights(built.student, run.folder / "model.pth")
-    load_weights(built.method, require(run.folder / "method.pth", again))
+    load_weights(built.method, require_file(run.folder / "method.pth", again))
     return built
 
 

@@ -174,6 +174,6 @@ def test_the_published_value_of_a_teachers_row_is_mmdets(
     ]
     if stated:
         rows[0]["published"] = stated
-    content = {"title": "T", "question": "?", "baseline": "icd", "kind": kind, "rows": rows}
+    content = {"title": "T", "question": "?", "baseline": "icd", "iou_type": kind, "rows": rows}
     ablation = read_ablation(write(tmp_path / "table.yaml", content), track(teacher(zoo=name)))
     assert [row.published for row in ablation.rows] == [expected, None]

@@ -11,7 +11,7 @@ from hotcoco import COCO
 
 from icd.evaluation.coco import coco_metrics
 from icd.experiments.ablation import load_ablation
-from icd.figures.measure.errors import tide, write
+from icd.figures.measure_errors import tide, write
 from tests.figures.tracks import track
 
 TYPES = ("Cls", "Loc", "Both", "Dupe", "Bkg", "Miss")

@@ -63,16 +63,16 @@ def test_one_seed_leaves_the_images():
 
 def test_nothing_tells_how_sure_a_lone_value_is():
     found = estimate([1.2], None)
-    assert (found.mean, found.interval, found.undecided, found.sign) == (1.2, None, False, 0)
+    assert (found.mean, found.interval, found.inconclusive, found.sign) == (1.2, None, False, 0)
 
 
 @pytest.mark.parametrize(
-    ("values", "undecided", "sign"),
+    ("values", "inconclusive", "sign"),
     [([1.0, 1.1, 0.9], False, 1), ([-1.0, -1.1, -0.9], False, -1), ([1.0, -1.0, 0.5], True, 0)],
 )
-def test_undecided_is_an_interval_that_holds_zero(values, undecided, sign):
+def test_inconclusive_is_an_interval_that_holds_zero(values, inconclusive, sign):
     found = estimate(values, None)
-    assert found.undecided == undecided == (found.interval[0] <= 0 <= found.interval[1])
+    assert found.inconclusive == inconclusive == (found.interval[0] <= 0 <= found.interval[1])
     assert found.sign == sign
 
 
@@ -141,14 +141,14 @@ def test_a_replicate_without_objects_does_not_spoil_the_others():
 def test_order_agrees_as_far_as_kendall_says():
     rows = [sample(a, a + 0.1, a - 0.1) for a in (10.0, 30.0, 20.0, 40.0)]
     found = agreement(rows, [1.0, 2.0, 3.0, 4.0])
-    assert (found.rows, found.pairs, found.decided, found.same) == (4, 6, 6, 5)
+    assert (found.rows, found.pairs, found.significant, found.same) == (4, 6, 6, 5)
     assert found.tau == pytest.approx((5 - 1) / 6)
 
 
-def test_undecided_pairs_are_not_counted_as_decided():
+def test_inconclusive_pairs_are_not_counted_as_significant():
     rows = [sample(10.0, 12.0), sample(12.0, 10.5), sample(50.0, 52.0)]
     found = agreement(rows, [1.0, 2.0, 3.0])
-    assert (found.pairs, found.decided, found.same) == (3, 2, 2)
+    assert (found.pairs, found.significant, found.same) == (3, 2, 2)
 
 
 def test_two_rows_have_no_order_to_compare():

@@ -110,7 +110,7 @@ def test_a_table_without_costs_stays_as_it_is_when_they_are_measured(
 def test_each_measured_row_has_a_mark_at_its_cost_and_ap(
     ablation: Ablation, results: Results
 ) -> None:
-    lines = [line for line in summarise(ablation, results, COSTS).lines if line.cost]
+    lines = [line for line in summarise(ablation, results, COSTS).entries if line.cost]
     time, memory = tradeoff.draw(ablation, lines).axes
     for axes, what in ((time, "time"), (memory, "memory")):
         marks = [
@@ -123,8 +123,8 @@ def test_each_measured_row_has_a_mark_at_its_cost_and_ap(
 
 def test_names_are_not_written_over_each_other(ablation: Ablation, results: Results) -> None:
     """Also where several rows have the same cost and AP."""
-    line, *_ = (line for line in summarise(ablation, results, COSTS).lines if line.cost)
-    figure = tradeoff.draw(ablation, [line] * 4)
+    entry, *_ = (one for one in summarise(ablation, results, COSTS).entries if one.cost)
+    figure = tradeoff.draw(ablation, [entry] * 4)
     figure.draw_without_rendering()
     for axes in figure.axes:
         boxes = [text.get_window_extent() for text in axes.texts]
@@ -133,9 +133,9 @@ def test_names_are_not_written_over_each_other(ablation: Ablation, results: Resu
 
 
 def test_each_detector_has_axes_of_its_own(ablation: Ablation, results: Results) -> None:
-    line, *_ = (line for line in summarise(ablation, results, COSTS).lines if line.cost)
-    other = replace(line, row=replace(line.row, label="FCOS, ICD"))
-    figure = tradeoff.draw(ablation, [line, other, other])
+    entry, *_ = (one for one in summarise(ablation, results, COSTS).entries if one.cost)
+    other = replace(entry, row=replace(entry.row, label="FCOS, ICD"))
+    figure = tradeoff.draw(ablation, [entry, other, other])
     assert [len(axes.texts) for axes in figure.axes] == [1, 1, 2, 2]
     assert figure.axes[2].get_title(loc="left") == "FCOS"
 

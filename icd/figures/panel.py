@@ -1,4 +1,4 @@
-"""Images with boxes and maps on them: what the pictures of images share."""
+"""Images with boxes and maps on them: what the figures of images share."""
 
 from __future__ import annotations
 
