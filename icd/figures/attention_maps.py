@@ -15,6 +15,7 @@ from icd.experiments.run import Run
 from icd.experiments.track import TEST
 from icd.figures.spread import spread
 from icd.files import require_file
+from icd.methods.icd.method import ICD
 from icd.methods.icd.packed import pack
 from icd.methods.icd.queries import pose
 from icd.methods.icd.where import WHERE, Clues
@@ -33,7 +34,7 @@ class Masks:
 
     image: [H, W, 3] RGB from 0 to 255.
     boxes: [n, 4] corners of its objects in pixels.
-    chosen: index of the object that is asked for.
+    chosen: index of the object whose attention is shown.
     heads: [M, H, W], the attention of its query in each head of the last decoder layer.
     where: [H, W] by name, the share of each pixel in the distillation loss.
     """
@@ -77,9 +78,11 @@ def look(distiller: Distiller, sample: dict, rank: int) -> Masks:
     Args:
         distiller: see :func:`load_distiller`.
         sample: see :func:`load_images`.
-        rank: which object is asked for, from the largest (0) on, and again from the first.
+        rank: of the object whose attention is shown, from the largest (0) on, modulo their number.
     """
     method = distiller.method
+    if not isinstance(method, ICD):
+        raise TypeError(f"{type(method).__name__} has no attention: expected ICD")
     batch = distiller.student.data_preprocessor(
         {name: [value] for name, value in sample.items()}, False
     )

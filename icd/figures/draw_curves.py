@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import cycle
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import pandas as pd
@@ -21,7 +22,7 @@ METHOD = {
     "loss_distillation": "Distillation loss",
 }
 FEW = 12  # points, up to which each is marked: one alone makes no line
-STYLES = (  # of the rows in turn
+STYLES: tuple[dict[str, Any], ...] = (  # of the rows in turn
     {"color": "0.55", "linestyle": "--"},
     {"color": "0.1", "linestyle": "-"},
     {"color": "0.35", "linestyle": ":"},
@@ -73,7 +74,7 @@ def draw_lines(axes: Axes, title: str, table: pd.DataFrame, labels: dict[str, st
     """One line for each row that the table has."""
     for (row, label), style in zip(labels.items(), cycle(STYLES), strict=False):
         mine = table[table.row == row]
-        marks = {"marker": "o", "markersize": 3} if len(mine) <= FEW else {}
+        marks: dict[str, Any] = {"marker": "o", "markersize": 3} if len(mine) <= FEW else {}
         if len(mine):
             axes.plot(mine.iteration, mine.value, label=label, linewidth=1.3, **style, **marks)
     axes.set_title(title, loc="left", fontsize=9)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from pycocotools import mask
 
 from icd.data.images import require_image
@@ -38,8 +40,8 @@ def write(
     }
     with mpl.rc_context(STYLE):
         size = (1.5 * (1 + len(columns)), 1.5 * len(chosen) + 0.4)
-        figure = Figure(figsize=size, layout="constrained")
-        figure.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0.01, hspace=0.01)
+        gaps = ConstrainedLayoutEngine(w_pad=0.01, h_pad=0.01, wspace=0.01, hspace=0.01)
+        figure = Figure(figsize=size, layout=gaps)
         panels = figure.subplots(len(chosen), 1 + len(columns), squeeze=False)
         for line, example in zip(panels, chosen, strict=True):
             draw_line(line, example, columns, names)
@@ -49,7 +51,7 @@ def write(
         save(figure, outputs)
 
 
-def detections(run: Run, images: set[int]) -> list[dict]:
+def detections(run: Run, images: set[int]) -> list[dict[str, Any]]:
     """The boxes that a run finds in some images with a score of more than ``SCORE``."""
     file = require_file(run.detections(), "what icd evaluate finds")
     return [
@@ -60,7 +62,10 @@ def detections(run: Run, images: set[int]) -> list[dict]:
 
 
 def draw_line(
-    line: Sequence[Axes], example: Example, columns: dict[str, list[dict]], names: dict[int, str]
+    line: Sequence[Axes],
+    example: Example,
+    columns: dict[str, list[dict[str, Any]]],
+    names: dict[int, str],
 ) -> None:
     """One image: its annotations, then the detections of each column.
 
@@ -81,7 +86,7 @@ def draw_line(
             label_box(axes, box, f"{name} {100 * guess['score']:.0f}", above=is_right)
 
 
-def right(found: list[dict], objects: list[dict]) -> list[bool]:
+def right(found: list[dict[str, Any]], objects: list[dict[str, Any]]) -> list[bool]:
     """Whether each detection is the best one of an object of its class, as COCO counts it."""
     if not found:
         return []

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import cycle
 from pathlib import Path
 from statistics import mean
+from typing import Any
 
 import matplotlib as mpl
 import pandas as pd
@@ -25,7 +26,7 @@ TYPES = {
     "Miss": "missed",
 }
 SUMS = {"FP": "false\npositives", "FN": "false\nnegatives"}
-BARS = (  # from light to dark, and hatched in turn
+BARS: tuple[dict[str, Any], ...] = (  # from light to dark, and hatched in turn
     {"color": "0.95"},
     {"color": "0.75", "hatch": "////"},
     {"color": "0.55"},

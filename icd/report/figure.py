@@ -8,6 +8,7 @@ from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import ScaledTranslation
@@ -48,7 +49,7 @@ LABEL = 36  # characters of a line of an axis label
 ASIDE = 0.27  # of a row: how far other marks stand from the mean, which they would hide
 
 
-Points = Mapping[float, Entry]  # rows by their place on the axis, in its order
+Points = Sequence[tuple[float, Entry]]  # places on the axis, from the first on, and their rows
 
 
 def write_figures(ablation: Ablation, results: Results, outputs: Sequence[Path]) -> None:
@@ -132,15 +133,14 @@ def draw_estimate(
     axes: Axes, value: Estimate, place: float, horizontal: bool = False, hollow: bool = False
 ) -> None:
     """A mean with its interval as an error bar."""
-    at = (value.mean, place) if horizontal else (place, value.mean)
+    x, y = (value.mean, place) if horizontal else (place, value.mean)
     if value.interval is not None:
         low, high = value.interval
-        error: dict[str, Any] = {
-            "xerr" if horizontal else "yerr": [[value.mean - low], [high - value.mean]]
-        }
-        axes.errorbar(*at, **error, **BARS)
+        error = [[value.mean - low], [high - value.mean]]
+        xerr, yerr = (error, None) if horizontal else (None, error)
+        axes.errorbar(x, y, yerr=yerr, xerr=xerr, **BARS)
     label = "mean and 95 % interval" + ", inconclusive" * hollow
-    axes.scatter(*at, facecolor="white" if hollow else POINT, label=label, **MARK)
+    axes.scatter(x, y, facecolor="white" if hollow else POINT, label=label, **MARK)
 
 
 def draw_curve(summary: Summary, axis: Mapping[str, str]) -> Figure:
@@ -150,16 +150,16 @@ def draw_curve(summary: Summary, axis: Mapping[str, str]) -> Figure:
         summary: of an ablation that places some rows on the axis.
         axis: its ``label`` and its ``scale``, linear if there is none.
     """
-    points = {entry.row.x: entry for entry in summary.entries if entry.row.x is not None}
-    points = {x: points[x] for x in sorted(points)}
+    placed = [(entry.row.x, entry) for entry in summary.entries if entry.row.x is not None]
+    points = sorted(placed, key=lambda point: point[0])
     panels: list[Callable[[Axes, Points, Summary], None]] = [draw_ours]
     if summary.ablation.references:
         panels.append(draw_differences)
-    if any(entry.published is not None for entry in points.values()):
+    if any(entry.published is not None for _, entry in points):
         panels.append(draw_published)
     figure = Figure(figsize=(1.2 + 2.9 * len(panels), 3.2), layout="constrained")
     places = figure.subplots(1, len(panels), squeeze=False, sharex=True)[0]
-    ticks, scale = list(points), axis.get("scale", "linear")
+    ticks, scale = sorted({x for x, _ in points}), axis.get("scale", "linear")
     for axes, draw_panel in zip(places, panels, strict=True):
         axes.set_xscale(scale)  # first: where marks stand beside others depends on it
         draw_panel(axes, points, summary)
@@ -182,16 +182,16 @@ def around(ticks: Sequence[float], scale: str) -> tuple[float, float]:
 
 def draw_ours(axes: Axes, points: Points, summary: Summary) -> None:
     """Means with intervals, joined by a line, and the seeds; the state of rows without a mean."""
-    levels = {x: entry.level for x, entry in points.items() if entry.level}
-    means = [level.mean for level in levels.values()]
-    axes.plot(list(levels), means, color=POINT, linewidth=1, zorder=1)
-    for x, level in levels.items():
+    levels = [(x, entry.level) for x, entry in points if entry.level]
+    means = [level.mean for _, level in levels]
+    axes.plot([x for x, _ in levels], means, color=POINT, linewidth=1, zorder=1)
+    for x, level in levels:
         draw_estimate(axes, level, x)
         draw_seeds(axes, x, level)
     middle: dict[str, Any] = {"transform": axes.get_xaxis_transform(), "ha": "center"}
     ground = {"facecolor": "white", "edgecolor": "none", "pad": 1}
-    for x, entry in points.items():
-        if x not in levels:
+    for x, entry in points:
+        if not entry.level:
             axes.text(
                 x, 0.5, entry.state, rotation=90, fontsize=8, bbox=ground, va="center", **middle
             )
@@ -202,7 +202,7 @@ def draw_ours(axes: Axes, points: Points, summary: Summary) -> None:
 
 def draw_differences(axes: Axes, points: Points, summary: Summary) -> None:
     """Differences to the reference, paired by seed, with intervals; hollow if inconclusive."""
-    for x, entry in points.items():
+    for x, entry in points:
         if entry.difference:
             draw_estimate(axes, entry.difference, x, hollow=entry.difference.inconclusive)
             draw_seeds(axes, x, entry.difference)
@@ -213,9 +213,10 @@ def draw_differences(axes: Axes, points: Points, summary: Summary) -> None:
 
 def draw_published(axes: Axes, points: Points, summary: Summary) -> None:
     """The paper's values, joined by a line, on an axis of their own."""
-    values = {x: e.published for x, e in points.items() if e.published is not None}
-    axes.plot(list(values), list(values.values()), color=PUBLISHED, linewidth=1, zorder=1)
-    axes.scatter(list(values), list(values.values()), label="paper, on COCO", **PAPER)
+    values = [(x, entry.published) for x, entry in points if entry.published is not None]
+    places, levels = [x for x, _ in values], [level for _, level in values]
+    axes.plot(places, levels, color=PUBLISHED, linewidth=1, zorder=1)
+    axes.scatter(places, levels, label="paper, on COCO", **PAPER)
     baseline = summary.entry(summary.ablation.baseline)
     draw_guide(axes, baseline.published, baseline)
     axes.set_ylabel(f"published {AP_NAMES[summary.ablation.iou_type]} (%)")
@@ -241,10 +242,10 @@ def draw_guide(axes: Axes, value: float | None, baseline: Entry) -> None:
 def titled(figure: Figure, summary: Summary, axes: Sequence[Axes]) -> Figure:
     """Title above and one legend below all panels."""
     figure.suptitle(summary.ablation.title, x=0.01, ha="left", fontsize=10)
-    handles = {}
+    handles: dict[str, Artist] = {}
     for panel in axes:
         for handle, label in zip(*panel.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
     if handles:
-        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=5)
+        figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=5)
     return figure

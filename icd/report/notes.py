@@ -89,8 +89,8 @@ class Restriction(NamedTuple):
 RESTRICTIONS = (
     Restriction(
         lambda entry, e: e.images and e.seeds == 1,
-        "All intervals cover the test images only, because there is one seed.",
-        "Interval of {}: test images only (one seed).",
+        "All intervals cover the images only, because there is one seed.",
+        "Interval of {}: images only (one seed).",
     ),
     Restriction(
         lambda entry, e: not e.images and e.seeds > 1,
@@ -117,7 +117,7 @@ def intervals(summary: Summary) -> list[str]:
         return []
     texts = [
         "Brackets: 95 % confidence interval of the difference, paired by seed. It combines the "
-        "variance across seeds with the bootstrap variance over test images. A difference is "
+        "variance across seeds with the bootstrap variance over images. A difference is "
         "inconclusive if its interval contains 0."
     ]
     for applies, of_all, of_some in RESTRICTIONS:

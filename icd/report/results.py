@@ -75,7 +75,7 @@ def _outcome(run: Run, split: str, earlier: Mapping[str, Metrics]) -> Outcome:
 
 def _records(row: Row, ablation: Ablation, outcomes: Mapping[str, Outcome]) -> Iterator[Record]:
     """The records of a row in ``results.csv``."""
-    missing = {"split": ablation.split, "iou_type": ablation.iou_type, "metric": "AP"}
+    missing: Record = {"split": ablation.split, "iou_type": ablation.iou_type, "metric": "AP"}
     missing |= {"value": None}
     if row.absent is not None:
         yield {"row": row.id, "run": None, "status": f"{ABSENT}: {row.absent}", **missing}
@@ -94,9 +94,10 @@ def _replicates(row: Row, outcomes: Mapping[str, Outcome]) -> Iterator[Record]:
     for run in row.runs:
         for iou_type, values in outcomes[run.id][1].get("bootstrap", {}).items():
             known = {"row": row.id, "run": run.id, "seed": run.description.get("seed")}
+            known |= {"iou_type": iou_type}
             # A millionth is far below what 200 replicates can tell.
             rounded = (None if value is None else round(value, 6) for value in values)
-            yield known | {"iou_type": iou_type} | dict(enumerate(rounded))
+            yield known | {str(i): value for i, value in enumerate(rounded)}
 
 
 def status(run: Run, split: str = TEST) -> str:

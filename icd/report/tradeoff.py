@@ -90,14 +90,20 @@ def move_apart(labels: Sequence[Annotation]) -> None:
 
 def mark_of(label: Annotation) -> Bbox:
     """The area of the mark that a label names, in pixels of the figure."""
-    x, y = label.axes.transData.transform(label.xy)
-    half = label.figure.dpi / 72 * MARK["s"] ** 0.5 / 2  # a mark's size is its area in points
+    axes = label.axes
+    figure = label.get_figure(root=True)
+    if not isinstance(axes, Axes) or figure is None:
+        raise ValueError("the label must stand on the axes of a figure")
+    x, y = axes.transData.transform(label.xy)
+    half = figure.dpi / 72 * MARK["s"] ** 0.5 / 2  # a mark's size is its area in points
     return Bbox([[x - half, y - half], [x + half, y + half]])
 
 
 def draw_entry(axes: Axes, entry: Entry, cost: float) -> Annotation:
     """A row as a mark with the name of its method beside it, which is returned."""
     run, level = entry.row.runs[0], entry.level
+    if level is None:
+        raise ValueError(f"the row {entry.row.id} has no AP")
     low, high = level.interval or (level.mean, level.mean)
     axes.errorbar(cost, level.mean, [[level.mean - low], [high - level.mean]], **BARS)
     inherits = run.description["inherit"]

@@ -10,6 +10,7 @@ import pytest
 
 from icd.errors import InputError
 from icd.experiments.ablation import Ablation, load_ablation
+from icd.experiments.run import Run
 from icd.experiments.schema import ROOT
 from icd.experiments.snapshots import snapshot_iterations
 from icd.figures import needs
@@ -20,7 +21,7 @@ TRACK = track()
 MAIN = load_ablation("main", TRACK)
 
 
-def run(row: str, seed: int = 0):
+def run(row: str, seed: int = 0) -> Run:
     return MAIN.choose([row])[0].runs[seed]
 
 
@@ -83,8 +84,8 @@ def test_attention_needs_the_method_and_the_teacher():
 
 def absent(*rows: str) -> Ablation:
     """The main table of a track that cannot have these rows."""
-    changes = {"runs": (), "absent": "the track has no method icd"}
-    found = (replace(one, **changes) if one.id in rows else one for one in MAIN.rows)
+    reason = "the track has no method icd"
+    found = (replace(r, runs=(), absent=reason) if r.id in rows else r for r in MAIN.rows)
     return replace(MAIN, rows=tuple(found))
 
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import pytest
 import torch
 from torch import Tensor
 
 from icd.figures.spread import cover, spread
-from icd.methods.icd.where import Clues, foreground
+from icd.methods.icd.where import Clues, Looked, foreground
 from icd.methods.targets import Targets
 from icd.methods.tokens import valid_tokens
 
+UNUSED = cast(Looked, None)  # what the decoder saw, which boxes do not depend on
 # Padded size, image in it, (rows, columns) and stride of each level.
 SHAPES = [
     ((64, 64), (64, 64), [(8, 8), (4, 4), (2, 2), (1, 1), (1, 1)], [8, 16, 32, 64, 64]),
@@ -72,7 +74,7 @@ def test_foreground_is_the_boxes():
     targets = Targets([box], [torch.tensor([0])], [(64, 64)], (64, 64))
     levels = [torch.zeros(1, 4, 8, 8)]
     clues = Clues(targets, levels, levels, torch.ones(1, 64).bool(), [range(1)], 1.0)
-    found = spread(foreground(clues, None)[0, 0].double(), [(8, 8)], (64, 64), (64, 64))
+    found = spread(foreground(clues, UNUSED)[0, 0].double(), [(8, 8)], (64, 64), (64, 64))
     expected = torch.zeros(64, 64).double()
     expected[16:48, 8:40] = 1 / 32**2
     torch.testing.assert_close(found, expected)

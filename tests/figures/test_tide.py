@@ -16,7 +16,7 @@ from tests.figures.tracks import track
 
 TYPES = ("Cls", "Loc", "Both", "Dupe", "Bkg", "Miss")
 # Two classes; in each of four images one object of each.
-OBJECTS = [
+OBJECTS: list[dict[str, Any]] = [
     {"id": 2 * image + place + 1, "image_id": image, "category_id": place + 1}
     | {"bbox": [10 + 40 * place, 10, 20, 20], "area": 400, "iscrowd": 0}
     for image in range(4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -18,7 +19,7 @@ TABLE = "# {}\n\nWhy?\n\n| a | b |\n|:--|--:|\n| x | <1 |\n"
 
 
 @pytest.fixture
-def tables(tmp_path, monkeypatch) -> list[Ablation]:
+def tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Ablation]:
     """All ablations, of which two have a table."""
     monkeypatch.chdir(tmp_path)
     found = [load_ablation(name, track()) for name in ablation_names(track())]

@@ -58,20 +58,21 @@ def test_what_is_missing_is_named_with_its_reason(broken):
         "ICD, seed 1 (its teacher failed); ICD, seed 2." in text
     )
     assert "Absent: Zoo & 50 % (needs COCO)." in text
-    assert "Interval of Student + inheriting: test images only (one seed)." in text
+    assert "Interval of Student + inheriting: images only (one seed)." in text
 
 
 def test_what_holds_of_all_intervals_is_said_once(ablation, content):
     rows = tuple(replace(row, runs=row.runs[:1]) for row in ablation.rows)
     one_seed = replace(ablation, rows=rows)
     text = markdown(summarise(one_seed, collected(one_seed, content)))
-    assert "All intervals cover the test images only, because there is one seed." in text
+    assert "All intervals cover the images only, because there is one seed." in text
     assert "Interval of" not in text
 
 
 def test_a_broken_table_is_rendered_in_all_forms(broken):
-    write_tables(*broken, Path("out"))
-    write_figures(*broken, [Path("out/figure.png"), Path("out/figure.svg")])
+    ablation, results = broken
+    write_tables(ablation, results, Path("out"))
+    write_figures(ablation, results, [Path("out/figure.png"), Path("out/figure.svg")])
     frame = pd.read_csv("out/table.csv").set_index("row")
     assert frame.state.to_dict() == {
         "teacher": "done",

@@ -7,6 +7,7 @@ import json
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from icd.report.results import Results, read_results, write_results
 from icd.report.summary import summarise
 from icd.report.tables import markdown, numbers, write_tables
 from tests.experiments.track_files import MINI, changed, track, write
+from tests.report.small_table import known
 
 MEASURED = {
     ("retinanet", "icd"): Cost(1.1, 30.0),
@@ -30,7 +32,7 @@ COSTS = {
     track(MINI).describe({"detector": detector, "method": method}, 0).step: cost
     for (detector, method), cost in MEASURED.items()
 }
-CONTENT = {
+CONTENT: dict[str, Any] = {
     "title": "Methods",
     "question": "Which?",
     "baseline": "student",
@@ -114,9 +116,11 @@ def test_each_measured_row_has_a_mark_at_its_cost_and_ap(
     time, memory = tradeoff.draw(ablation, lines).axes
     for axes, what in ((time, "time"), (memory, "memory")):
         marks = [
-            tuple(mark.get_offsets()[0]) for mark in axes.collections if mark.get_label()[0] != "_"
+            tuple(np.asarray(mark.get_offsets())[0])
+            for mark in axes.collections
+            if str(mark.get_label())[0] != "_"
         ]
-        expected = [(getattr(line.cost, what), line.level.mean) for line in lines]
+        expected = [(getattr(line.cost, what), known(line.level).mean) for line in lines]
         assert marks == [pytest.approx(place) for place in expected]
         assert [text.get_text() for text in axes.texts] == ["ICD", "ICD", "CWD"]
 
