@@ -97,7 +97,7 @@ def look(distiller: Distiller, sample: dict, rank: int) -> Masks:
     queries = pose(targets, method.sampler([len(boxes)], generator), 0.0)
     sizes = targets.image_sizes, targets.padded_size
     tokens = pack(teacher, *sizes, queries.counts)
-    found = method.decoder(method.encoder(queries)[0], tokens)[-1]
+    looked = method.decoder(method.encoder(queries)[0], tokens)[-1]
     valid, objects = valid_tokens(teacher, *sizes), [range(len(boxes))]
     clues = Clues(targets, teacher, student, valid, objects, method.temperature)
 
@@ -109,8 +109,8 @@ def look(distiller: Distiller, sample: dict, rank: int) -> Masks:
         image=sample["inputs"].flip(0).permute(1, 2, 0).numpy(),
         boxes=boxes.numpy(),
         chosen=chosen,
-        heads=over_image(found.attention([range(chosen, chosen + 1)], method.temperature)[0]),
-        where={name: over_image(WHERE[name](clues, found)[0].mean(dim=0)) for name in COMPARED},
+        heads=over_image(looked.attention([range(chosen, chosen + 1)], method.temperature)[0]),
+        where={name: over_image(WHERE[name](clues, looked)[0].mean(dim=0)) for name in COMPARED},
     )
 
 

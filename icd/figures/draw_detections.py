@@ -24,7 +24,7 @@ from icd.report.figure import STYLE, save
 
 SCORE = 0.3  # detections below it are not shown
 OVERLAP = 0.5  # IoU from which a detection is right
-NOTE = "With scores in percent. Dashed or labelled below: wrong class, wrong place or found twice."
+NOTE = "With scores in percent. Dashed or labelled below: wrong class, wrong place or duplicate."
 
 
 def write(
@@ -77,8 +77,8 @@ def draw_line(
     for thing in example.objects:
         draw_box(line[0], corners(thing["bbox"]))
         label_box(line[0], corners(thing["bbox"]), names[thing["category_id"]])
-    for axes, found in zip(line[1:], columns.values(), strict=True):
-        mine = [guess for guess in found if guess["image_id"] == example.id]
+    for axes, guesses in zip(line[1:], columns.values(), strict=True):
+        mine = [guess for guess in guesses if guess["image_id"] == example.id]
         marked = zip(mine, right(mine, example.objects), strict=True)
         for guess, is_right in sorted(marked, key=lambda pair: pair[1]):  # right ones on top
             box, name = corners(guess["bbox"]), names[guess["category_id"]]
@@ -86,21 +86,21 @@ def draw_line(
             label_box(axes, box, f"{name} {100 * guess['score']:.0f}", above=is_right)
 
 
-def right(found: list[dict[str, Any]], objects: list[dict[str, Any]]) -> list[bool]:
+def right(guesses: list[dict[str, Any]], objects: list[dict[str, Any]]) -> list[bool]:
     """Whether each detection is the best one of an object of its class, as COCO counts it."""
-    if not found:
+    if not guesses:
         return []
     overlaps = mask.iou(
-        [guess["bbox"] for guess in found],
+        [guess["bbox"] for guess in guesses],
         [thing["bbox"] for thing in objects],
         [0] * len(objects),
     )
-    results, free = [False] * len(found), set(range(len(objects)))
-    for i in sorted(range(len(found)), key=lambda i: -found[i]["score"]):
+    results, free = [False] * len(guesses), set(range(len(objects)))
+    for i in sorted(range(len(guesses)), key=lambda i: -guesses[i]["score"]):
         fits = [
             j
             for j in free
-            if objects[j]["category_id"] == found[i]["category_id"] and overlaps[i][j] >= OVERLAP
+            if objects[j]["category_id"] == guesses[i]["category_id"] and overlaps[i][j] >= OVERLAP
         ]
         if fits:
             free.remove(max(fits, key=lambda j: overlaps[i][j]))
