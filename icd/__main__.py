@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from icd.errors import InputError
 from icd.experiments.machine import EVALUATORS
-from icd.figures.kinds import DRAWINGS, NUMBERS, drawing, measuring
+from icd.figures.catalogue import FIGURES, MEASUREMENTS, captions, drawing, measuring
 from icd.files import UNWRITABLE
 from icd.process.devices import is_launched, use_gpus
 from icd.process.failures import recorded
@@ -43,7 +43,7 @@ def data(args: argparse.Namespace) -> None:
 
 
 def check(args: argparse.Namespace) -> None:
-    """Look over the data of a track: sizes, counts, broken images, a picture of samples."""
+    """Look over the data of a track: sizes, counts, broken images, a figure of samples."""
     from icd.data.overview import overview
     from icd.data.survey import write_survey
     from icd.experiments.track import load_track
@@ -95,7 +95,7 @@ def train(args: argparse.Namespace) -> None:
 
 def evaluate(args: argparse.Namespace) -> None:
     """Compute the COCO metrics of a run's detector."""
-    # Other weights than the run ended with are of pictures, which no table waits for.
+    # Other weights than the run ended with are of figures, which no table waits for.
     with nullcontext() if args.weights else recorded(args.run, args.split):
         use_gpus(args.gpus)
         from icd.evaluation.evaluate import evaluate as evaluate_run
@@ -150,11 +150,13 @@ def tables(args: argparse.Namespace) -> None:
 
 
 def page(args: argparse.Namespace) -> None:
-    """Write the page of a track's results from the tables and pictures that are there."""
+    """Write the page of a track's results from the tables and figures that are there."""
     from icd.experiments.ablation import ablation_names
     from icd.report.page import write_page
 
-    write_page(_track(args), [_ablation(name, args) for name in ablation_names(_track(args))])
+    track = _track(args)
+    ablations = [_ablation(name, args) for name in ablation_names(track)]
+    write_page(track, ablations, captions(track, ablations))
 
 
 def schemas(args: argparse.Namespace) -> None:
@@ -205,14 +207,14 @@ def show(args: argparse.Namespace) -> None:
 
 
 def measure(args: argparse.Namespace) -> None:
-    """Gather the raw numbers that a picture is drawn from in one CSV."""
-    measuring(args.kind)(_ablation(args.ablation, args), _track(args), args.output)
+    """Gather the raw numbers that a figure is drawn from in one CSV."""
+    measuring(args.name)(_ablation(args.ablation, args), _track(args), args.output)
 
 
-def picture(args: argparse.Namespace) -> None:
-    """Draw a picture of an ablation's runs."""
+def figure(args: argparse.Namespace) -> None:
+    """Draw a figure of what an ablation's runs do."""
     ablation = _ablation(args.ablation, args)
-    drawing(args.kind)(ablation, _track(args), args.sources, args.figures)
+    drawing(args.name)(ablation, _track(args), args.sources, args.outputs)
 
 
 def _track_schema() -> dict[str, Any]:
@@ -268,7 +270,7 @@ ABLATIONS = (
     {"nargs": "*", "metavar": "ABLATION", "help": "their names; to plan, else all"},
 )
 REUSE = ("--reuse", {"action": "store_true", "help": "take over runs that tables already show"})
-FIGURES = ("--figures", {"type": Path, "nargs": "+", "required": True, "help": "images to write"})
+OUTPUTS = ("--outputs", {"type": Path, "nargs": "+", "required": True, "help": "files to write"})
 WORKERS = ("--workers", {"type": int, "default": 0, "help": "data-loading processes"})
 
 COMMANDS = {
@@ -311,14 +313,14 @@ COMMANDS = {
     tradeoff: [ABLATION, TRACK, DATA, FOLDER],
     tables: [TRACK, ABLATIONS, DATA, REUSE],
     measure: [
-        ("kind", {"choices": NUMBERS, "help": ", ".join(NUMBERS)}),
+        ("name", {"choices": MEASUREMENTS, "help": ", ".join(MEASUREMENTS)}),
         ABLATION,
         TRACK,
         DATA,
         OUTPUT,
     ],
-    picture: [
-        ("kind", {"choices": DRAWINGS, "help": ", ".join(DRAWINGS)}),
+    figure: [
+        ("name", {"choices": FIGURES, "help": ", ".join(FIGURES)}),
         ABLATION,
         TRACK,
         DATA,
@@ -326,7 +328,7 @@ COMMANDS = {
             "--sources",
             {"type": Path, "nargs": "*", "default": [], "help": "files of measure, check"},
         ),
-        FIGURES,
+        OUTPUTS,
     ],
     page: [TRACK, DATA],
     cost: [TRACK, DATA, OUTPUT],
@@ -334,7 +336,7 @@ COMMANDS = {
         TRACK,
         DATA,
         ("--source", {"type": Path, "required": True, "help": "what cost has written"}),
-        ("--outputs", {"type": Path, "nargs": "+", "required": True, "help": "files to write"}),
+        OUTPUTS,
     ],
     schemas: [],
     plan: [

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,6 @@ from icd.errors import InputError
 from icd.experiments.ablation_content import (
     AblationContent,
     Axis,
-    FigureRows,
     Published,
     RowContent,
 )
@@ -63,7 +62,7 @@ class Ablation:
     costs: what a step costs with each row's method is shown, too.
     reference: id of a row that all others are compared with besides.
     axis: against which AP is drawn, at each row's ``x``.
-    figures: the rows that figures of the runs show.
+    figures: ids of the rows that each figure of what the runs do shows, by the name of the figure.
     findings: what came out on this track, in words.
     """
 
@@ -76,7 +75,7 @@ class Ablation:
     iou_type: str = "bbox"
     reference: str | None = None
     axis: Axis | None = None
-    figures: FigureRows = FigureRows()
+    figures: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     findings: str = ""
     split: str = TEST
     costs: bool = False
@@ -184,7 +183,7 @@ def read_ablation(file: Path, track: Track) -> Ablation:
         iou_type=content.iou_type,
         reference=content.reference,
         axis=content.axis,
-        figures=content.figures,
+        figures=content.figures.by_name(),
         findings=content.findings.get(track.name, ""),
         split=track.tuning_split if content.split == TUNE else TEST,
         costs=content.costs and distilled,
@@ -264,10 +263,12 @@ class _Expansion:
     def _stated(self, row: RowContent, change: Change) -> Published | None:
         """The published value that a row states, unless it is of another detector than the row."""
         detector = self.content.published_for
-        if detector and change.detector is None:
-            if not self.track.describer.is_of(detector, change):
-                return None
-        return row.published
+        of_another = (
+            detector
+            and change.detector is None
+            and not self.track.describer.is_of(detector, change)
+        )
+        return None if of_another else row.published
 
 
 def missing(change: Change, track: Track) -> str | None:

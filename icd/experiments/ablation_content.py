@@ -75,31 +75,22 @@ class Axis(Model):
     scale: Literal["linear", "log"] = Field("linear", description="of the axis")
 
 
+Rows = Annotated[list[RowId], Field(min_length=1)]
+
+
 class FigureRows(Model):
-    """the rows that each figure of the runs shows"""
+    """The rows that each figure of what the runs do shows."""
 
-    attention: list[RowId] = Field(
-        default_factory=list, max_length=1, description="whose decoder's attention is drawn"
+    attention: Rows | None = Field(
+        None, max_length=1, description="one row: where its decoder looks"
     )
-    detections: list[RowId] = Field(
-        default_factory=list, description="whose detections are drawn side by side"
-    )
-    curves: list[RowId] = Field(
-        default_factory=list, description="whose losses and AP are drawn over the training"
-    )
-    errors: list[RowId] = Field(
-        default_factory=list, description="whose errors are counted by type"
-    )
+    detections: Rows | None = Field(None, description="rows: their detections side by side")
+    curves: Rows | None = Field(None, description="rows: their losses and AP over the training")
+    errors: Rows | None = Field(None, description="rows: their errors by type")
 
-    @property
-    def names(self) -> list[str]:
-        """The figures that show rows."""
-        return [name for name in type(self).model_fields if self.rows(name)]
-
-    def rows(self, name: str) -> list[str]:
-        """Ids of the rows of a figure."""
-        rows: list[str] = getattr(self, name)
-        return rows
+    def by_name(self) -> dict[str, tuple[str, ...]]:
+        """Ids of the rows by the figure that shows them."""
+        return {name: tuple(rows) for name, rows in self if rows}
 
 
 class AblationContent(Model):
@@ -156,9 +147,8 @@ class AblationContent(Model):
             for key in ("baseline", "reference"):
                 if name := getattr(row, key):
                     yield f"{place}{key}", name
-        for figure in self.figures.names:
-            for name in self.figures.rows(figure):
-                yield f"figures.{figure}", name
+        for figure, rows in self.figures.by_name().items():
+            yield from ((f"figures.{figure}.{i}", name) for i, name in enumerate(rows))
 
     def _require_places(self, file: Path) -> None:
         if self.axis is None:
@@ -169,5 +159,5 @@ class AblationContent(Model):
             raise InputError(file, "axis", "no row has a place on it", "x in some of the rows")
         for key, place in places.items():
             if self.axis.scale == "log" and place <= 0:
-                expected = "a number above 0, since axis.scale is log"
+                expected = "a number above 0, because axis.scale is log"
                 raise InputError(file, key, f"is {place:g}", expected)

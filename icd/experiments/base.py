@@ -183,6 +183,8 @@ def type_words(node: Mapping[str, Any]) -> str:
         return f"{', '.join(others)} or {last}" if others else last
     if node.get("type") == "boolean":
         return "true or false"
+    if node.get("type") == "array" and "items" in node:
+        return _list_words(node)
     if node.get("type") not in ("integer", "number"):
         return ""
     noun = "whole number" if node["type"] == "integer" else "number"
@@ -190,6 +192,14 @@ def type_words(node: Mapping[str, Any]) -> str:
         return f"a positive {noun}" + _below(node)
     least = f" from {node['minimum']:g}" if "minimum" in node else ""
     return f"a {noun}{least}" + _below(node)
+
+
+def _list_words(node: Mapping[str, Any]) -> str:
+    """How many items a list has."""
+    least, most = node.get("minItems", 0), node.get("maxItems")
+    if most is not None:
+        return f"a list of {most if least == most or most == 1 else f'{least} to {most}'}"
+    return f"a list of {least} or more" if least else "a list"
 
 
 def _below(node: Mapping[str, Any]) -> str:

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 
-import pandas as pd
-
 from icd.experiments.ablation import Ablation
 from icd.experiments.run import CostGroup, Run, read_run
 from icd.experiments.track import Track
 from icd.files import read_json
+from icd.markdown import table
 
-ALIGNED = ("left", *["right"] * 5)
+COLUMNS = ("table", "runs", "done", "to do", "in other tables too", "hours")
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,7 @@ def plan_text(track: Track, ablations: Sequence[Ablation], others: Sequence[Abla
     return "\n".join(
         [
             f"Plan for the track {track.name} ({track.content.title})\n",
-            pd.DataFrame(lines).to_markdown(index=False, disable_numparse=True, colalign=ALIGNED),
+            table(COLUMNS, lines),
             f"\n{len(left)} runs to do, {len(unique) - len(left)} done.",
             *_shared(unique, others),
             *_time(left, estimate),
@@ -106,17 +105,12 @@ def plan_text(track: Track, ablations: Sequence[Ablation], others: Sequence[Abla
 
 def _line(
     name: str, runs: Iterable[Run], tables: Counter[str], estimate: CostModel
-) -> dict[str, str | int]:
+) -> tuple[str, ...]:
     runs = list(runs)
     left = [run for run in runs if not done(run)]
-    return {
-        "table": name,
-        "runs": len(runs),
-        "done": len(runs) - len(left),
-        "to do": len(left),
-        "in other tables too": sum(tables[run.id] > 1 for run in runs),
-        "hours": _hours(left, estimate),
-    }
+    shared = sum(tables[run.id] > 1 for run in runs)
+    counts = (len(runs), len(runs) - len(left), len(left), shared)
+    return name, *map(str, counts), _hours(left, estimate)
 
 
 def _hours(left: Sequence[Run], estimate: CostModel) -> str:

@@ -99,14 +99,34 @@ ABLATION_CASES = [
         ("table.yaml: rows.1.change.schedule: is 3", "e.g. 1x or 3x"),
     ),
     Case(
-        "a figure without a place for any row",
+        "an axis without a place for any row",
         in_ablation("axis", {"label": "Heads"}),
         ("table.yaml: axis: no row has a place on it", "x in some of the rows"),
     ),
     Case(
         "a row at 0 on a logarithmic axis",
         several(in_ablation("axis", {"label": "λ", "scale": "log"}), in_ablation("rows.1.x", 0)),
-        ("table.yaml: rows.1.x: is 0", "a number above 0, since axis.scale is log"),
+        ("table.yaml: rows.1.x: is 0", "a number above 0, because axis.scale is log"),
+    ),
+    Case(
+        "an unknown figure",
+        in_ablation("figures", {"portrait": ["icd"]}),
+        ("table.yaml: figures.portrait: unknown key", "'attention'"),
+    ),
+    Case(
+        "a figure of a row that is not there",
+        in_ablation("figures", {"curves": ["student", "teacher"]}),
+        ("table.yaml: figures.curves.1: 'teacher' is not a row", "['student', 'icd']"),
+    ),
+    Case(
+        "a figure of no row",
+        in_ablation("figures", {"errors": []}),
+        ("table.yaml: figures.errors: is []", "a list of 1 or more"),
+    ),
+    Case(
+        "the attention of two rows",
+        in_ablation("figures", {"attention": ["student", "icd"]}),
+        ("table.yaml: figures.attention: is ['student', 'icd']", "a list of 1 ("),
     ),
     Case(
         "missing ablation",

@@ -15,8 +15,7 @@ sys.path.insert(0, workflow.basedir)
 
 from icd.cost import cases as costs
 from icd.errors import InputError
-from icd.figures import needs
-from icd.figures.kinds import CAPTIONS, DRAWINGS, NUMBERS
+from icd.figures import catalogue, needs
 from icd.experiments.ablation import (
     FOLDER,
     ablation_names,

@@ -52,7 +52,7 @@ rule train:
         source_files,
         run=f"{RESULTS}/runs/{{run}}/run.json",
         annotations=train_annotations,
-        survey=ancient(SURVEY),  # of these annotations; made once more for its picture, it is the same
+        survey=ancient(SURVEY),  # of these annotations; made again for its figure, it is the same
     output:
         config=f"{RESULTS}/runs/{{run}}/model.py",
         checkpoint=f"{RESULTS}/runs/{{run}}/model.pth",
@@ -73,7 +73,7 @@ rule train:
         gpus=GPUS,
         workers=TRACK.machine.workers,
         every=TRACK.machine.checkpoint_every,
-        snapshots=lambda wildcards: needs.snapshots(RUNS[wildcards.run], ABLATIONS["main"], TRACK),
+        snapshots=lambda wildcards: needs.snapshots(RUNS[wildcards.run], ABLATIONS.values(), TRACK),
         reuse=TAKE_OVER,
     message:
         "Train {wildcards.run}"

@@ -1,15 +1,18 @@
-"""Images with boxes and maps on them: what the pictures of images share."""
+"""Images with boxes and maps on them: what the figures of images share."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from numpy import ndarray
 
-SOLID, DASHED = "-", (0, (2, 1.5))
+Linestyle = str | tuple[float, tuple[float, ...]]  # a name, or offset and lengths of dashes
+SOLID: Linestyle = "-"
+DASHED: Linestyle = (0, (2, 1.5))
 HALO = 2.2  # width of the black below a white line, in that line's; it shows on any ground
 LETTERS = 0.065  # height of a label as a fraction of the image's
 FULL = 0.99  # quantile of a map's values from which the ink is full; few peaks go beyond
@@ -37,13 +40,13 @@ def show_maps(panels: Sequence[Axes], image: ndarray, densities: ndarray) -> Non
 
 
 def draw_box(
-    axes: Axes, corners: Sequence[float], style: str | tuple = SOLID, width: float = 0.9
+    axes: Axes, corners: Sequence[float], style: Linestyle = SOLID, width: float = 0.9
 ) -> None:
     """A white box with a black halo; ``corners`` are x1, y1, x2, y2 in pixels."""
     left, top, right, bottom = corners
     place, size = (left - 0.5, top - 0.5), (right - left, bottom - top)
     for color, line, thick in (("black", SOLID, HALO * width), ("white", style, width)):
-        look = {"edgecolor": color, "linestyle": line, "linewidth": thick}
+        look: dict[str, Any] = {"edgecolor": color, "linestyle": line, "linewidth": thick}
         axes.add_patch(Rectangle(place, *size, fill=False, **look))
 
 

@@ -13,9 +13,8 @@ from matplotlib.gridspec import GridSpec
 from icd.experiments.ablation import Ablation
 from icd.experiments.track import Track
 from icd.figures.attention_maps import Masks, load_distiller, load_images, look
-from icd.figures.choice import pictures, read_truth
-from icd.figures.draw.panel import draw_box, show, show_maps
-from icd.figures.kinds import ATTENTION
+from icd.figures.examples import examples, read_truth
+from icd.figures.panel import draw_box, show, show_maps
 from icd.report.figure import STYLE, save
 from icd.training.config import Inputs
 
@@ -30,15 +29,15 @@ SMALL = 7  # font size
 def write(
     ablation: Ablation, track: Track, sources: Sequence[Path], outputs: Sequence[Path]
 ) -> None:
-    """Draw the attention of the first run of the row in ``ATTENTION`` on a few test images.
+    """Draw the attention of the first run of the figure's row on a few test images.
 
     Args:
         sources: the survey of the data set.
     """
-    (survey,), (row,) = sources, ablation.choose(ATTENTION)
+    (survey,), (row,) = sources, ablation.choose(ablation.figures["attention"])
     run, inputs = row.runs[0], Inputs(track.data_root, json.loads(survey.read_text()))
-    chosen = pictures(track, read_truth(track))
-    samples = load_images(run, inputs, [picture.id for picture in chosen])
+    chosen = examples(track, read_truth(track))
+    samples = load_images(run, inputs, [example.id for example in chosen])
     distiller = load_distiller(run, inputs)
     draw([look(distiller, sample, rank) for rank, sample in enumerate(samples)], outputs)
 

@@ -1,4 +1,4 @@
-"""Which images the pictures show: the same in each, chosen by a rule and not by their looks."""
+"""Which images the figures show: the same in each, chosen by a rule and not by their looks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SIZES = 4  # the largest object has at least so many times the area of the small
 
 
 @dataclass(frozen=True)
-class Picture:
+class Example:
     """An image of the test split with its annotations.
 
     id: of the image.
@@ -27,24 +27,24 @@ class Picture:
 
     id: int
     file: Path
-    objects: list[dict]
+    objects: list[dict[str, Any]]
 
 
-def pictures(track: Track, truth: dict[str, Any]) -> list[Picture]:
+def examples(track: Track, truth: dict[str, Any]) -> list[Example]:
     """The first test images, by their ids, with two to four objects of different sizes.
 
-    Where there are not enough of them, the first of the others with objects follow.
+    If there are not enough of them, the first of the other images with objects follow.
 
     Args:
         truth: see :func:`read_truth`.
     """
     files = {image["id"]: image["file_name"] for image in truth["images"]}
-    objects: dict[int, list[dict]] = {}
+    objects: dict[int, list[dict[str, Any]]] = {}
     for annotation in instances(truth):
         objects.setdefault(annotation["image_id"], []).append(annotation)
     shown = sorted(sorted(objects), key=lambda image: not varied(objects[image]))
     folder = track.images(TEST)
-    return [Picture(image, folder / files[image], objects[image]) for image in shown[:COUNT]]
+    return [Example(image, folder / files[image], objects[image]) for image in shown[:COUNT]]
 
 
 def read_truth(track: Track) -> dict[str, Any]:
@@ -54,7 +54,7 @@ def read_truth(track: Track) -> dict[str, Any]:
     return content
 
 
-def varied(objects: list[dict]) -> bool:
+def varied(objects: list[dict[str, Any]]) -> bool:
     """True for two to four objects, of which one is much larger than another."""
     areas = [thing["area"] for thing in objects]
     return OBJECTS[0] <= len(areas) <= OBJECTS[1] and max(areas) >= SIZES * min(areas)

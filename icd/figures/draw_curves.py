@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import cycle
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import pandas as pd
@@ -12,7 +14,6 @@ from matplotlib.figure import Figure
 
 from icd.experiments.ablation import Ablation
 from icd.experiments.track import Track
-from icd.figures.kinds import CURVES
 from icd.report.figure import STYLE, save
 
 METHOD = {
@@ -21,19 +22,24 @@ METHOD = {
     "loss_distillation": "Distillation loss",
 }
 FEW = 12  # points, up to which each is marked: one alone makes no line
-LINES = {"student": {"color": "0.55", "linestyle": "--"}, "icd": {"color": "0.1"}}
+STYLES: tuple[dict[str, Any], ...] = (  # of the rows in turn
+    {"color": "0.55", "linestyle": "--"},
+    {"color": "0.1", "linestyle": "-"},
+    {"color": "0.35", "linestyle": ":"},
+    {"color": "0.7", "linestyle": "-."},
+)
 
 
 def write(
     ablation: Ablation, track: Track, sources: Sequence[Path], outputs: Sequence[Path]
 ) -> None:
-    """Draw the curves of the rows in ``CURVES``.
+    """Draw the curves of the figure's rows.
 
     Args:
         sources: the losses, and the AP of snapshots where the track keeps some.
     """
     losses, *steps = (pd.read_csv(source) for source in sources)
-    labels = {row.id: row.label for row in ablation.choose(CURVES)}
+    labels = {row.id: row.label for row in ablation.choose(ablation.figures["curves"])}
     panels = loss_panels(losses)
     for table in steps:
         (split,) = set(table.split)
@@ -66,11 +72,11 @@ def loss_panels(losses: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 def draw_lines(axes: Axes, title: str, table: pd.DataFrame, labels: dict[str, str]) -> None:
     """One line for each row that the table has."""
-    for row, label in labels.items():
+    for (row, label), style in zip(labels.items(), cycle(STYLES), strict=False):
         mine = table[table.row == row]
-        marks = {"marker": "o", "markersize": 3} if len(mine) <= FEW else {}
+        marks: dict[str, Any] = {"marker": "o", "markersize": 3} if len(mine) <= FEW else {}
         if len(mine):
-            axes.plot(mine.iteration, mine.value, label=label, linewidth=1.3, **LINES[row], **marks)
+            axes.plot(mine.iteration, mine.value, label=label, linewidth=1.3, **style, **marks)
     axes.set_title(title, loc="left", fontsize=9)
     axes.set_ylim(bottom=0)
     axes.set_xlim(left=0)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import cycle
 from pathlib import Path
 from statistics import mean
+from typing import Any
 
 import matplotlib as mpl
 import pandas as pd
@@ -13,7 +15,6 @@ from matplotlib.figure import Figure
 
 from icd.experiments.ablation import Ablation
 from icd.experiments.track import Track
-from icd.figures.kinds import COMPARED
 from icd.report.figure import STYLE, save
 
 TYPES = {
@@ -25,7 +26,7 @@ TYPES = {
     "Miss": "missed",
 }
 SUMS = {"FP": "false\npositives", "FN": "false\nnegatives"}
-BARS = (  # from light to dark, and hatched in turn
+BARS: tuple[dict[str, Any], ...] = (  # from light to dark, and hatched in turn
     {"color": "0.95"},
     {"color": "0.75", "hatch": "////"},
     {"color": "0.55"},
@@ -37,14 +38,14 @@ WIDTH = 0.8  # of all bars of a type together
 def write(
     ablation: Ablation, track: Track, sources: Sequence[Path], outputs: Sequence[Path]
 ) -> None:
-    """Draw the errors of the rows in ``COMPARED``: bars for the means, points for the seeds.
+    """Draw the errors of the figure's rows: bars for means, points for seeds.
 
     Args:
         sources: the table of errors.
     """
     (source,) = sources
     table = pd.read_csv(source)
-    labels = {row.id: row.label for row in ablation.choose(COMPARED)}
+    labels = {row.id: row.label for row in ablation.choose(ablation.figures["errors"])}
     with mpl.rc_context(STYLE | {"hatch.linewidth": 0.5}):
         figure = Figure(figsize=(6.8, 2.6), layout="constrained")
         left, right = figure.subplots(1, 2, width_ratios=[len(TYPES), len(SUMS)])
@@ -60,7 +61,7 @@ def draw_bars(
 ) -> None:
     """A group of bars for each type of error, in it one for each row."""
     width = WIDTH / len(labels)
-    for place, (row, look) in enumerate(zip(labels, BARS, strict=True)):
+    for place, (row, look) in enumerate(zip(labels, cycle(BARS), strict=False)):
         for group, error in enumerate(types):
             x = group + (place - (len(labels) - 1) / 2) * width
             seeds = (100 * table[(table.row == row) & (table.error == error)].dAP).tolist()
