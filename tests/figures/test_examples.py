@@ -39,7 +39,7 @@ def test_the_first_that_fit_come_first(tmp_path, monkeypatch):
     (tmp_path / "data/test-2000.json").write_text(json.dumps(content))
     shown = examples(track(), read_truth(track()))
     assert [example.id for example in shown] == [2, 3, 5, 6]
-    assert str(shown[0].file) == "data/test/2.png"
+    assert str(shown[0].file) == "data/test-2000/2.png"
     areas = [thing["area"] for thing in shown[1].objects]
     assert areas == [9, 90], "without the crowd; areas that the file leaves out filled in"
 
