@@ -12,6 +12,7 @@ OUTSIDE = (
     "*.md",
     "CITATION.cff",
     "LICENSE",
+    "docs/stylesheets/*.css",
     *(f"results/{track}/README.md" for track in TRACKS),
     *(f"results/{track}/*/{name}" for track in TRACKS for name in ("table.md", "*.png", "*.svg")),
 )
