@@ -156,6 +156,47 @@ def test_every_page_stands_in_the_navigation() -> None:
     assert all((ROOT / page).is_file() for page in pages)
 
 
+GROUND = ("errors", "files", "mappings", "seeds", "mmcv_ext")
+
+
+def package(module: str) -> str:
+    """The part of icd that a module belongs to, as the picture names it."""
+    name = module.split(".")[1]
+    return "ground" if name in GROUND else name.strip("_")
+
+
+def imports() -> set[tuple[str, str]]:
+    """Which part of icd imports which."""
+    edges = set()
+    for file in (ROOT / "icd").rglob("*.py"):
+        importing = package(".".join(file.relative_to(ROOT).with_suffix("").parts))
+        text = file.read_text()
+        found = re.findall(r"^\s*(?:from|import) (icd\.\w+)", text, re.M)
+        found += [f"icd.{name}" for name in re.findall(r"^\s*from icd import (\w+)", text, re.M)]
+        edges |= {(importing, package(module)) for module in found}
+    return {(here, there) for here, there in edges if here != there}
+
+
+def reachable(arrows: set[tuple[str, str]]) -> set[tuple[str, str]]:
+    """Pairs of which arrows lead from the first to the second."""
+    pairs = set(arrows)
+    while more := {(a, d) for a, b in pairs for c, d in pairs if b == c} - pairs:
+        pairs |= more
+    return pairs
+
+
+def test_the_picture_of_the_packages_shows_what_they_import() -> None:
+    """What goes against its arrows is a circle, which tests/test_imports.py looks for."""
+    page = (DOCS / "architecture.md").read_text()
+    picture = page[page.index("flowchart BT") : page.index("An arrow points")]
+    arrows = set(re.findall(r"^ +(\w+)(?:\[.*\])? --> (\w+)$", picture, re.M))
+    assert arrows
+    assert arrows <= imports()
+    follow = reachable(arrows)
+    backwards = {(there, here) for here, there in follow}
+    assert imports() <= follow | backwards
+
+
 @pytest.mark.skipif(find_spec("mkdocs") is None, reason="needs the extra docs")
 def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     command = ["-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]
