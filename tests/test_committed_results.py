@@ -21,7 +21,9 @@ from icd.report.results import DONE, read_results
 from icd.report.tables import write_tables
 
 README = (ROOT / "README.md").read_text()
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+GUIDES = sorted((ROOT / "docs").glob("*.md"))
+REFERENCE = sorted((ROOT / "docs/reference").glob("*.md"))
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *GUIDES, *REFERENCE]
 MINI = ROOT / "results/mini"
 # Measured on another processor, from other weights, as their findings say. Manifests of what they
 # share with the other tables are of these.
@@ -155,6 +157,17 @@ def test_the_commands_of_pages_are_ones_that_snakemake_understands(command: str)
     parse_config(get_argument_parser().parse_args(arguments).config)
 
 
-def test_every_page_is_linked_from_the_readme() -> None:
-    for file in PAGES[1:]:
+def test_every_guide_is_linked_from_the_readme() -> None:
+    for file in GUIDES:
         assert f"(docs/{file.name})" in README
+    assert "(CONTRIBUTING.md)" in README
+
+
+def test_every_page_of_the_reference_is_linked_from_a_guide() -> None:
+    guides = "".join(file.read_text() for file in GUIDES)
+    for file in REFERENCE:
+        assert f"(reference/{file.name})" in guides
+
+
+def test_the_readme_can_be_read_in_one_go() -> None:
+    assert len(README.splitlines()) <= 150
