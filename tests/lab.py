@@ -25,10 +25,14 @@ from torch import Tensor, nn
 from icd.data.survey import write_survey
 from icd.data.synthetic import SyntheticSpec, write_dataset
 from icd.evaluation import evaluate
-from icd.experiments.run import Run, merge
+from icd.experiments.base import validate
+from icd.experiments.run import ImportedRun, Run, TrainedRun
 from icd.experiments.track import Track, load_track
+from icd.experiments.track_content import TrackContent
+from icd.mappings import merge
 from icd.training import config, train
 from icd.training.config import Inputs
+from tests.experiments.track_files import laid_over
 
 
 def _backbone(width: int) -> dict[str, dict]:
@@ -104,21 +108,34 @@ class Lab:
 
     def changed(self, change: dict[str, Any]) -> Lab:
         """The same with other values in the track."""
-        return replace(self, track=replace(self.track, content=merge(self.track.content, change)))
+        return replace(self, track=laid_over(self.track, change))
+
+    def stating(self, content: dict[str, Any]) -> Lab:
+        """The same with a track of this content."""
+        valid = validate(TrackContent, content, self.track.file)
+        return replace(self, track=replace(self.track, content=valid))
 
     def from_scratch(self) -> Lab:
         """The same with students that start from no other training."""
-        content = copy.deepcopy(self.track.content)
+        content = self.track.content.stated()
         content["roles"]["student"].pop("pretrained")
-        return replace(self, track=replace(self.track, content=content))
+        return self.stating(content)
 
     def at(self, project: Path) -> Lab:
         """The same in another folder."""
         return replace(self, project=project)
 
-    def run(self, seed: int = 0, **change: Any) -> Run:
+    def run(self, seed: int = 0, **change: Any) -> TrainedRun:
         """A run as a row of an ablation describes it; the student if nothing is said."""
-        return self.track.describe(change, seed)
+        run = self.track.describe(change, seed)
+        assert isinstance(run, TrainedRun)
+        return run
+
+    def imported_teacher(self) -> ImportedRun:
+        """The track's teacher, which is from elsewhere."""
+        run = self.track.describe({"role": "teacher"}, 0)
+        assert isinstance(run, ImportedRun)
+        return run
 
     def folder(self, run: Run) -> Path:
         return self.project / run.folder
@@ -185,14 +202,13 @@ class Lab:
 def make(root: Path) -> Lab:
     """A lab in an empty folder, with its data."""
     track = load_track("mini", data_root=root / "data")
-    content = merge(track.content, SMALL)
+    content = merge(track.content.stated(), SMALL)
     content["data"]["splits"] = IMAGES
-    content["roles"]["student"].pop("pretrained")
-    track = replace(track, content=content)
+    lab = Lab(track, root / "survey.json", root / "project").stating(content).from_scratch()
     write_dataset(track.data_root, SyntheticSpec(**content["data"]["synthetic"]), IMAGES)
-    write_survey(track, root / "survey.json")
-    (root / "project").mkdir()
-    return Lab(track, root / "survey.json", root / "project")
+    write_survey(lab.track, lab.survey)
+    lab.project.mkdir()
+    return lab
 
 
 @contextlib.contextmanager

@@ -14,7 +14,8 @@ from icd.data.images import survey_images
 from icd.data.priors import compute_priors
 from icd.data.samples import write_samples
 from icd.errors import InputError
-from icd.experiments.track import TRAIN, Track
+from icd.experiments.splits import TRAIN
+from icd.experiments.track import Track
 from icd.files import sha256, write_json
 
 
@@ -35,9 +36,7 @@ def write_survey(track: Track, output: Path, decode_all: bool = False) -> dict[s
         InputError: names the annotation file, the key, and what would be right.
     """
     track.require_files()
-    splits = {
-        name: read_annotations(track.annotations(name)) for name in track.content["data"]["splits"]
-    }
+    splits = {name: read_annotations(track.annotations(name)) for name in track.splits}
     filled = {name: complete(content) for name, content in splits.items()}
     classes = class_names(splits[TRAIN])
     for name, content in splits.items():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 from mmdet.registry import DATASETS, MODELS
@@ -13,9 +12,9 @@ from torch import Tensor
 
 import icd.training.dataset  # noqa: F401  (registers with mmdet)
 from icd.experiments.run import Run
-from icd.experiments.track import TEST
-from icd.figures.numbers import require
+from icd.experiments.splits import TEST
 from icd.figures.spread import spread
+from icd.files import require_file
 from icd.methods.icd import fast
 from icd.methods.icd.method import ICD
 from icd.methods.icd.queries import make_queries
@@ -35,7 +34,7 @@ class Masks:
 
     image: [H, W, 3] RGB from 0 to 255.
     boxes: [n, 4] corners of its objects in pixels.
-    chosen: index of the object that is asked for.
+    chosen: index of the object whose attention is shown.
     heads: [M, H, W], the attention of its query in each head of the last decoder layer.
     where: [H, W] by name, the share of each pixel in the distillation loss.
     """
@@ -54,16 +53,14 @@ def load_distiller(run: Run, inputs: Inputs) -> Distiller:
     built = MODELS.build(distiller(run, inputs, student)).eval()
     again = "the method's weights: remove model.pth beside it and train again, which resumes"
     load_weights(built.student, run.folder / "model.pth")
-    load_weights(built.method, require(run.folder / "method.pth", again))
+    load_weights(built.method, require_file(run.folder / "method.pth", again))
     return built
 
 
 def load_images(run: Run, inputs: Inputs, wanted: list[int]) -> list[dict]:
     """Images of the test split with their annotations, as mmdet's data set gives them."""
     init_default_scope("mmdet")
-    steps = pipeline(
-        base_config(run).test_dataloader.dataset.pipeline, run.description["images"], False
-    )
+    steps = pipeline(base_config(run).test_dataloader.dataset.pipeline, run.images, False)
     # Annotations are read before the image is resized, so that they are resized with it.
     steps.sort(key=lambda step: not step["type"].startswith("Load"))
     changes = {"type": "CompletedCocoDataset", "test_mode": True, "pipeline": steps}
@@ -79,9 +76,11 @@ def look(distiller: Distiller, sample: dict, rank: int) -> Masks:
     Args:
         distiller: see :func:`load_distiller`.
         sample: see :func:`load_images`.
-        rank: which object is asked for, from the largest (0) on, and again from the first.
+        rank: of the object whose attention is shown, from the largest (0) on, modulo their number.
     """
-    method = cast(ICD, distiller.method)  # attention_maps is for runs of ICD
+    method = distiller.method
+    if not isinstance(method, ICD):
+        raise TypeError(f"{type(method).__name__} has no attention: expected ICD")
     batch = distiller.student.data_preprocessor(
         {name: [value] for name, value in sample.items()}, False
     )

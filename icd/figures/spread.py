@@ -1,4 +1,4 @@
-"""From weights of a pyramid's cells to a picture over the image."""
+"""From weights of a pyramid's cells to a density over the image."""
 
 from __future__ import annotations
 

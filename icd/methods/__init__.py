@@ -5,3 +5,15 @@
 alternatives to its attention (table 6). ``fitnet``, ``cwd``, ``pkd``, ``mgd`` and ``fgd`` are
 other methods. ``adapter`` lets a method see a student whose pyramid has another width.
 """
+
+from __future__ import annotations
+
+
+class Requires:
+    """In the type of a method's option: a true value needs another option to have a value.
+
+    ``fakes: Annotated[bool, Requires(where="instance")] = False``, for example.
+    """
+
+    def __init__(self, **conditions: object) -> None:
+        self.conditions = conditions

@@ -57,6 +57,8 @@ class FGD(nn.Module):
     and channels, so smaller images and narrower pyramids need larger weights.
     """
 
+    learns = True  # has parameters of its own
+
     def __init__(
         self,
         channels: int = 256,

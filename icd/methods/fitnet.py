@@ -24,6 +24,8 @@ class FitNet(nn.Module):
         student_channels: Given by the trainer: width of the student's pyramid, if it differs.
     """
 
+    learns = True  # has parameters of its own
+
     def __init__(
         self,
         channels: int = 256,

@@ -40,6 +40,8 @@ class MGD(nn.Module):
     narrower pyramids need a larger weight.
     """
 
+    learns = True  # has parameters of its own
+
     def __init__(
         self,
         channels: int = 256,

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from icd.experiments.schema import ROOT
+from icd.experiments.yaml_files import ROOT
 
 PACKAGES = (
     "torch",

@@ -41,7 +41,7 @@ def join(run: Run) -> dict[str, Any]:
         InputError: there are not as many as the run was described with, which share its batch.
     """
     processes = int(os.environ.get("WORLD_SIZE", 1))
-    devices = run.description.get("devices", processes)  # a detector from elsewhere has none
+    devices = run.processes or processes  # a detector from elsewhere has none
     if processes != devices:
         problem = f"is {devices}, but {processes} processes train"
         raise InputError(run.folder / "run.json", "devices", problem, "one process a device")

@@ -17,7 +17,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from torch import nn
 
-from icd.experiments.run import Run, load_run
+from icd.experiments.run import ImportedRun, Run, TrainedRun, load_run
 from icd.experiments.sources import known_inputs, require_same_weights, sharing
 from icd.files import read_json, sha256, write_json, write_text
 from icd.process import interrupt  # noqa: F401  (registers what configs name)
@@ -69,9 +69,9 @@ def train(
     require_masks(run, inputs)
     provenance = {"run": run.id, "description": run.description, **environment()}
     parallel = join(run)
-    if run.imported:
+    if isinstance(run, ImportedRun):
         detector = imported_detector(run, inputs)
-        hashes = {"checkpoint": sha256(Path(run.description["checkpoint"]))}
+        hashes = {"checkpoint": sha256(Path(run.checkpoint))}
     else:
         hashes = input_hashes(run, inputs)
         if reuse:
@@ -87,7 +87,7 @@ def train(
         detector = bare_detector(model)
         provenance |= {"config": to_plain(config.to_dict()), **account}
     if is_main_process():
-        if run.description.get("method"):
+        if run.distils:
             write_weights(folder / "method.pth", model.method, run=run.id)
         export(run, inputs, detector, folder)
         write_json(manifest, provenance | {"inputs": hashes})
@@ -154,18 +154,20 @@ def forget_other_inputs(work: Path, hashes: dict[str, str]) -> None:
     write_json(record, hashes)
 
 
-def imported_detector(run: Run, inputs: Inputs) -> nn.Module:
+def imported_detector(run: ImportedRun, inputs: Inputs) -> nn.Module:
     """A detector with weights from elsewhere, which must fit the track's classes."""
     init_default_scope("mmdet")  # else done by mmengine's Runner
-    checkpoint = Path(run.description["checkpoint"])
+    checkpoint = Path(run.checkpoint)
     if run.zoo:  # however the file came there
-        verify(checkpoint, run.description["sha256"])
+        verify(checkpoint, run.sha256 or "")
     detector = MODELS.build(plain_config(run, inputs).model)
     load_weights(detector, checkpoint)
     return detector
 
 
-def export(run: Run, inputs: Inputs, detector: nn.Module, folder: Path) -> None:
+def export(
+    run: TrainedRun | ImportedRun, inputs: Inputs, detector: nn.Module, folder: Path
+) -> None:
     """Write the detector as mmdet's own checkpoint and config; neither needs this package."""
     classes = {"classes": inputs.survey["classes"]}
     write_weights(folder / "model.pth", detector, dataset_meta=classes, run=run.id)

@@ -13,8 +13,8 @@ import yaml
 from PIL import Image
 
 from icd.data.survey import count_instances, count_oddities, instances, relative_sizes, write_survey
-from icd.experiments.schema import WORKFLOW
-from icd.experiments.track import Track
+from icd.experiments.track import read_track
+from icd.experiments.yaml_files import WORKFLOW
 
 # Images of 100 x 50 and 40 x 40 px; categories whose ids have gaps and no order.
 IMAGES = [(7, 100, 50), (3, 40, 40)]
@@ -160,7 +160,8 @@ def test_the_survey_holds_classes_counts_and_priors(tmp_path):
         for image, width, height in IMAGES:
             Image.new("L", (width, height)).save(tmp_path / name / f"{image}.png")
     (tmp_path / "test.json").write_text(json.dumps(coco([{}])))
-    write_survey(Track(Path("track.yaml"), content, tmp_path), tmp_path / "data.json")
+    track = read_track(content, Path("track.yaml"), data_root=tmp_path)
+    write_survey(track, tmp_path / "data.json")
 
     survey = json.loads((tmp_path / "data.json").read_text())
     assert survey["classes"] == ["cat", "dog", "emu"]

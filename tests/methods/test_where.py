@@ -370,5 +370,6 @@ def test_what_does_not_fit_is_refused(options: dict[str, Any], message: str) -> 
 
 
 def test_names_are_those_of_the_schema() -> None:
-    assert shipped_methods()["icd"]["properties"]["where"]["enum"] == list(get_args(Where))
+    schema = shipped_methods()["icd"].options.model_json_schema()
+    assert schema["properties"]["where"]["enum"] == list(get_args(Where))
     assert get_args(Where) == ("instance", *ALTERNATIVES)

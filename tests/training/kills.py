@@ -25,7 +25,7 @@ from mmengine.fileio.backends import LocalBackend
 
 from icd import mmcv_ext
 from icd.experiments.run import Run
-from icd.figures.measure.losses import logged
+from icd.figures.measure_losses import logged
 from icd.files import PREFIX
 from icd.process.interrupt import interruptible
 from icd.process.lock import locked

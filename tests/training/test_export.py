@@ -84,7 +84,7 @@ def exported(
     run = lab.run(method="icd", inherit=True, schedule="5x")
     lab.place(run.teacher, shared_lab)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lab.quick_configs", contextlib.nullcontext)  # with all that is written
+        patch.setattr("tests.lab.quick_configs", contextlib.nullcontext)  # with all that is written
         folder = lab.train(run)
         return folder, lab.evaluate(run)["metrics"]["bbox"]
 

@@ -1,4 +1,4 @@
-"""The attention of a trained run, and the picture of it."""
+"""The attention of a trained run, and the figure of it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from mmdet.registry import MODELS
 from icd.errors import InputError
 from icd.experiments.ablation import Ablation, Row
 from icd.experiments.run import Run
+from icd.figures import draw_attention
 from icd.figures.attention_maps import by_area, load_distiller, load_images, look
-from icd.figures.draw import attention
 from icd.methods.icd.plain import look_up
 from icd.methods.tokens import tokenize
 from icd.training.distiller import Distiller, targets_of
@@ -94,7 +94,7 @@ def test_foreground_lies_on_the_boxes(trained: Distiller, sample: dict) -> None:
 
 
 def test_shows_the_image_and_its_annotations(lab: Lab, trained: Distiller, sample: dict) -> None:
-    truth = json.loads((lab.data / "test.json").read_text())
+    truth = json.loads((lab.track.annotations("test")).read_text())
     boxes = [a["bbox"] for a in truth["annotations"] if a["image_id"] == IMAGE]
     expected = [[x, y, x + width, y + height] for x, y, width, height in boxes]
     for rank in range(2 * len(boxes)):
@@ -104,7 +104,7 @@ def test_shows_the_image_and_its_annotations(lab: Lab, trained: Distiller, sampl
 
 
 def test_annotations_may_lack_their_area(lab: Lab, run: Run, sample: dict) -> None:
-    file = lab.data / "test.json"
+    file = lab.track.annotations("test")
     complete = file.read_text()
     content = json.loads(complete)
     for annotation in content["annotations"]:
@@ -135,7 +135,7 @@ def test_is_deterministic(trained: Distiller, sample: dict) -> None:
 
 def test_boxes_are_resized_with_their_image(lab: Lab, run: Run) -> None:
     twice = lab.changed({"images": {"scale": [128, 128]}})
-    larger = Run(run.description | {"images": twice.track.content["images"]})
+    larger = run.model_copy(update={"images": twice.track.content.images})
     (small,), (large,) = (load_images(one, lab.inputs, [IMAGE]) for one in (run, larger))
     boxes, doubled = (one["data_samples"].gt_instances.bboxes.tensor for one in (small, large))
     torch.testing.assert_close(doubled, 2 * boxes)
@@ -143,10 +143,18 @@ def test_boxes_are_resized_with_their_image(lab: Lab, run: Run) -> None:
 
 
 def test_draws_the_attention(lab: Lab, run: Run, tmp_path: Path) -> None:
-    ablation = Ablation("main", "", "", "", "icd", (Row("icd", "ICD", (run,), None),))
+    ablation = Ablation(
+        "main",
+        "",
+        "",
+        "",
+        "icd",
+        (Row("icd", "ICD", (run,), None),),
+        figures={"attention": ("icd",)},
+    )
     outputs = [tmp_path / f"{name}{kind}" for name in "ab" for kind in (".svg", ".png")]
     for files in (outputs[:2], outputs[2:]):
-        attention.write(ablation, lab.track, [lab.survey], files)
+        draw_attention.write(ablation, lab.track, [lab.survey], files)
     first, second = outputs[:2], outputs[2:]
     assert [file.read_bytes() for file in first] == [file.read_bytes() for file in second]
     assert "heads 1 to 4" in outputs[0].read_text()
@@ -159,6 +167,6 @@ def test_says_how_to_get_the_weights_of_the_method(lab: Lab, run: Run) -> None:
 
 
 def test_an_ablation_without_the_row_is_named(lab: Lab, tmp_path: Path) -> None:
-    ablation = Ablation("main", "", "", "", "student", ())
+    ablation = Ablation("main", "", "", "", "student", (), figures={"attention": ("icd",)})
     with pytest.raises(InputError, match=r"main\.yaml: rows: has no row 'icd'"):
-        attention.write(ablation, lab.track, [lab.survey], [tmp_path / "a.svg"])
+        draw_attention.write(ablation, lab.track, [lab.survey], [tmp_path / "a.svg"])

@@ -73,7 +73,7 @@ def test_detectors_may_differ(
     pairs: Lab, method: str, student: str, source: str, levels: int
 ) -> None:
     run = pairs.run(detector=student, method=method, teacher={"detector": source})
-    assert run.teacher.description["detector"]["name"] == source
+    assert run.teacher.detector.name == source
     model = check_trains(pairs, run)
     seen = []
     hook = model.method.register_forward_pre_hook(lambda module, inputs: seen.extend(inputs[:2]))

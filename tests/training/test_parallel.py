@@ -16,7 +16,7 @@ from mmengine.registry import init_default_scope
 
 from icd.errors import InputError
 from icd.experiments.run import Run
-from icd.experiments.schema import ROOT
+from icd.experiments.yaml_files import ROOT
 from icd.methods.icd.method import ICD
 from icd.training import parallel
 from tests.lab import Lab, batch, differing, weights

@@ -18,7 +18,7 @@ from icd.training.distiller import Distiller
 from icd.training.precision import use_bfloat16, widen
 from tests.lab import Lab, batch
 
-DETECTORS = load_track("mini").content["detectors"]
+DETECTORS = load_track("mini").content.detectors
 # What softmax, norms over channels and losses are made of.
 EXACT = ("softmax", "layer_norm", "log", "exp", "sigmoid", "entropy", "l1_loss", "pow", "roi_align")
 NETWORK = ("convolution", "addmm", "bmm")

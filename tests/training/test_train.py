@@ -200,7 +200,7 @@ def test_trains_in_the_memory_format_of_the_recipe(lab: Lab, wanted: bool) -> No
 
 def test_a_diverging_run_stops(lab: Lab) -> None:
     lab = lab.changed({"recipe": {"optimizer": {"type": "SGD", "lr": 1e30}}})
-    optimizer = lab.track.content["recipe"]["optimizer"]
+    optimizer = lab.track.content.recipe.optimizer.stated()
     del optimizer["clip"]
     run = lab.run()
     with pytest.raises(FloatingPointError, match="no finite loss in iteration"):
@@ -298,6 +298,6 @@ def test_a_scaled_rate_stands_in_the_log_and_in_the_manifest(lab: Lab) -> None:
     (log,) = folder.glob("work/*/*.log")
     assert "linear rule: learning rate multiplied by 0.25" in log.read_text()
     config = json.loads((folder / "manifest.json").read_text())["config"]
-    stated = lab.track.content["recipe"]["optimizer"]["lr"]
+    stated = lab.track.content.recipe.optimizer.lr
     assert config["linear_rule"] == 0.25
     assert config["optim_wrapper"]["optimizer"]["lr"] == 0.25 * stated

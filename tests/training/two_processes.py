@@ -44,7 +44,7 @@ def main(folder: Path) -> None:
     """Write one file for each case that lies in the folder, and process."""
     init_default_scope("mmdet")
     rank = int(os.environ["RANK"])
-    run = SimpleNamespace(description={"devices": 2}, folder=folder)
+    run = SimpleNamespace(processes=2, folder=folder)
     join(run)
     for file in sorted(folder.glob("*.case")):
         case = torch.load(file, weights_only=False)

@@ -21,6 +21,7 @@ from mmengine.dist import get_rank
 from torch import Tensor, nn
 
 from icd.data.priors import Priors
+from icd.methods import Requires
 from icd.methods.icd import fast
 from icd.methods.icd.auxiliary import AUXILIARY_LOSSES, AuxiliaryLoss, AuxiliaryTask
 from icd.methods.icd.decoder import Decoder, ValueSpace, init_projection
@@ -56,6 +57,8 @@ class ICD(nn.Module):
         student_channels: Given by the trainer: width of the student's pyramid, if it differs.
     """
 
+    learns = True  # has parameters of its own
+
     def __init__(
         self,
         priors: dict,
@@ -74,7 +77,7 @@ class ICD(nn.Module):
         normalise: bool = True,
         value_space: ValueSpace = "trained",
         where: Where = "instance",
-        fakes: bool = False,
+        fakes: Annotated[bool, Requires(where="instance")] = False,
         seed: int = 0,
         student_channels: int | None = None,
     ) -> None:
