@@ -88,7 +88,7 @@ def test_what_is_stated_and_what_is_the_default_are_one_run():
 def test_a_new_option_with_a_default_renames_no_run():
     class Later(TrainedRun):
         momentum: float = 0.9
-        notes: list[str] = []
+        notes: str = ""
 
     assert Later.model_validate(STUDENT.description).id == STUDENT.id
     assert Later.model_validate(STUDENT.description | {"momentum": 0.5}).id != STUDENT.id
