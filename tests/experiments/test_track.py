@@ -349,8 +349,8 @@ def test_what_does_not_fit_the_extended_track_is_named(tmp_path, change, message
         load_track(str(file))
 
 
-def test_the_example_of_the_readme_is_a_track(tmp_path):
-    examples = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+def test_the_example_of_the_docs_is_a_track(tmp_path):
+    examples = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/data.md").read_text(), re.S)
     (example,) = (text for text in examples if text.startswith("extends:"))
     found = load_track(str(write(tmp_path / "birds.yaml", yaml.safe_load(example))))
     assert str(found.annotations("train")) == "/data/birds/train.json"
