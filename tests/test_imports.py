@@ -14,9 +14,8 @@ Graph = Mapping[str, set[str]]
 
 # Circles of packages that are still to be ended. An entry without a circle fails the test.
 KNOWN_CIRCLES = {
-    frozenset({"icd.data", "icd.experiments"}),
-    frozenset({"icd.process", "icd.training"}),
-    frozenset({"icd.figures", "icd.report"}),
+    frozenset({"icd.data", "icd.experiments", "icd.methods"}),  # icd.data.survey needs a track
+    frozenset({"icd.process", "icd.training"}),  # icd.process.interrupt resumes a training
 }
 
 
