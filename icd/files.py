@@ -64,9 +64,43 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text)
 
 
-def write_json(path: Path, content: Any) -> None:
-    """Write ``content`` atomically as indented JSON; NaN is refused, JSON has none."""
-    write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+def write_json(path: Path, content: Any, compact: bool = False) -> None:
+    """Write ``content`` atomically as indented JSON; NaN is refused, JSON has none.
+
+    ``compact`` puts short mappings and lists on one line each, see :func:`compact_json`.
+    """
+    text = compact_json(content) if compact else json.dumps(content, indent=1, allow_nan=False)
+    write_text(path, text + "\n")
+
+
+def compact_json(content: Any, width: int = 100, levels: int = 2) -> str:
+    """JSON for readers, short enough to skim: only the outer levels stand one item a line.
+
+    Args:
+        content: plain data without NaN.
+        width: a mapping or list that fits into a line of so many characters is not broken.
+        levels: how many levels of nesting may be broken into lines; deeper ones stay on one line,
+            however long.
+    """
+    return _compact(content, width, levels, "", 0)
+
+
+def _compact(content: Any, width: int, levels: int, indent: str, used: int) -> str:
+    """``used``: characters of a key and a comma beside ``content`` on its line."""
+    line = json.dumps(content, allow_nan=False)
+    fits = len(indent) + used + len(line) <= width
+    if fits or not levels or not content or not isinstance(content, dict | list):
+        return line
+    if isinstance(content, dict):
+        (first, last), items = "{}", [(f"{json.dumps(key)}: ", content[key]) for key in content]
+    else:
+        (first, last), items = "[]", [("", value) for value in content]
+    inner = indent + " "
+    lines = [
+        inner + key + _compact(value, width, levels - 1, inner, len(key) + len(","))
+        for key, value in items
+    ]
+    return "\n".join([first, ",\n".join(lines), indent + last])
 
 
 def read_json(path: Path, expected: str) -> dict[str, Any]:

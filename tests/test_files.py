@@ -7,7 +7,7 @@ import stat
 
 import pytest
 
-from icd.files import atomic, write_json, write_text
+from icd.files import atomic, compact_json, write_json, write_text
 
 
 @pytest.mark.parametrize("old", [None, "old"], ids=["new file", "existing file"])
@@ -48,11 +48,46 @@ def test_text_and_json_replace_what_was_there(tmp_path):
     assert path.read_text().endswith("}\n")
 
 
+def test_compact_json_breaks_only_what_is_too_long_for_a_line():
+    content = {"id": "a", "sizes": [1, 2, 3], "long": {"first": "x" * 12, "second": [None, {}]}}
+    expected = """{
+ "id": "a",
+ "sizes": [1, 2, 3],
+ "long": {
+  "first": "xxxxxxxxxxxx",
+  "second": [null, {}]
+ }
+}"""
+    assert compact_json(content, width=30) == expected
+    assert compact_json(content, width=200) == json.dumps(content)
+
+
+def test_compact_json_breaks_only_the_outer_levels():
+    content = [[[1, 2], [3, 4]], {"a": {"b": 5}}]
+    assert compact_json(content, 0, levels=1) == '[\n [[1, 2], [3, 4]],\n {"a": {"b": 5}}\n]'
+
+
+@pytest.mark.parametrize("width", range(1, 60, 7))
+def test_compact_json_holds_the_same_and_keeps_the_width(width):
+    content = [{"ä": [[], {}, [1.5, {"b": True}]]}, None, "text, with ] and }"]
+    text = compact_json(content, width, levels=9)
+    assert json.loads(text) == content
+    longest = len(json.dumps("text, with ] and }")) + 1 + len(",")
+    assert max(map(len, text.splitlines())) <= max(width, longest)
+
+
+def test_compact_json_is_written_with_a_line_break_at_its_end(tmp_path):
+    path = tmp_path / "file.json"
+    write_json(path, {"a": [1, 2]}, compact=True)
+    assert path.read_text() == '{"a": [1, 2]}\n'
+
+
+@pytest.mark.parametrize("compact", [False, True])
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-def test_json_has_no_nan(tmp_path, value):
+def test_json_has_no_nan(tmp_path, value, compact):
     path = tmp_path / "file.json"
     write_json(path, 1)
     with pytest.raises(ValueError, match="JSON"):
-        write_json(path, {"loss": [value]})
+        write_json(path, {"loss": [value]}, compact)
     assert path.read_text() == "1\n"
     assert list(tmp_path.iterdir()) == [path]
