@@ -2,67 +2,78 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from icd.data import SplitFiles
 from icd.data.annotations import complete, mask_of, read_annotations
 from icd.data.images import survey_images
 from icd.data.priors import compute_priors
 from icd.data.samples import write_samples
 from icd.errors import InputError
-from icd.experiments.track import TRAIN, Track
 from icd.files import sha256, write_json
 
+TRAIN = "train"  # the split that defines classes and priors
 
-def write_survey(track: Track, output: Path, decode_all: bool = False) -> dict[str, Any]:
-    """Check all splits of a track and write classes, hashes, counts and priors as JSON.
 
-    Beside it, ``samples.png`` shows images of the training split.
+def write_survey(
+    splits: Mapping[str, SplitFiles], output: Path, decode_all: bool = False
+) -> dict[str, Any]:
+    """Check all splits of a data set and write classes, hashes, counts and priors as JSON.
+
+    Also draws images of the training split to ``samples.png`` beside ``output``.
 
     Args:
-        track: whose data is checked.
+        splits: files by the name of the split; ``train`` defines classes and priors.
         output: JSON file to write.
-        decode_all: read the pixels of all images, not of a sample.
+        decode_all: decode all images, not only a sample.
 
     Returns:
         The content of the JSON file.
 
     Raises:
-        InputError: names the annotation file, the key, and what would be right.
+        InputError: names the annotation file, the key, and the remedy.
     """
-    track.require_files()
-    splits = {
-        name: read_annotations(track.annotations(name)) for name in track.content["data"]["splits"]
-    }
-    filled = {name: complete(content) for name, content in splits.items()}
-    classes = class_names(splits[TRAIN])
-    for name, content in splits.items():
-        file = track.annotations(name)
-        if class_names(content) != classes:
-            problem = f"differ from those of {track.annotations(TRAIN)}"
-            raise InputError(file, "categories", problem, f"{classes}")
-        if not instances(content):
-            raise InputError(file, "annotations", "hold no object", "at least one")
+    contents = {name: read_annotations(files.annotations) for name, files in splits.items()}
+    filled = {name: complete(content) for name, content in contents.items()}
+    classes = class_names(contents[TRAIN])
+    for name, content in contents.items():
+        _require_usable(content, splits[name].annotations, classes, splits[TRAIN].annotations)
     counts = {
-        name: {
-            "sha256": sha256(track.annotations(name)),
-            **count_instances(content),
-            **count_oddities(content),
-            "filled": filled[name],
-            **image_sizes(content),
-            **survey_images(content, track.annotations(name), track.images(name), decode_all),
-        }
-        for name, content in splits.items()
+        name: survey_split(content, filled[name], splits[name], decode_all)
+        for name, content in contents.items()
     }
-    priors = compute_priors(relative_sizes(splits[TRAIN]), len(classes))
+    priors = compute_priors(relative_sizes(contents[TRAIN]), len(classes))
     survey = {"classes": classes, "splits": counts, "priors": asdict(priors)}
-    write_samples(splits[TRAIN], track.images(TRAIN), output.with_name("samples.png"))
+    write_samples(contents[TRAIN], splits[TRAIN].images, output.with_name("samples.png"))
     write_json(output, survey)
     return survey
+
+
+def survey_split(
+    content: dict[str, Any], filled: dict[str, int], files: SplitFiles, decode_all: bool
+) -> dict[str, Any]:
+    """Hash, counts and sizes of one split; content and counts as :func:`complete` left them."""
+    return {
+        "sha256": sha256(files.annotations),
+        **count_instances(content),
+        **count_oddities(content),
+        "filled": filled,
+        **image_sizes(content),
+        **survey_images(content, files.annotations, files.images, decode_all),
+    }
+
+
+def _require_usable(content: dict[str, Any], file: Path, classes: list[str], train: Path) -> None:
+    """Raise InputError unless a split has the classes of the training split, and an object."""
+    if class_names(content) != classes:
+        raise InputError(file, "categories", f"differ from those of {train}", f"{classes}")
+    if not instances(content):
+        raise InputError(file, "annotations", "hold no object", "at least one")
 
 
 def class_names(content: dict[str, Any]) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from icd.data import GENERATOR_VERSION
+from icd.data import GENERATOR_VERSION, SplitFiles
 from icd.errors import InputError
 from icd.experiments.evaluators import EVALUATORS
 from icd.experiments.options import OPTIMIZER, check_methods, check_options
@@ -82,6 +82,12 @@ class Track:
     def images(self, split: str) -> Path:
         """Image folder of a split."""
         return self.data_root / data_split(self.content["data"], split)["images"]
+
+    @property
+    def split_files(self) -> dict[str, SplitFiles]:
+        """Annotation file and image folder of every split."""
+        names = self.content["data"]["splits"]
+        return {name: SplitFiles(self.annotations(name), self.images(name)) for name in names}
 
     def require_files(self) -> None:
         """Raise InputError unless the user's data and teacher are where the track says."""

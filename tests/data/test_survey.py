@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 from PIL import Image
 
+from icd.data import SplitFiles
 from icd.data.survey import count_instances, count_oddities, instances, relative_sizes, write_survey
-from icd.experiments.schema import WORKFLOW
-from icd.experiments.track import Track
 
 # Images of 100 x 50 and 40 x 40 px; categories whose ids have gaps and no order.
 IMAGES = [(7, 100, 50), (3, 40, 40)]
@@ -148,19 +145,17 @@ def test_sizes_are_fractions_of_the_image():
 
 
 def test_the_survey_holds_classes_counts_and_priors(tmp_path):
-    content = yaml.safe_load((WORKFLOW / "tracks/mini.yaml").read_text())
     splits = {
-        name: {"annotations": f"{name}.json", "images": name} for name in ("train", "test", "extra")
+        name: SplitFiles(tmp_path / f"{name}.json", tmp_path / name)
+        for name in ("train", "test", "extra")
     }
-    content["data"] = {"root": str(tmp_path), "splits": splits}
-    del content["roles"]["student"]["pretrained"]
     for name in splits:
         (tmp_path / name).mkdir()
         (tmp_path / f"{name}.json").write_text(json.dumps(CONTENT))
         for image, width, height in IMAGES:
             Image.new("L", (width, height)).save(tmp_path / name / f"{image}.png")
     (tmp_path / "test.json").write_text(json.dumps(coco([{}])))
-    write_survey(Track(Path("track.yaml"), content, tmp_path), tmp_path / "data.json")
+    write_survey(splits, tmp_path / "data.json")
 
     survey = json.loads((tmp_path / "data.json").read_text())
     assert survey["classes"] == ["cat", "dog", "emu"]

@@ -107,7 +107,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> OwnData:
     small = {key: value for key, value in SMALL.items() if key != "data"}
     small["recipe"] = {"unit": 3, "batch_size": 4, "ramp": 0}
     loaded = replace(loaded, content=merge(loaded.content, small))
-    write_survey(loaded, root / "data.json")
+    write_survey(loaded.split_files, root / "data.json")
     return OwnData(Lab(loaded, root / "data.json", root), content)
 
 
@@ -286,7 +286,7 @@ def test_masks_of_any_form_are_learned(own: OwnData) -> None:
     Path("masks.json").write_text(json.dumps(content))
     split = {"annotations": str(Path("masks.json").absolute()), "images": "images"}
     lab = own.lab.changed({"data": {"splits": {"train": split, "test": split}}})
-    write_survey(lab.track, Path("data.json").absolute())
+    write_survey(lab.track.split_files, Path("data.json").absolute())
     lab = replace(lab, survey=Path("data.json").absolute())
     run = lab.run(detector="mask-rcnn")
     require_masks(run, lab.inputs)
