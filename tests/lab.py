@@ -27,8 +27,8 @@ from icd.data.synthetic import SyntheticSpec, write_dataset
 from icd.evaluation import evaluate
 from icd.experiments.run import Run, merge
 from icd.experiments.track import Track, load_track
-from icd.training import config, train
-from icd.training.config import Inputs
+from icd.training import config, export, train
+from icd.training.config import RunInputs
 
 
 def _backbone(width: int) -> dict[str, dict]:
@@ -99,8 +99,8 @@ class Lab:
         return self.track.data_root
 
     @property
-    def inputs(self) -> Inputs:
-        return Inputs(self.data, json.loads(self.survey.read_text()))
+    def inputs(self) -> RunInputs:
+        return RunInputs(self.data, json.loads(self.survey.read_text()))
 
     def changed(self, change: dict[str, Any]) -> Lab:
         """The same with other values in the track."""
@@ -133,7 +133,7 @@ class Lab:
         with contextlib.chdir(self.project), quick_configs():
             torch.manual_seed(7)
             detector = MODELS.build(config.plain_config(run, self.inputs).model)
-            train.export(run, self.inputs, detector, run.folder)
+            export.export(run, self.inputs, detector, run.folder)
         self.write_description(run)
 
     def write_description(self, run: Run) -> None:
@@ -154,15 +154,8 @@ class Lab:
         folder = self.folder(run)
         self.write_description(run)
         with self.runner():
-            train.train(
-                run.folder,
-                self.data,
-                self.survey,
-                folder / "manifest.json",
-                workers,
-                checkpoint_every,
-                snapshots,
-            )
+            options = train.Options(workers, checkpoint_every, snapshots)
+            train.train(run.folder, self.data, self.survey, folder / "manifest.json", options)
         return folder
 
     def evaluate(self, run: Run, split: str = "test") -> dict[str, Any]:
@@ -190,7 +183,7 @@ def make(root: Path) -> Lab:
     content["roles"]["student"].pop("pretrained")
     track = replace(track, content=content)
     write_dataset(track.data_root, SyntheticSpec(**content["data"]["synthetic"]), IMAGES)
-    write_survey(track, root / "survey.json")
+    write_survey(track.split_files, root / "survey.json")
     (root / "project").mkdir()
     return Lab(track, root / "survey.json", root / "project")
 

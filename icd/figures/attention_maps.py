@@ -20,7 +20,7 @@ from icd.methods.icd.queries import pose
 from icd.methods.icd.where import WHERE, Clues
 from icd.methods.tokens import valid_tokens
 from icd.training.checkpoint import load_weights
-from icd.training.config import Inputs, base_config, dataset, detector, distiller
+from icd.training.config import RunInputs, base_config, dataset, detector, distiller
 from icd.training.distiller import Distiller, targets_of
 from icd.training.pipeline import pipeline
 
@@ -45,7 +45,7 @@ class Masks:
     where: dict[str, ndarray]
 
 
-def load_distiller(run: Run, inputs: Inputs) -> Distiller:
+def load_distiller(run: Run, inputs: RunInputs) -> Distiller:
     """Student, method and teacher of a distilled run as they were after its training."""
     init_default_scope("mmdet")
     student = detector(run, base_config(run), len(inputs.survey["classes"]))
@@ -56,7 +56,7 @@ def load_distiller(run: Run, inputs: Inputs) -> Distiller:
     return built
 
 
-def load_images(run: Run, inputs: Inputs, wanted: list[int]) -> list[dict]:
+def load_images(run: Run, inputs: RunInputs, wanted: list[int]) -> list[dict]:
     """Images of the test split with their annotations, as mmdet's data set gives them."""
     init_default_scope("mmdet")
     steps = pipeline(

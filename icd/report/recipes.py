@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from icd.experiments.ablation import Ablation, Row
+from icd.experiments.recipe import scaled_lr
 from icd.experiments.run import Run
 
 
@@ -55,7 +56,7 @@ def recipe(run: Run) -> list[str]:
         return [f"the checkpoint {d['checkpoint']} with {d['config']}", "taken as it is"]
     trained, optimizer = d["recipe"], d["recipe"]["optimizer"]
     schedule, batch = d["schedule"], trained["batch_size"]
-    rate = optimizer["lr"] * batch / trained.get("reference_batch", batch)  # the linear rule
+    rate = scaled_lr(optimizer["lr"], batch, trained.get("reference_batch"))
     method = [d["method"]["name"]] if d["method"] else []
     return [
         d["detector"]["name"],

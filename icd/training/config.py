@@ -15,12 +15,12 @@ from icd.experiments.options import class_path
 from icd.experiments.run import Run
 from icd.experiments.track import TEST, data_split
 from icd.experiments.zoo import configs
-from icd.training.method_class import asked, method_class
-from icd.training.optimisation import linear_rule, optimisation
+from icd.training.method_class import accepted_arguments, method_class
+from icd.training.optimisation import lr_factor, optimisation
 from icd.training.pipeline import pipeline
 from icd.training.pyramid import level_shift
 
-# What is read of a detector's config; the first three for one that is taken as it is.
+# Keys that a detector's config must have; an imported detector needs the first three.
 PARTS = (
     "model",
     "test_dataloader.dataset.pipeline",
@@ -31,11 +31,11 @@ PARTS = (
 
 
 @dataclass(frozen=True)
-class Inputs:
-    """Where a run finds what it learns from.
+class RunInputs:
+    """What a run reads besides the weights of other runs.
 
-    data: root of the data set.
-    survey: content of the data set's survey: classes, counts, priors.
+    data: root folder of the data set.
+    survey: content of the file that ``icd check`` wrote: classes, counts, priors.
     """
 
     data: Path
@@ -46,7 +46,7 @@ def base_config(run: Run) -> Config:
     """The config of the run's detector: the user's own file, or one that mmdet ships.
 
     Raises:
-        InputError: there is no such config, or it is not complete.
+        InputError: the config does not exist or is incomplete.
     """
     name = run.description["config"] if run.imported else run.description["detector"]["config"]
     own = run.imported or Path(name).is_file()
@@ -57,14 +57,14 @@ def base_config(run: Run) -> Config:
         expected = "a config file" if run.imported else "a config that mmdet ships, or a file"
         raise InputError(name, "", "does not exist", expected) from error
     except SyntaxError as error:
-        raise InputError(name, "", f"is no Python ({error})", "a config of mmdet") from error
+        raise InputError(name, "", f"is not valid Python ({error})", "an mmdet config") from error
     for key in PARTS[: 3 if run.imported else None]:
         _require_part(base, name, key)
     return base
 
 
 def _require_part(base: Config, name: str, key: str) -> None:
-    """Raise InputError unless there is something under a dotted key of a config."""
+    """Raise InputError unless a config has a dotted key."""
     branch = base
     for part in key.split("."):
         branch = branch.get(part) if hasattr(branch, "get") else None
@@ -73,8 +73,8 @@ def _require_part(base: Config, name: str, key: str) -> None:
         raise InputError(name, key, "is missing", expected)
 
 
-def plain_config(run: Run, inputs: Inputs) -> Config:
-    """A config of the bare detector and its evaluation, which mmdet loads without this package."""
+def plain_config(run: Run, inputs: RunInputs) -> Config:
+    """A config of the plain detector and its evaluation, which mmdet loads without this package."""
     base, classes = base_config(run), inputs.survey["classes"]
     steps = pipeline(base.test_dataloader.dataset.pipeline, run.description["images"], False)
     return Config(
@@ -97,7 +97,7 @@ def plain_config(run: Run, inputs: Inputs) -> Config:
     )
 
 
-def training_config(run: Run, inputs: Inputs, workers: int, checkpoint_every: int) -> Config:
+def training_config(run: Run, inputs: RunInputs, workers: int, checkpoint_every: int) -> Config:
     """A complete config of mmengine's Runner for a run."""
     base, recipe = base_config(run), run.description["recipe"]
     seed, iterations = run.description["seed"], run.description["schedule"]["iterations"]
@@ -132,7 +132,7 @@ def training_config(run: Run, inputs: Inputs, workers: int, checkpoint_every: in
                 "val_interval": iterations + 1,
             },
             **optimisation(recipe, run.description["method"], iterations),
-            "linear_rule": linear_rule(recipe),
+            "linear_rule": lr_factor(recipe),
             "default_hooks": default_hooks(run, checkpoint_every),
             "custom_hooks": custom_hooks(run, model),
             "randomness": {"seed": seed},
@@ -143,28 +143,31 @@ def training_config(run: Run, inputs: Inputs, workers: int, checkpoint_every: in
     )
 
 
-def custom_hooks(run: Run, student: dict) -> list[dict]:
-    """Our own hooks, as far as the run needs them; ``student``: the model that is trained."""
-    hooks = [
+def custom_hooks(run: Run, student: dict[str, Any]) -> list[dict[str, Any]]:
+    """The hooks of :mod:`icd.training.hooks` that the run needs.
+
+    ``student``: config of the model that is trained.
+    """
+    hooks: list[dict[str, Any]] = [
         {"type": "SeedByIteration", "seed": run.description["seed"]},
         {"type": "StrictResumeHook"},
         {"type": "FiniteLossHook"},
         {"type": "ProgressHook", "run": run.id},
         {"type": "InterruptHook", "run": run.id},
     ]
-    if run.pretrained:  # before inheriting, which replaces parts of it
-        start = str(run.pretrained.folder / "model.pth")
-        hooks.append({"type": "PretrainedHook", "checkpoint": start})
+    if run.pretrained:  # before inheriting, which replaces some of the weights
+        start = run.pretrained.folder / "model.pth"
+        hooks.append({"type": "PretrainedHook", "checkpoint": str(start)})
     if run.description["inherit"]:
         shift = level_shift(student, teacher_config(run))
-        start = {"checkpoint": str(run.teacher.folder / "model.pth")}
-        hooks.append({"type": "InheritHook", **start} | ({"shift": shift} if shift else {}))
+        inherit = {"type": "InheritHook", "checkpoint": teacher_checkpoint(run)}
+        hooks.append(inherit | ({"shift": shift} if shift else {}))
     if run.description["method"]:
         hooks.append({"type": "IterationHook"})
     return hooks
 
 
-def default_hooks(run: Run, checkpoint_every: int) -> dict[str, dict]:
+def default_hooks(run: Run, checkpoint_every: int) -> dict[str, dict[str, Any]]:
     """mmengine's hooks: timing, log, schedules, checkpoints."""
     return {
         "timer": {"type": "IterTimerHook"},
@@ -179,14 +182,14 @@ def default_hooks(run: Run, checkpoint_every: int) -> dict[str, dict]:
     }
 
 
-def detector(run: Run, base: Config, num_classes: int) -> dict:
-    """The model of a run: mmdet's, with the changes of the track and its number of classes."""
+def detector(run: Run, base: Config, num_classes: int) -> dict[str, Any]:
+    """The model of a run: mmdet's config, changed by the track, for its number of classes."""
     config = Config({"model": base.model})
     if not run.imported:
-        # A copy, since mmengine takes its sign to replace a part (_delete_) out of what it reads.
+        # Copied, because mmengine removes its _delete_ keys from the dictionaries that it merges.
         backbone, chosen = (deepcopy(run.description[key]) for key in ("backbone", "detector"))
         parts = {key: backbone[key] for key in ("backbone", "neck") if key in backbone}
-        # The backbone last, since one of another type replaces all that was said before.
+        # The backbone comes last, because one of another type replaces all that was set before.
         config.merge_from_dict({"model": chosen.get("model", {})})
         config.merge_from_dict({"model": parts})
     model = config.model.to_dict()
@@ -195,7 +198,7 @@ def detector(run: Run, base: Config, num_classes: int) -> dict:
 
 
 def set_everywhere(tree: Any, key: str, value: Any) -> None:
-    """Set ``key`` wherever it stands in nested dictionaries and lists."""
+    """Set ``key`` wherever it occurs in nested dictionaries and lists."""
     if isinstance(tree, dict):
         if key in tree:
             tree[key] = value
@@ -206,34 +209,46 @@ def set_everywhere(tree: Any, key: str, value: Any) -> None:
             set_everywhere(branch, key, value)
 
 
-def distiller(run: Run, inputs: Inputs, student: dict) -> dict:
-    """A Distiller around the student's model."""
+def distiller(run: Run, inputs: RunInputs, student: dict[str, Any]) -> dict[str, Any]:
+    """Config of a Distiller around the student's model."""
     return {
         "type": "Distiller",
         "student": student,
         "teacher": {
             "config": teacher_config(run),
-            "checkpoint": str(run.teacher.folder / "model.pth"),
+            "checkpoint": teacher_checkpoint(run),
         },
         **method_config(run, inputs),
     }
 
 
-def method_config(run: Run, inputs: Inputs) -> dict:
+def method_config(run: Run, inputs: RunInputs) -> dict[str, Any]:
     """A Distiller's ``method``, and ``adapter`` if the run has one."""
     method = run.description["method"]
     path = class_path(method)
     offered = {"priors": inputs.survey["priors"], "seed": run.description["seed"]}
-    config = {"type": path, **asked(method_class(path), offered), **method["options"]}
+    config = {"type": path, **accepted_arguments(method_class(path), offered), **method["options"]}
     return {"method": config} | ({"adapter": True} if method.get("adapter") else {})
 
 
-def teacher_config(run: Run) -> dict:
-    """The model of a run's teacher, as its training has left it."""
-    return Config.fromfile(run.teacher.folder / "model.py").model.to_dict()
+def teacher_config(run: Run) -> dict[str, Any]:
+    """The model of a run's teacher, as its training exported it."""
+    return Config.fromfile(teacher_folder(run) / "model.py").model.to_dict()
 
 
-def dataset(run: Run, inputs: Inputs, split: str) -> dict:
+def teacher_checkpoint(run: Run) -> str:
+    """The weights of a run's teacher, as its training exported them."""
+    return str(teacher_folder(run) / "model.pth")
+
+
+def teacher_folder(run: Run) -> Path:
+    """The folder of the teacher of a run that distils or inherits."""
+    if run.teacher is None:
+        raise ValueError(f"{run.id} has no teacher")
+    return run.teacher.folder
+
+
+def dataset(run: Run, inputs: RunInputs, split: str) -> dict[str, Any]:
     """The images and annotations of a split."""
     files = split_files(run, split)
     return {
@@ -251,6 +266,6 @@ def split_files(run: Run, split: str) -> dict[str, str]:
 
 
 def metrics(base: Config) -> list[str]:
-    """What mmdet evaluates the detector on: boxes, and masks where it has them."""
+    """What mmdet evaluates: boxes (bbox), and masks (segm) if the detector predicts them."""
     metric = base.test_evaluator.metric
     return list(metric) if isinstance(metric, (list, tuple)) else [metric]

@@ -16,7 +16,7 @@ from icd.errors import InputError
 from icd.methods.adapter import Adapted
 from icd.methods.targets import Targets
 from icd.training.checkpoint import load_weights
-from icd.training.method_class import asked, method_class
+from icd.training.method_class import accepted_arguments, method_class
 from icd.training.pyramid import common_levels, strides
 from icd.training.teacher import Renormalise, Teacher
 
@@ -85,7 +85,7 @@ def build_method(config: dict, student: nn.Module, teacher: nn.Module, levels: s
     offered = {"channels": theirs, "levels": count}
     if ours != theirs:
         offered["student_channels"] = ours
-    told = asked(kind, offered)
+    told = accepted_arguments(kind, offered)
     method = MODELS.build({**told, **config})
     if count < max(student.num_outs, teacher.num_outs):
         shared = strides(student)[levels]

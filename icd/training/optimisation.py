@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
-FUSED = ("Adam", "AdamW", "SGD")  # PyTorch steps all their parameters at once
-STEP_FACTOR = 0.1  # by which the learning rate falls at each step of a stepwise schedule
+from icd.experiments.recipe import scaled_lr
+
+FUSED = ("Adam", "AdamW", "SGD")  # PyTorch can update all their parameters in one kernel
+STEP_FACTOR = 0.1  # factor of the learning rate at each step of a stepwise schedule
 
 
-def optimisation(recipe: dict[str, Any], method: dict[str, Any] | None, iterations: int) -> dict:
+def optimisation(
+    recipe: dict[str, Any], method: dict[str, Any] | None, iterations: int
+) -> dict[str, Any]:
     """``optim_wrapper`` and ``param_scheduler`` of mmengine's Runner.
 
-    With a method that has an optimiser of its own there are two of each: its modules follow half a
-    cosine to zero, whatever the student's recipe is.
+    A method that states an optimiser adds a second one, for its own modules. Its rate falls to zero
+    along half a cosine, whatever the student's recipe is.
     """
     optimizer = recipe["optimizer"]
-    optimizer = optimizer | {"lr": optimizer["lr"] * linear_rule(recipe)}
+    optimizer = optimizer | {"lr": optimizer["lr"] * lr_factor(recipe)}
     wrapper, schedule = optim_wrapper(optimizer), decay(recipe, iterations)
     if method is None:
         return {"optim_wrapper": wrapper, "param_scheduler": schedule}
@@ -29,16 +33,16 @@ def optimisation(recipe: dict[str, Any], method: dict[str, Any] | None, iteratio
     }
 
 
-def linear_rule(recipe: dict[str, Any]) -> float:
-    """Factor of the student's learning rate: proportional to the batch (Goyal et al., 2017).
+def lr_factor(recipe: dict[str, Any]) -> float:
+    """Factor of the student's learning rate by the linear scaling rule.
 
-    1 for a recipe without ``reference_batch``. The method's own rate is never scaled.
+    The method's own rate is never scaled.
     """
-    return recipe["batch_size"] / recipe.get("reference_batch", recipe["batch_size"])
+    return scaled_lr(1.0, recipe["batch_size"], recipe.get("reference_batch"))
 
 
-def optim_wrapper(optimizer: dict[str, Any]) -> dict:
-    """An OptimWrapper; ``clip`` is the largest gradient norm."""
+def optim_wrapper(optimizer: dict[str, Any]) -> dict[str, Any]:
+    """Config of an OptimWrapper; ``clip`` is the largest gradient norm."""
     optimizer = dict(optimizer)
     if optimizer["type"] in FUSED and "foreach" not in optimizer:
         optimizer.setdefault("fused", True)
@@ -47,8 +51,8 @@ def optim_wrapper(optimizer: dict[str, Any]) -> dict:
     return config | ({"clip_grad": {"max_norm": clip}} if clip else {})
 
 
-def decay(recipe: dict[str, Any], iterations: int) -> list[dict]:
-    """Learning-rate schedule of the student: a linear ramp, then cosine or steps."""
+def decay(recipe: dict[str, Any], iterations: int) -> list[dict[str, Any]]:
+    """Learning-rate schedule of the student: linear warm-up, then cosine or steps."""
     if recipe["decay"] == "cosine":
         fall = cosine(iterations)
     else:
@@ -60,11 +64,11 @@ def decay(recipe: dict[str, Any], iterations: int) -> list[dict]:
             "gamma": STEP_FACTOR,
         }
     ramp = min(recipe.get("ramp", 0), iterations)
-    if ramp < 2:  # mmengine's ramp ends at its last iteration: of one, it would never end
+    if ramp < 2:  # mmengine's warm-up of one iteration never ends
         return [fall]
     return [{"type": "LinearLR", "by_epoch": False, "start_factor": 0.001, "end": ramp}, fall]
 
 
-def cosine(iterations: int) -> dict:
+def cosine(iterations: int) -> dict[str, Any]:
     """Half a cosine from the full rate to zero."""
     return {"type": "CosineAnnealingLR", "by_epoch": False, "T_max": iterations, "eta_min": 0.0}

@@ -27,8 +27,8 @@ from icd import mmcv_ext
 from icd.experiments.run import Run
 from icd.figures.measure.losses import logged
 from icd.files import PREFIX
-from icd.process.interrupt import interruptible
 from icd.process.lock import locked
+from icd.process.signals import interruptible
 from icd.training import config
 from tests import lab as laboratory
 from tests.lab import Lab, differing, weights

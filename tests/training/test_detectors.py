@@ -25,7 +25,7 @@ from icd.training.config import plain_config
 from icd.training.distiller import Distiller
 from icd.training.hooks.progress import ProgressHook
 from icd.training.precision import use_bfloat16
-from icd.training.sampling import Draw, PlacedSampler
+from icd.training.sampling import PlacedSampler, SampleIndex
 from tests.lab import Lab, batch, differing, snapshot, weights
 
 MINI, COCO = (load_track(name, {"coco": "coco"}).content for name in ("mini", "coco"))
@@ -119,8 +119,8 @@ def course(monkeypatch: pytest.MonkeyPatch) -> Course:
         course.losses.append({k: v.item() for k, v in outputs.items() if "loss" in k})
         course.after = course.look(runner.model)
 
-    def same_images(sampler: PlacedSampler) -> Iterator[Draw]:
-        return (Draw(place % 2, place) for place in itertools.count())
+    def same_images(sampler: PlacedSampler) -> Iterator[SampleIndex]:
+        return (SampleIndex(place % 2, place) for place in itertools.count())
 
     monkeypatch.setattr(ProgressHook, "before_train", start)
     monkeypatch.setattr(ProgressHook, "after_train_iter", follow)

@@ -16,7 +16,7 @@ from mmengine.runner.checkpoint import CheckpointLoader, load_from_local
 from torch import nn
 
 from icd.errors import InputError
-from icd.training.loading import StrictResumeHook
+from icd.training.hooks.strict_resume import StrictResumeHook
 from tests.lab import Lab, differing, snapshot
 from tests.training.test_checkpoint import Command, save_code
 

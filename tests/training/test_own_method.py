@@ -58,8 +58,8 @@ def test_it_ends_in_a_table(own: Lab) -> None:
     (row,) = (line for line in Path("ours/table.md").read_text().splitlines() if "| Means" in line)
     assert row.split("|")[2].strip() not in ("", "-")
     run = table.row("means").runs[0]
-    manifest = json.loads((own.folder(run) / "manifest.json").read_text())
-    assert manifest["config"]["model"]["method"] == {"type": "my_methods.Means", "weight": 0.5}
+    config = json.loads((own.folder(run) / "config.json").read_text())
+    assert config["model"]["method"] == {"type": "my_methods.Means", "weight": 0.5}
     plain = torch.load(own.folder(table.row("student").runs[0]) / "model.pth", weights_only=True)
     learned = torch.load(own.folder(run) / "model.pth", weights_only=True)
     assert learned["state_dict"].keys() == plain["state_dict"].keys()

@@ -112,8 +112,9 @@ def test_a_run_in_two_processes_leaves_one_outcome(whole: tuple[Lab, Run]) -> No
     lab, run = whole
     manifest = json.loads((lab.project / "manifest.json").read_text())
     assert manifest["run"] == run.id
-    assert manifest["config"]["launcher"] == "pytorch"
-    assert manifest["config"]["train_dataloader"]["batch_size"] == 1
+    config = json.loads((lab.folder(run) / "config.json").read_text())
+    assert config["launcher"] == "pytorch"
+    assert config["train_dataloader"]["batch_size"] == 1
     assert weights(lab.folder(run))
     assert (lab.folder(run) / "method.pth").exists()
     assert not (lab.folder(run) / "failed.json").exists()

@@ -63,12 +63,18 @@ def test_leaves_a_detector_and_its_provenance(lab: Lab, change: dict) -> None:
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["run"] == run.id
     assert manifest["description"] == run.description
-    assert manifest["config"]["train_cfg"]["max_iters"] == 6
+    config = json.loads((folder / "config.json").read_text())
+    assert config["train_cfg"]["max_iters"] == 6
+    assert "config" not in manifest
+    assert len((folder / "manifest.json").read_text().splitlines()) <= 60
     assert manifest["seconds"] > 0
     assert manifest["inputs"] == {
         "annotations": lab.inputs.survey["splits"]["train"]["sha256"],
+        "survey": sha256(lab.survey),
         **({"teacher": sha256(lab.folder(run.teacher) / "model.pth")} if run.teacher else {}),
     }
+    names = ["model.pth", "method.pth"] if run.description["method"] else ["model.pth"]
+    assert manifest["outputs"] == {name: sha256(folder / name) for name in names}
     checkpoint = torch.load(folder / "model.pth", weights_only=True)
     assert checkpoint["meta"]["dataset_meta"]["classes"] == lab.inputs.survey["classes"]
     assert {name.split(".")[0] for name in weights(folder)} == {"backbone", "neck", "bbox_head"}
@@ -282,22 +288,22 @@ def test_refuses_weights_that_reused_runs_have_not_come_from(
     manifest = tmp_path / f"{run.id}.json"
     content = {"description": known.description, "inputs": {"teacher": "another processor's"}}
     write_json(tmp_path / f"{known.id}.json", content)
-    arguments = (run.folder, lab.data, lab.survey, manifest, 0, 1000)
+    arguments = (run.folder, lab.data, lab.survey, manifest)
     with lab.runner():
         with pytest.raises(InputError, match=f"inputs.teacher: is .*{teacher.id}"):
-            train.train(*arguments, reuse=True)
+            train.train(*arguments, train.Options(reuse=True))
         assert not manifest.exists()
-        train.train(*arguments)
+        train.train(*arguments, train.Options())
     assert manifest.exists()
 
 
-def test_a_scaled_rate_stands_in_the_log_and_in_the_manifest(lab: Lab) -> None:
+def test_a_scaled_rate_stands_in_the_log_and_in_the_config(lab: Lab) -> None:
     lab = lab.changed({"recipe": {"unit": 1, "batch_size": 2, "reference_batch": 8}})
     run = lab.run()
     folder = lab.train(run)
     (log,) = folder.glob("work/*/*.log")
     assert "linear rule: learning rate multiplied by 0.25" in log.read_text()
-    config = json.loads((folder / "manifest.json").read_text())["config"]
+    config = json.loads((folder / "config.json").read_text())
     stated = lab.track.content["recipe"]["optimizer"]["lr"]
     assert config["linear_rule"] == 0.25
     assert config["optim_wrapper"]["optimizer"]["lr"] == 0.25 * stated

@@ -99,8 +99,9 @@ def test_a_manifest_tells_where_a_run_comes_from(project, row):
     assert manifest["run"] == run.id
     assert manifest["description"] == run.description
     assert manifest["description"] == json.loads(project.file(row, "run.json").read_text())
-    assert manifest["config"]["randomness"]["seed"] == run.description["seed"] == 0
-    assert manifest["config"]["train_cfg"]["max_iters"] == run.description["schedule"]["iterations"]
+    config = json.loads(project.file(row, "config.json").read_text())
+    assert config["randomness"]["seed"] == run.description["seed"] == 0
+    assert config["train_cfg"]["max_iters"] == run.description["schedule"]["iterations"]
     for name in ("torch", "onedl-mmdetection", "numpy"):
         assert manifest["versions"][name] == version(name)
     head = subprocess.run(["git", "-C", ROOT, "rev-parse", "HEAD"], capture_output=True, text=True)

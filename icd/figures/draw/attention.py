@@ -17,7 +17,7 @@ from icd.figures.choice import pictures, read_truth
 from icd.figures.draw.panel import draw_box, show, show_maps
 from icd.figures.kinds import ATTENTION
 from icd.report.figure import STYLE, save
-from icd.training.config import Inputs
+from icd.training.config import RunInputs
 
 TITLES = {
     "instance": "attention of\nall objects",
@@ -36,7 +36,7 @@ def write(
         sources: the survey of the data set.
     """
     (survey,), (row,) = sources, ablation.choose(ATTENTION)
-    run, inputs = row.runs[0], Inputs(track.data_root, json.loads(survey.read_text()))
+    run, inputs = row.runs[0], RunInputs(track.data_root, json.loads(survey.read_text()))
     chosen = pictures(track, read_truth(track))
     samples = load_images(run, inputs, [picture.id for picture in chosen])
     distiller = load_distiller(run, inputs)

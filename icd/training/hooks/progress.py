@@ -11,7 +11,7 @@ from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from icd.process.interrupt import tell
+from icd.process.signals import tell
 from icd.training.distiller import unwrap
 from icd.training.hooks.resume import checkpoints
 
