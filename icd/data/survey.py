@@ -1,4 +1,4 @@
-"""What a COCO-format data set holds: checked before any training, and the priors it implies."""
+"""The check of a COCO-format data set before any training, and the priors that follow from it."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def _require_usable(content: dict[str, Any], file: Path, classes: list[str], tra
 
 
 def class_names(content: dict[str, Any]) -> list[str]:
-    """Names of the categories in the order of the file, which is that of the class indices."""
+    """Names of the categories in the order of the file, which defines the class indices."""
     return [category["name"] for category in content["categories"]]
 
 
@@ -92,10 +92,10 @@ def relative_sizes(content: dict[str, Any]) -> Iterator[tuple[int, float, float]
 
 
 def instances(content: dict[str, Any]) -> list[dict[str, Any]]:
-    """The annotations that detectors learn as objects, which mmdet's CocoDataset selects.
+    """The annotations that detectors learn as objects, as mmdet's CocoDataset selects them.
 
-    Left out are crowds, what is marked as ignored, and boxes that are less than a pixel wide or
-    high or lie outside of their image.
+    Leaves out crowds, annotations marked as ignored, and boxes that are less than a pixel wide or
+    high or lie outside their image.
     """
     extents = image_extents(content)
     return [
@@ -107,7 +107,7 @@ def instances(content: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def is_visible(annotation: dict[str, Any], image_width: float, image_height: float) -> bool:
-    """True if an annotation's box covers at least a pixel and part of it is in the image."""
+    """True if an annotation's box covers at least a pixel and overlaps the image."""
     x, y, width, height = annotation["bbox"]
     return (
         annotation["area"] > 0
@@ -146,13 +146,14 @@ def count_instances(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def count_oddities(content: dict[str, Any]) -> dict[str, int]:
-    """What deserves a look, each as a number.
+    """Counts of what deserves a look.
 
-    crowd: annotations of a crowd. cut: objects that are partly outside of their image.
-    invisible: annotations without an area in their image, which nothing learns.
-    without_mask: annotations that mmdet reads and that have no polygon that encloses something
-    and no run lengths.
-    run_lengths: objects whose mask is no polygon. empty_images: images without objects.
+    crowd: annotations of a crowd.
+    cut: objects that are partly outside their image.
+    invisible: annotations without area in their image, which no detector learns.
+    without_mask: annotations that mmdet reads, without run lengths or a polygon that encloses area.
+    run_lengths: objects whose mask is a run-length code.
+    empty_images: images without objects.
     """
     extents, found = image_extents(content), instances(content)
     read = [
@@ -176,7 +177,7 @@ def count_oddities(content: dict[str, Any]) -> dict[str, int]:
 
 
 def is_cut(annotation: dict[str, Any], image_width: float, image_height: float) -> bool:
-    """True if a pixel or more of an annotation's box is outside of the image."""
+    """True if a pixel or more of an annotation's box is outside the image."""
     x, y, width, height = annotation["bbox"]
     return min(x, y, image_width - x - width, image_height - y - height) <= -1
 

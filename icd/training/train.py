@@ -64,7 +64,8 @@ def train(folder: Path, data: Path, survey: Path, manifest: Path, options: Optio
     inputs = RunInputs(data, read_json(survey, "the survey of the data set: run icd check"))
     require_masks(run, inputs)
     provenance = {"run": run.id, "description": run.description, **environment()}
-    parallel, cost = join(run), {}
+    parallel = join(run)
+    cost: dict[str, Any] = {}
     if run.imported:
         model = imported_detector(run, inputs)
         hashes = input_hashes(run, inputs)

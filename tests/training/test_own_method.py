@@ -71,7 +71,7 @@ def test_it_ends_in_a_table(own: Lab) -> None:
     [
         ("my_methods.Medians", "cannot be imported .*no attribute 'Medians'"),
         ("my_methods.torch.tensor", "cannot be imported"),
-        ("my_methods.nn", r"is no torch\.nn\.Module"),
+        ("my_methods.nn", r"is not a torch\.nn\.Module"),
         ("my_broken.Means", "cannot be imported .*no_such_thing"),
     ],
 )

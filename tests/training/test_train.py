@@ -245,7 +245,7 @@ def test_a_diverged_run_resumes_from_its_last_good_checkpoint(
 
 def test_a_wrong_teacher_ends_the_run_before_training(lab: Lab, teacher: Run) -> None:
     (lab.folder(teacher) / "model.pth").write_text("<!DOCTYPE html>")
-    with pytest.raises(InputError, match=r"model\.pth: is damaged or no checkpoint"):
+    with pytest.raises(InputError, match=r"model\.pth: is damaged or not a checkpoint"):
         lab.train(lab.run(**DISTILLED))
 
 

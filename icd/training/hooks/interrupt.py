@@ -42,7 +42,9 @@ class InterruptHook(Hook):
         """Install the handlers."""
         self.before = handle(dict.fromkeys(SIGNALS, self.note))
         if is_distributed():
-            self.group = distributed.new_group(backend="gloo")
+            group = distributed.new_group(backend="gloo")
+            assert not isinstance(group, int), "every process is part of it"
+            self.group = group
 
     def note(self, number: int, frame: FrameType | None) -> None:
         """Remember the first signal; the handler during training."""
