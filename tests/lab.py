@@ -201,6 +201,12 @@ def quick_configs() -> Iterator[None]:
 shipped = functools.cache(config.get_config)
 
 
+def teacher_of(run: Run) -> Run:
+    """The teacher of a run that has one."""
+    assert run.teacher is not None
+    return run.teacher
+
+
 def weights(folder: Path) -> dict[str, Tensor]:
     """What a run's folder holds as the outcome of training."""
     return torch.load(folder / "model.pth", weights_only=True)["state_dict"]

@@ -23,7 +23,7 @@ OBJECTS = [  # image, category, bbox, area
     (3, 9, [30.5, 30, 20, 20], 1023.9),
     (7, 2, [0, 0, 100, 50], 9216),
 ]
-LEFT_OUT = {
+LEFT_OUT: dict[str, dict[str, Any]] = {
     "crowd": {"iscrowd": 1},
     "ignored": {"ignore": 1},
     "no width": {"bbox": [1, 1, 0, 5]},
@@ -33,7 +33,7 @@ LEFT_OUT = {
     "above the image": {"bbox": [0, -10, 10, 10]},
     "no area": {"area": 0},
 }
-KEPT = {
+KEPT: dict[str, dict[str, Any]] = {
     "one pixel": {"bbox": [1, 1, 1, 1]},
     "half outside": {"bbox": [-5, -5, 10, 10]},
     "no crowd": {"iscrowd": 0, "ignore": 0},
@@ -114,9 +114,9 @@ def test_counts_by_class_and_size():
 
 
 def test_oddities_are_counted():
-    clear = {"segmentation": [[1, 1, 6, 1, 6, 6]]}
-    code = {"segmentation": {"size": [50, 100], "counts": [0, 5000]}}
-    objects = [
+    clear: dict[str, Any] = {"segmentation": [[1, 1, 6, 1, 6, 6]]}
+    code: dict[str, Any] = {"segmentation": {"size": [50, 100], "counts": [0, 5000]}}
+    objects: list[dict[str, Any]] = [
         clear,
         code,
         code | {"iscrowd": 1},

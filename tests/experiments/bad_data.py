@@ -47,12 +47,18 @@ DATA_CASES = [
     Case(
         "no JSON",
         coco_text("images:\n- 1\n"),
-        ("train.json: is not valid JSON", "a COCO JSON file with images, annotations and categories"),
+        (
+            "train.json: is not valid JSON",
+            "a COCO JSON file with images, annotations and categories",
+        ),
     ),
     Case(
         "a byte order mark",
         coco_text("\ufeff" + json.dumps(COCO), "test"),
-        ("test.json: is not valid JSON (Unexpected UTF-8 BOM", "in UTF-8 without a byte order mark"),
+        (
+            "test.json: is not valid JSON (Unexpected UTF-8 BOM",
+            "in UTF-8 without a byte order mark",
+        ),
     ),
     Case(
         "truncated JSON",

@@ -11,7 +11,6 @@ import contextlib
 import os
 import random
 import signal
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -104,7 +103,7 @@ class Kills:
                 train(self.lab, self.run)
             status = 0
         except SystemExit as ended:
-            status = ended.code
+            status = ended.code if isinstance(ended.code, int) else 1
         finally:
             os._exit(status)
 
@@ -147,7 +146,8 @@ def torment(lab: Lab, run: Run, whole: Lab, kills: int, rng: random.Random) -> C
         kills: number of processes that are to be killed.
         rng: decides when and how.
     """
-    done, part, counted = Counter(), 0, 0
+    done: Counter[str] = Counter()
+    part, counted = 0, 0
     while counted < kills:
         victim = copy(lab.at(lab.project / f"{part}"), whole, run)
         ending = Kills(victim, run, rng, seconds=duration(whole, run))
@@ -224,4 +224,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

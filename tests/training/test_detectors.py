@@ -26,7 +26,7 @@ from icd.training.distiller import Distiller
 from icd.training.hooks.progress import ProgressHook
 from icd.training.precision import use_bfloat16
 from icd.training.sampling import PlacedSampler, SampleIndex
-from tests.lab import Lab, batch, differing, snapshot, weights
+from tests.lab import Lab, batch, differing, snapshot, teacher_of, weights
 
 MINI, COCO = (load_track(name, {"coco": "coco"}).content for name in ("mini", "coco"))
 MASKS = ("condinst", "mask-rcnn", "solov2")
@@ -58,7 +58,7 @@ def brief(mini: Lab) -> Lab:
     return mini.from_scratch().changed(BRIEF)
 
 
-def step(model: nn.Module, data: dict[str, Any]) -> dict[str, float]:
+def step(model: Any, data: dict[str, Any]) -> dict[str, float]:
     """Losses of one batch, with the gradients left behind."""
     model.train()
     losses = model(**model.data_preprocessor(copy.deepcopy(data), training=True), mode="loss")
@@ -128,7 +128,7 @@ def course(monkeypatch: pytest.MonkeyPatch) -> Course:
     return course
 
 
-VARIANTS = {
+VARIANTS: dict[str, dict[str, Any]] = {
     "plain": {},
     "plain in bfloat16": {},
     "icd": {"method": "icd"},
@@ -145,7 +145,7 @@ def test_trains_and_leaves_as_mmdets(brief: Lab, course: Course, name: str, vari
         brief = brief.changed({"recipe": {"precision": "bfloat16"}})
     run = brief.run(detector=name, **VARIANTS[variant])
     if run.teacher:
-        brief.place_untrained(run.teacher)
+        brief.place_untrained(teacher_of(run))
     folder = brief.train(run)
     assert all(math.isfinite(value) for losses in course.losses for value in losses.values())
     assert course.losses[-1]["loss"] < course.losses[0]["loss"]
@@ -195,7 +195,7 @@ def test_any_number_of_objects_is_finite(brief: Lab, name: str, precision: str) 
     (Without objects CondInst's mask head, for one, has no part in the losses of mmdet.)
     """
     run = brief.run(detector=name, method="icd")
-    brief.place_untrained(run.teacher)
+    brief.place_untrained(teacher_of(run))
     torch.manual_seed(0)
     model = MODELS.build(brief.config(run).model)
     model.init_weights()
@@ -215,7 +215,7 @@ def test_any_number_of_objects_is_finite(brief: Lab, name: str, precision: str) 
 def test_every_other_method_trains_too(brief: Lab, name: str, method: str) -> None:
     """With and without objects, in both precisions: finite, and all of its parameters learn."""
     run = brief.run(detector=name, method=method)
-    brief.place_untrained(run.teacher)
+    brief.place_untrained(teacher_of(run))
     torch.manual_seed(0)
     model = MODELS.build(brief.config(run).model)
     model.init_weights()
@@ -278,7 +278,7 @@ def test_one_step_at_full_width(
     assert without_gradient(model) == []
 
 
-def weightless(lab: Lab, run: Run) -> nn.Module:
+def weightless(lab: Lab, run: Run) -> Any:
     """The detector of a run on the meta device: shapes without numbers."""
     config = plain_config(run, lab.inputs).model
     # EfficientNet computes with the values of a tensor as it is built.
@@ -289,6 +289,6 @@ def weightless(lab: Lab, run: Run) -> nn.Module:
 
 def dump_teacher(lab: Lab, run: Run) -> None:
     """The config of a run's teacher where its training would leave it."""
-    folder = lab.folder(run.teacher)
+    folder = lab.folder(teacher_of(run))
     folder.mkdir(parents=True)
-    plain_config(run.teacher, lab.inputs).dump(folder / "model.py")
+    plain_config(teacher_of(run), lab.inputs).dump(folder / "model.py")

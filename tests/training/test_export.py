@@ -14,7 +14,7 @@ import pytest
 
 from icd import mmcv_ext
 from icd.experiments.run import Run
-from tests.lab import Lab
+from tests.lab import Lab, teacher_of
 
 # The work of somebody who has mmdet and not this package; there is no compiled mmcv here, so the
 # operators are loaded by their path. Arguments: that path, and the folder of the run.
@@ -82,9 +82,9 @@ def exported(
     """The folder of a student of ICD, and its metrics."""
     lab = shared_lab.at(tmp_path_factory.mktemp("exported"))
     run = lab.run(method="icd", inherit=True, schedule="5x")
-    lab.place(run.teacher, shared_lab)
+    lab.place(teacher_of(run), shared_lab)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lab.quick_configs", contextlib.nullcontext)  # with all that is written
+        patch.setattr("tests.lab.quick_configs", contextlib.nullcontext)  # with all that is written
         folder = lab.train(run)
         return folder, lab.evaluate(run)["metrics"]["bbox"]
 

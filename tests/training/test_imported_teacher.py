@@ -6,6 +6,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mmdet.registry import MODELS
@@ -17,7 +18,11 @@ from icd.experiments.run import Run
 from icd.files import sha256
 from tests.lab import Lab, differing, weights
 
-CAFFE = {"mean": [103.53, 116.28, 123.675], "std": [1.0, 1.0, 1.0], "bgr_to_rgb": False}
+CAFFE: dict[str, Any] = {
+    "mean": [103.53, 116.28, 123.675],
+    "std": [1.0, 1.0, 1.0],
+    "bgr_to_rgb": False,
+}
 
 
 def with_teacher(lab: Lab, **role: str) -> Lab:
@@ -46,7 +51,9 @@ def test_a_teacher_from_elsewhere_is_taken_as_it_is(
     folder = lab.train(run)
     assert not differing(weights(folder), weights(lab.folder(teacher)))
     manifest = json.loads((folder / "manifest.json").read_text())
-    assert manifest["inputs"] == {"checkpoint": sha256(Path(role["checkpoint"]))}
+    checkpoint = sha256(Path(role["checkpoint"]))
+    assert manifest["inputs"] == {"checkpoint": checkpoint, "survey": sha256(lab.survey)}
+    assert manifest["outputs"] == {"model.pth": sha256(folder / "model.pth")}
     assert lab.evaluate(run)["metrics"] == shared_lab.evaluate(teacher)["metrics"]
     lab.train(lab.run(method="icd", inherit=True))  # and it teaches
 

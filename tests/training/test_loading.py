@@ -36,7 +36,7 @@ def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return lines
 
 
-def backbone(checkpoint: Any, prefix: str | None = None, **change: Any) -> nn.Module:
+def backbone(checkpoint: Any, prefix: str | None = None, **change: Any) -> Any:
     """A ResNet whose config wants pretrained weights."""
     init = {"type": "Pretrained", "checkpoint": str(checkpoint)} | (
         {"prefix": prefix} if prefix else {}

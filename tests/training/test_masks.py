@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from icd.figures.attention_maps import by_area, load_distiller, load_images, loo
 from icd.figures.draw import attention
 from icd.methods.tokens import tokenize
 from icd.training.distiller import Distiller, targets_of
-from tests.lab import Lab
+from tests.lab import Lab, teacher_of
 
 IMAGE = 2
 
@@ -58,7 +59,7 @@ def attention_of(distiller: Distiller, sample: dict) -> torch.Tensor:
         distiller.renormalise(batch["inputs"], targets.image_sizes)
     )
     tokens = tokenize(features, targets.image_sizes, targets.padded_size)
-    method = distiller.method
+    method: Any = distiller.method
     return method.decoder(method.encoder(Asked), tokens)[-1].logits[0].softmax(dim=-1)
 
 
@@ -119,7 +120,7 @@ def test_annotations_may_lack_their_area(lab: Lab, run: Run, sample: dict) -> No
 
 def test_a_teacher_with_other_levels_is_looked_at_where_both_have_them(lab: Lab) -> None:
     run = lab.run(method="icd", teacher={"detector": "faster-rcnn"})  # P2 to P6, not P3 to P7
-    lab.place_untrained(run.teacher)
+    lab.place_untrained(teacher_of(run))
     distiller = MODELS.build(lab.config(run).model)
     (sample,) = load_images(run, lab.inputs, [IMAGE])
     masks = look(distiller.eval(), sample, rank=0)

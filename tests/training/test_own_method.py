@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -21,9 +22,9 @@ from icd.report.tables import write_tables
 from tests.lab import Lab, differing
 
 SECTION = (ROOT / "docs/methods.md").read_text().split("## Add a method")[1]
-METHOD = re.search(r"```python\n(.+?)```", SECTION, re.S)[1]  # the one file ...
+(METHOD,) = re.findall(r"```python\n(.+?)```", SECTION, re.S)[:1]  # the one file ...
 ROW = yaml.safe_load(
-    re.search(r"`means: (\{.+?\})`", SECTION)[1]
+    re.findall(r"`means: (\{.+?\})`", SECTION)[0]
 )  # ... the one row of the track ...
 # ... and a table that asks for it.
 TABLE = """
@@ -55,8 +56,8 @@ def test_it_ends_in_a_table(own: Lab) -> None:
         own.evaluate(row.runs[0])
     write_results(table, Path("ours"))
     write_tables(table, read_results(Path("ours")), Path("ours"))
-    (row,) = (line for line in Path("ours/table.md").read_text().splitlines() if "| Means" in line)
-    assert row.split("|")[2].strip() not in ("", "-")
+    (line,) = (text for text in Path("ours/table.md").read_text().splitlines() if "| Means" in text)
+    assert line.split("|")[2].strip() not in ("", "-")
     run = table.row("means").runs[0]
     config = json.loads((own.folder(run) / "config.json").read_text())
     assert config["model"]["method"] == {"type": "my_methods.Means", "weight": 0.5}
@@ -100,7 +101,7 @@ class Learned(Means):
 
 def test_parameters_of_its_own_learn_with_the_optimiser_of_the_row(own: Lab) -> None:
     Path("my_learned.py").write_text(LEARNS)
-    row = {"class": "my_learned.Learned"}
+    row: dict[str, Any] = {"class": "my_learned.Learned"}
     without = own.changed({"methods": {"learned": row}})
     with pytest.raises(InputError, match="optimizer: is missing, but Learned has parameters"):
         own.train(without.run(method="learned"))

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,9 @@ from icd.errors import InputError
 from icd.experiments.run import Run
 from icd.experiments.schema import ROOT
 from icd.methods.icd.method import ICD
+from icd.methods.targets import Targets
 from icd.training import parallel
-from tests.lab import Lab, batch, differing, weights
+from tests.lab import Lab, batch, differing, teacher_of, weights
 from tests.training.two_processes import freeze_norms, losses_and_gradients
 
 OBJECTS = [3, 1, 0, 2]  # of two images in each process; their numbers of objects differ
@@ -46,13 +48,13 @@ def as_two_processes_draw(method: ICD, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let one process pose the fakes that two would, each for its half of the images."""
     draw = method.draw
 
-    def both(targets: object, iteration: int) -> list:
+    def both(targets: Targets, iteration: int) -> list:
         draws = []
         for rank in range(2):
             with monkeypatch.context() as patch:
                 patch.setattr("icd.methods.icd.method.get_rank", lambda rank=rank: rank)
                 half = slice(2 * rank, 2 * rank + 2)
-                draws += draw(type(targets)(**{**vars(targets), "boxes": targets.boxes[half]}), 0)
+                draws += draw(replace(targets, boxes=targets.boxes[half]), 0)
         return draws
 
     monkeypatch.setattr(method, "draw", both)
@@ -64,7 +66,7 @@ def test_two_processes_compute_what_one_does_with_both_batches(
     models, data = {}, batch(OBJECTS, [(64, 64)] * 4)
     for detector in ("retinanet", "fcos"):
         run = lab.run(method="icd", detector=detector)
-        lab.place_untrained(run.teacher)
+        lab.place_untrained(teacher_of(run))
         torch.manual_seed(3)
         models[detector] = MODELS.build(lab.config(run).model)
         torch.save({"model": models[detector], "data": data}, tmp_path / f"{detector}.case")
@@ -101,7 +103,7 @@ def whole(shared_lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> tuple[La
     init_default_scope("mmdet")
     lab = shared_lab.changed({"machine": {"gpus": 2}}).at(tmp_path_factory.mktemp("whole"))
     run = lab.run(method="icd", inherit=True)
-    lab.place_untrained(run.teacher)
+    lab.place_untrained(teacher_of(run))
     lab.write_description(run)
     torchrun("-m", "icd", *command(lab, run), cwd=lab.project)
     return lab, run
@@ -126,7 +128,7 @@ def test_if_one_process_is_asked_to_stop_all_do_and_go_on_later(
     """After the same iteration, with the state that follows it, and with the same outcome."""
     lab, run = whole
     stopped = lab.at(tmp_path)
-    stopped.place(run.teacher, lab)
+    stopped.place(teacher_of(run), lab)
     stopped.write_description(run)
     script = str(Path(__file__).with_name("asked_to_stop.py"))
     printed = torchrun(script, *command(lab, run), cwd=tmp_path, fails=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -74,7 +75,7 @@ def test_gives_the_features_of_the_plain_detector(
 
 
 @pytest.mark.parametrize("move", [lambda m: m.to(torch.float64), lambda m: m.double()])
-def test_moves_with_the_model(distiller: Distiller, move) -> None:
+def test_moves_with_the_model(distiller: Distiller, move: Callable[[Distiller], Distiller]) -> None:
     assert move(distiller) is distiller
     tensors = [*distiller.teacher.detector.parameters(), *distiller.teacher.detector.buffers()]
     assert {t.dtype for t in tensors if t.is_floating_point()} == {torch.float64}
@@ -128,7 +129,12 @@ def test_a_distilling_teacher_sees_them_so(lab: Lab, monkeypatch: pytest.MonkeyP
     cfg["teacher"]["config"]["data_preprocessor"] |= CAFFE | BGR
     model, seen = MODELS.build(cfg), []
     look = model.teacher.features
-    monkeypatch.setattr(model.teacher, "features", lambda x: seen.append(x) or look(x))
+
+    def watched(images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        seen.append(images)
+        return look(images)
+
+    monkeypatch.setattr(model.teacher, "features", watched)
     data = batch([2, 1, 0])
     expected = model.teacher.detector.data_preprocessor(copy.deepcopy(data))["inputs"]
     model(**model.data_preprocessor(data, training=True), mode="loss")

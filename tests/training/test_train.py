@@ -20,10 +20,11 @@ from icd.methods.icd.queries import Draw
 from icd.methods.targets import Targets
 from icd.training import train
 from icd.training.hooks.progress import ProgressHook
-from tests.lab import Lab, differing, weights
+from tests.lab import Lab, differing, teacher_of, weights
 
-PLAIN, DISTILLED = {}, {"method": "icd"}
-TWO_STAGE = {"detector": "faster-rcnn"}
+PLAIN: dict[str, Any] = {}
+DISTILLED: dict[str, Any] = {"method": "icd"}
+TWO_STAGE: dict[str, Any] = {"detector": "faster-rcnn"}
 
 
 class CrashError(Exception):
@@ -98,7 +99,7 @@ def test_the_seed_decides_and_an_interruption_does_not(
         lab = lab.changed({"recipe": {"precision": precision}})
     run = lab.run(**change)
     if run.teacher and not lab.folder(run.teacher).exists():
-        lab.place_untrained(run.teacher)
+        lab.place_untrained(teacher_of(run))
     whole = weights(lab.train(run, checkpoint_every=1000))
     other = lab.at(tmp_path / "interrupted")
     if run.teacher:
@@ -168,7 +169,7 @@ def test_everything_trains_but_the_teacher(lab: Lab, teacher: Run) -> None:
 def test_the_method_knows_the_iteration(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     seen, draw = [], ICD.draw
 
-    def watched(method: ICD, targets: object, iteration: int) -> list:
+    def watched(method: ICD, targets: Targets, iteration: int) -> list[Draw]:
         seen.append(iteration)
         return draw(method, targets, iteration)
 

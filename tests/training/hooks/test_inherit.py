@@ -94,7 +94,7 @@ def test_of_a_distiller_the_student_inherits(
 
 def test_a_data_parallel_model_inherits(student: nn.Module, lab: Lab, teacher: Run) -> None:
     before = snapshot(student)
-    hook(lab, teacher).before_train(runner(SimpleNamespace(module=student)))
+    hook(lab, teacher).before_train(runner(nn.DataParallel(student)))
     assert differing(before, snapshot(student))
 
 
