@@ -26,7 +26,8 @@ pytestmark = pytest.mark.skipif(
     importlib.machinery.PathFinder.find_spec("mmcv._ext", mmcv.__path__) is not None,
     reason="mmcv is installed with its compiled operators",
 )
-DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif("not torch.cuda.is_available()"))]
+ON_GPU = [pytest.mark.gpu, pytest.mark.skipif("not torch.cuda.is_available()")]
+DEVICES = ["cpu", pytest.param("cuda", marks=ON_GPU)]
 
 
 def random_boxes(count: int, size: float = 100.0, seed: int = 0) -> tuple[Tensor, Tensor]:

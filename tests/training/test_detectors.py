@@ -28,6 +28,8 @@ from icd.training.precision import use_bfloat16
 from icd.training.sampling import PlacedSampler, SampleIndex
 from tests.lab import Lab, batch, differing, snapshot, teacher_of, weights
 
+pytestmark = pytest.mark.slow
+
 MINI, COCO = (load_track(name, {"coco": "coco"}).content for name in ("mini", "coco"))
 MASKS = ("condinst", "mask-rcnn", "solov2")
 METHOD_LOSSES = {"loss_identification", "loss_localisation", "loss_distillation"}

@@ -72,6 +72,8 @@ report = {
 }
 Path("report.json").write_text(json.dumps(report))
 import icd
+
+pytestmark = pytest.mark.slow
 """
 
 

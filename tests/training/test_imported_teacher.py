@@ -18,6 +18,8 @@ from icd.experiments.run import Run
 from icd.files import sha256
 from tests.lab import Lab, differing, weights
 
+pytestmark = pytest.mark.slow
+
 CAFFE: dict[str, Any] = {
     "mean": [103.53, 116.28, 123.675],
     "std": [1.0, 1.0, 1.0],

@@ -11,6 +11,8 @@ from icd.experiments.run import Run
 from tests.lab import Lab
 from tests.training.kills import Kills, compare, copy, torment, undisturbed
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def whole(shared_lab: Lab, teacher: Run, tmp_path_factory: pytest.TempPathFactory) -> Lab:

@@ -20,6 +20,8 @@ from icd.methods.tokens import tokenize
 from icd.training.distiller import Distiller, targets_of
 from tests.lab import Lab, teacher_of
 
+pytestmark = pytest.mark.slow
+
 IMAGE = 2
 
 

@@ -31,6 +31,8 @@ from icd.training.distiller import targets_of
 from icd.training.masks import require_masks
 from tests.lab import SMALL, Lab
 
+pytestmark = pytest.mark.slow
+
 WIDTH, HEIGHT = 64, 48
 CATEGORIES = [{"id": 70, "name": "kite"}, {"id": 3, "name": "ant"}, {"id": 12, "name": "bee"}]
 MODES = ("RGB", "L", "I;16", "CMYK", "RGBA", "P", "RGB", "L")  # one image each

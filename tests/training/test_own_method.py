@@ -87,6 +87,8 @@ LEARNS = """
 from my_methods import Means
 from torch import nn
 
+pytestmark = pytest.mark.slow
+
 
 class Learned(Means):
     def __init__(self, channels: int, levels: int, weight: float = 1.0) -> None:

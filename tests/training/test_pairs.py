@@ -17,6 +17,8 @@ from icd.methods.adapter import Adapted
 from icd.training.hooks.inherit import inherit
 from tests.lab import HEAD, WIDTH, Lab, batch, snapshot, teacher_of, weights
 
+pytestmark = pytest.mark.slow
+
 METHODS = ("icd", "fitnet", "cwd", "pkd", "mgd", "fgd")
 WIDE = 24  # channels of a teacher's pyramid that is not the student's
 ADAM = {"type": "AdamW", "lr": 1e-3}

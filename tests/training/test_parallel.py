@@ -24,6 +24,8 @@ from icd.training import parallel
 from tests.lab import Lab, batch, differing, teacher_of, weights
 from tests.training.two_processes import freeze_norms, losses_and_gradients
 
+pytestmark = pytest.mark.slow
+
 OBJECTS = [3, 1, 0, 2]  # of two images in each process; their numbers of objects differ
 
 

@@ -22,6 +22,8 @@ from icd.training import train
 from icd.training.hooks.progress import ProgressHook
 from tests.lab import Lab, differing, teacher_of, weights
 
+pytestmark = pytest.mark.slow
+
 PLAIN: dict[str, Any] = {}
 DISTILLED: dict[str, Any] = {"method": "icd"}
 TWO_STAGE: dict[str, Any] = {"detector": "faster-rcnn"}

@@ -23,6 +23,8 @@ SETTINGS = {
 # of the heap that it keeps after they are freed.
 ACCOUNT = """
 import ctypes
+
+pytestmark = pytest.mark.slow
 libc = ctypes.CDLL(None)
 names = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost"
 fields = [(name, ctypes.c_size_t) for name in names.split()]

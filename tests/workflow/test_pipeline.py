@@ -24,6 +24,8 @@ from icd.experiments.track import load_track
 from icd.figures.kinds import DRAWINGS
 from tests.workflow.toy import Project, changed, jobs, made, snakemake, toy_track, unchanged
 
+pytestmark = pytest.mark.slow
+
 END = {"Collect the numbers of main", "Render main", "Complete the main table"}
 
 RESULTS = [

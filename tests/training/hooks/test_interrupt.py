@@ -18,6 +18,8 @@ from icd.training.hooks.interrupt import InterruptHook
 from icd.training.hooks.progress import ProgressHook
 from tests.lab import Lab, differing, weights
 
+pytestmark = pytest.mark.slow
+
 STUDENT: dict[str, str] = {}
 ICD = {"method": "icd"}
 

@@ -14,6 +14,8 @@ from icd.training.hooks.resume import ResumePoint, checkpoints, resume_point
 from tests.lab import Lab, differing, weights
 from tests.training.test_checkpoint import Command, save_code
 
+pytestmark = pytest.mark.slow
+
 RUN = "a-run"
 
 
