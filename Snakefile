@@ -1,6 +1,6 @@
 """Train, evaluate and compare: `snakemake` makes the main table of the chosen track.
 
-`snakemake NAME` makes the table of an ablation, `snakemake everything` all of them and the pictures.
+`snakemake NAME` makes the table of an ablation, `snakemake everything` all of them and the figures.
 """
 
 
@@ -8,7 +8,7 @@ include: "workflow/rules/common.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/runs.smk"
 include: "workflow/rules/results.smk"
-include: "workflow/rules/pictures.smk"
+include: "workflow/rules/figures.smk"
 include: "workflow/rules/cost.smk"
 
 
@@ -26,9 +26,9 @@ rule all:
 rule everything:
     input:
         [getattr(rules, name).input for name, table in ABLATIONS.items() if table.measured],
-        rules.pictures.input,
+        rules.figures.input,
     message:
-        "Complete all tables and pictures"
+        "Complete all tables and figures"
 
 
 require_rules_of_profile()

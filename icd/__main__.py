@@ -8,11 +8,11 @@ import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from icd.errors import InputError
-from icd.experiments.evaluators import EVALUATORS
-from icd.figures.kinds import DRAWINGS, NUMBERS, drawing, measuring
+from icd.experiments.machine import EVALUATORS
+from icd.figures.catalogue import FIGURES, MEASUREMENTS, captions, drawing, measuring
 from icd.files import UNWRITABLE
 from icd.process.devices import is_launched, use_gpus
 from icd.process.failures import recorded
@@ -20,7 +20,7 @@ from icd.process.lock import locked
 
 if TYPE_CHECKING:
     from icd.experiments.ablation import Ablation
-    from icd.experiments.run import Cost, Step
+    from icd.experiments.run import Cost, StepKey
     from icd.experiments.track import Track
 
 # Imports stand inside the commands: ``icd show`` must not wait for torch.
@@ -34,13 +34,16 @@ def data(args: argparse.Namespace) -> None:
     track = load_track(args.track, data_root=args.data)
     if not track.synthetic:
         raise InputError(track.file, "data.synthetic", "is missing", "a track that makes its data")
-    content = track.content["data"]
-    spec = SyntheticSpec(**content["synthetic"])
-    write_dataset(args.data, spec, content["splits"], args.workers)
+    sizes = track.synthetic.splits.stated()
+    if args.split:
+        sizes = {args.split: sizes[args.split]}
+    write_dataset(
+        args.data, SyntheticSpec(**track.synthetic.synthetic.stated()), sizes, args.workers
+    )
 
 
 def check(args: argparse.Namespace) -> None:
-    """Look over the data of a track: sizes, counts, broken images, a picture of samples."""
+    """Look over the data of a track: sizes, counts, broken images, a figure of samples."""
     from icd.data.overview import overview
     from icd.data.survey import write_survey
     from icd.experiments.track import load_track
@@ -86,7 +89,7 @@ def train(args: argparse.Namespace) -> None:
 
 def evaluate(args: argparse.Namespace) -> None:
     """Compute the COCO metrics of a run's detector."""
-    # Other weights than the run ended with are of pictures, which no table waits for.
+    # Other weights than the run ended with are of figures, which no table waits for.
     with nullcontext() if args.weights else recorded(args.run, args.split):
         use_gpus(args.gpus)
         from icd.evaluation.evaluate import evaluate as evaluate_run
@@ -141,11 +144,22 @@ def tables(args: argparse.Namespace) -> None:
 
 
 def page(args: argparse.Namespace) -> None:
-    """Write the page of a track's results from the tables and pictures that are there."""
+    """Write the page of a track's results from the tables and figures that are there."""
     from icd.experiments.ablation import ablation_names
     from icd.report.page import write_page
 
-    write_page(_track(args), [_ablation(name, args) for name in ablation_names(_track(args))])
+    track = _track(args)
+    ablations = [_ablation(name, args) for name in ablation_names(track)]
+    write_page(track, ablations, captions(track, ablations))
+
+
+def schemas(args: argparse.Namespace) -> None:
+    """Write the JSON schemas of tracks, ablations and cost.yaml, for editors and the docs."""
+    from icd.experiments.json_schema import FOLDER
+    from icd.files import write_json
+
+    for name, schema in SCHEMAS.items():
+        write_json(FOLDER / f"{name}.schema.json", schema())
 
 
 def plan(args: argparse.Namespace) -> None:
@@ -187,14 +201,36 @@ def show(args: argparse.Namespace) -> None:
 
 
 def measure(args: argparse.Namespace) -> None:
-    """Gather the raw numbers that a picture is drawn from in one CSV."""
-    measuring(args.kind)(_ablation(args.ablation, args), _track(args), args.output)
+    """Gather the raw numbers that a figure is drawn from in one CSV."""
+    measuring(args.name)(_ablation(args.ablation, args), _track(args), args.output)
 
 
-def picture(args: argparse.Namespace) -> None:
-    """Draw a picture of an ablation's runs."""
+def figure(args: argparse.Namespace) -> None:
+    """Draw a figure of what an ablation's runs do."""
     ablation = _ablation(args.ablation, args)
-    drawing(args.kind)(ablation, _track(args), args.sources, args.figures)
+    drawing(args.name)(ablation, _track(args), args.sources, args.outputs)
+
+
+def _track_schema() -> dict[str, Any]:
+    from icd.experiments.json_schema import track_schema
+
+    return track_schema()
+
+
+def _ablation_schema() -> dict[str, Any]:
+    from icd.experiments.json_schema import ablation_schema
+
+    return ablation_schema()
+
+
+def _cost_schema() -> dict[str, Any]:
+    from icd.cost.cases import CostContent
+    from icd.experiments.json_schema import json_schema
+
+    return json_schema(CostContent, "What the table of costs measures")
+
+
+SCHEMAS = {"track": _track_schema, "ablation": _ablation_schema, "cost": _cost_schema}
 
 
 def _track(args: argparse.Namespace) -> Track:
@@ -203,7 +239,7 @@ def _track(args: argparse.Namespace) -> Track:
     return load_track(args.track, data_root=args.data)
 
 
-def _costs(ablation: Ablation, args: argparse.Namespace) -> dict[Step, Cost]:
+def _costs(ablation: Ablation, args: argparse.Namespace) -> dict[StepKey, Cost]:
     """What steps cost, if the ablation shows it."""
     from icd.cost.cases import method_costs
 
@@ -228,11 +264,11 @@ ABLATIONS = (
     {"nargs": "*", "metavar": "ABLATION", "help": "their names; to plan, else all"},
 )
 REUSE = ("--reuse", {"action": "store_true", "help": "take over runs that tables already show"})
-FIGURES = ("--figures", {"type": Path, "nargs": "+", "required": True, "help": "images to write"})
+OUTPUTS = ("--outputs", {"type": Path, "nargs": "+", "required": True, "help": "files to write"})
 WORKERS = ("--workers", {"type": int, "default": 0, "help": "data-loading processes"})
 
 COMMANDS = {
-    data: [TRACK, DATA, WORKERS],
+    data: [TRACK, DATA, WORKERS, ("--split", {"help": "that is made; else all"})],
     check: [
         TRACK,
         ("--data", {"type": Path, "help": "root folder of the data set; else the track's own"}),
@@ -271,14 +307,14 @@ COMMANDS = {
     tradeoff: [ABLATION, TRACK, DATA, FOLDER],
     tables: [TRACK, ABLATIONS, DATA, REUSE],
     measure: [
-        ("kind", {"choices": NUMBERS, "help": ", ".join(NUMBERS)}),
+        ("name", {"choices": MEASUREMENTS, "help": ", ".join(MEASUREMENTS)}),
         ABLATION,
         TRACK,
         DATA,
         OUTPUT,
     ],
-    picture: [
-        ("kind", {"choices": DRAWINGS, "help": ", ".join(DRAWINGS)}),
+    figure: [
+        ("name", {"choices": FIGURES, "help": ", ".join(FIGURES)}),
         ABLATION,
         TRACK,
         DATA,
@@ -286,7 +322,7 @@ COMMANDS = {
             "--sources",
             {"type": Path, "nargs": "*", "default": [], "help": "files of measure, check"},
         ),
-        FIGURES,
+        OUTPUTS,
     ],
     page: [TRACK, DATA],
     cost: [TRACK, DATA, OUTPUT],
@@ -294,8 +330,9 @@ COMMANDS = {
         TRACK,
         DATA,
         ("--source", {"type": Path, "required": True, "help": "what cost has written"}),
-        ("--outputs", {"type": Path, "nargs": "+", "required": True, "help": "files to write"}),
+        OUTPUTS,
     ],
+    schemas: [],
     plan: [
         ABLATIONS,
         ("--track", {"default": "mini", "help": "name of a track, or path of its YAML file"}),

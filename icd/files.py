@@ -10,9 +10,12 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from icd.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PREFIX = ".writing-"  # of temporary files; a killed process leaves its own behind
 
@@ -103,6 +106,12 @@ def _compact(content: Any, width: int, levels: int, indent: str, used: int) -> s
     return "\n".join([first, ",\n".join(lines), indent + last])
 
 
+def write_csv(path: Path, table: pd.DataFrame) -> None:
+    """Write a table atomically as CSV, unrounded."""
+    with atomic(path) as temporary:
+        table.to_csv(temporary, index=False)
+
+
 def read_json(path: Path, expected: str) -> dict[str, Any]:
     """The mapping in a JSON file.
 
@@ -118,6 +127,21 @@ def read_json(path: Path, expected: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise InputError(path, "", f"is a {type(content).__name__}", expected)
     return content
+
+
+def require_file(path: Path, origin: str) -> Path:
+    """The file itself.
+
+    Args:
+        path: of the file.
+        origin: what would make it.
+
+    Raises:
+        InputError: it is missing.
+    """
+    if not path.exists():
+        raise InputError(path, "", "does not exist", origin)
+    return path
 
 
 def sha256(path: Path) -> str:

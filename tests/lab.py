@@ -25,10 +25,14 @@ from torch import Tensor, nn
 from icd.data.survey import write_survey
 from icd.data.synthetic import SyntheticSpec, write_dataset
 from icd.evaluation import evaluate
-from icd.experiments.run import Run, merge
+from icd.experiments.base import validate
+from icd.experiments.run import ImportedRun, Run, TrainedRun
 from icd.experiments.track import Track, load_track
+from icd.experiments.track_content import TrackContent
+from icd.mappings import merge
 from icd.training import config, export, train
 from icd.training.config import RunInputs
+from tests.experiments.track_files import laid_over
 
 
 def _backbone(width: int) -> dict[str, dict]:
@@ -104,31 +108,44 @@ class Lab:
 
     def changed(self, change: dict[str, Any]) -> Lab:
         """The same with other values in the track."""
-        return replace(self, track=replace(self.track, content=merge(self.track.content, change)))
+        return replace(self, track=laid_over(self.track, change))
+
+    def stating(self, content: dict[str, Any]) -> Lab:
+        """The same with a track of this content."""
+        valid = validate(TrackContent, content, self.track.file)
+        return replace(self, track=replace(self.track, content=valid))
 
     def from_scratch(self) -> Lab:
         """The same with students that start from no other training."""
-        content = copy.deepcopy(self.track.content)
+        content = self.track.content.stated()
         content["roles"]["student"].pop("pretrained")
-        return replace(self, track=replace(self.track, content=content))
+        return self.stating(content)
 
     def at(self, project: Path) -> Lab:
         """The same in another folder."""
         return replace(self, project=project)
 
-    def run(self, seed: int = 0, **change: Any) -> Run:
+    def run(self, seed: int = 0, **change: Any) -> TrainedRun:
         """A run as a row of an ablation describes it; the student if nothing is said."""
-        return self.track.describe(change, seed)
+        run = self.track.describe(change, seed)
+        assert isinstance(run, TrainedRun)
+        return run
+
+    def imported_teacher(self) -> ImportedRun:
+        """The track's teacher, which is from elsewhere."""
+        run = self.track.describe({"role": "teacher"}, 0)
+        assert isinstance(run, ImportedRun)
+        return run
 
     def folder(self, run: Run) -> Path:
         return self.project / run.folder
 
-    def config(self, run: Run, workers: int = 0) -> Config:
+    def config(self, run: TrainedRun, workers: int = 0) -> Config:
         """The complete config of a run, whose teacher must be in place."""
         with contextlib.chdir(self.project), quick_configs():
             return config.training_config(run, self.inputs, workers, checkpoint_every=1000)
 
-    def place_untrained(self, run: Run) -> None:
+    def place_untrained(self, run: TrainedRun | ImportedRun) -> None:
         """Put a detector with random weights where the trained one of ``run`` would be."""
         with contextlib.chdir(self.project), quick_configs():
             torch.manual_seed(7)
@@ -178,14 +195,13 @@ class Lab:
 def make(root: Path) -> Lab:
     """A lab in an empty folder, with its data."""
     track = load_track("mini", data_root=root / "data")
-    content = merge(track.content, SMALL)
+    content = merge(track.content.stated(), SMALL)
     content["data"]["splits"] = IMAGES
-    content["roles"]["student"].pop("pretrained")
-    track = replace(track, content=content)
+    lab = Lab(track, root / "survey.json", root / "project").stating(content).from_scratch()
     write_dataset(track.data_root, SyntheticSpec(**content["data"]["synthetic"]), IMAGES)
-    write_survey(track.split_files, root / "survey.json")
-    (root / "project").mkdir()
-    return Lab(track, root / "survey.json", root / "project")
+    write_survey(lab.track.split_files, lab.survey)
+    lab.project.mkdir()
+    return lab
 
 
 @contextlib.contextmanager
@@ -201,9 +217,9 @@ def quick_configs() -> Iterator[None]:
 shipped = functools.cache(config.get_config)
 
 
-def teacher_of(run: Run) -> Run:
-    """The teacher of a run that has one."""
-    assert run.teacher is not None
+def teacher_of(run: TrainedRun) -> TrainedRun:
+    """The teacher of a run that has one, trained here."""
+    assert isinstance(run.teacher, TrainedRun)
     return run.teacher
 
 

@@ -14,8 +14,8 @@ import yaml
 from icd.__main__ import COMMANDS, main
 from icd.data.synthetic import SyntheticSpec, write_dataset
 from icd.experiments.ablation import load_ablation
-from icd.experiments.schema import ROOT, WORKFLOW
 from icd.experiments.track import load_track
+from icd.experiments.yaml_files import ROOT, WORKFLOW
 
 SPLITS = {"train": 6, "test": 3}
 
@@ -71,7 +71,7 @@ def test_collect_render_and_show(track_file, capsys):
     assert all(row.label in shown for row in ablation.rows)
 
 
-def test_measure_and_picture(track_file):
+def test_measure_and_figure(track_file):
     assert main(["data", track_file, "--data", "made"]) == 0
     for run in load_ablation("main", load_track(track_file)).runs:
         (run.folder / "test").mkdir(parents=True)
@@ -80,7 +80,7 @@ def test_measure_and_picture(track_file):
     assert main(["measure", *common, "--output", "out/errors.csv"]) == 0
     assert "Miss" in Path("out/errors.csv").read_text()
     figures = ["out/errors.svg", "out/errors.png"]
-    assert main(["picture", *common, "--sources", "out/errors.csv", "--figures", *figures]) == 0
+    assert main(["figure", *common, "--sources", "out/errors.csv", "--outputs", *figures]) == 0
     assert all(Path(figure).stat().st_size for figure in figures)
 
 
@@ -93,7 +93,7 @@ def test_a_failed_run_says_so_and_tables_show_the_rest(track_file, capsys):
         main(["evaluate", str(teacher.folder), "--output", "metrics.json"])
     failed = teacher.folder / "failed-test.json"
     assert json.loads(failed.read_text())["error"].startswith("FileNot")
-    with pytest.raises(FileNotFoundError):  # a snapshot's, which is of a picture
+    with pytest.raises(FileNotFoundError):  # a snapshot's, which is of a figure
         main(["evaluate", str(student.folder), "--output", "x.json", "--weights", "1.pth"])
     assert not list(student.folder.glob("failed*"))
     tables = ["tables", track_file, "main", "--data", "made"]

@@ -12,15 +12,18 @@ from snakemake.cli import get_argument_parser, parse_config
 
 from icd.cost.cases import method_costs
 from icd.experiments.ablation import ablation_names, load_ablation
-from icd.experiments.schema import ROOT
 from icd.experiments.sources import known_inputs, require_same_weights, sharing
 from icd.experiments.track import load_track
+from icd.experiments.yaml_files import ROOT
+from icd.figures.catalogue import captions
 from icd.report.page import heading_anchor, page
 from icd.report.results import DONE, read_results
 from icd.report.tables import write_tables
 
 README = (ROOT / "README.md").read_text()
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+GUIDES = sorted((ROOT / "docs").glob("*.md"))
+REFERENCE = sorted((ROOT / "docs/reference").glob("*.md"))
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *GUIDES, *REFERENCE]
 MINI = ROOT / "results/mini"
 # Measured on another processor, from other weights, as their findings say. Manifests of what they
 # share with the other tables are of these.
@@ -48,7 +51,7 @@ def test_tables_are_rendered_from_the_raw_numbers(
 
 @pytest.mark.parametrize("name", COMMITTED)
 def test_every_number_has_its_provenance(name: str) -> None:
-    lines = read_results(MINI / name).lines
+    lines = read_results(MINI / name).records
     assert set(lines.run.dropna()) <= {
         run.id for run in load_ablation(name, load_track("mini")).runs
     }
@@ -59,9 +62,16 @@ def test_every_number_has_its_provenance(name: str) -> None:
         assert manifest["seconds"] > 0
 
 
+def test_manifests_are_short_enough_to_read() -> None:
+    for file in (MINI / "manifests").glob("*.json"):
+        text = file.read_text()
+        assert len(text.splitlines()) <= 60, file
+        assert "config" not in json.loads(text), "the resolved config stays beside the run"
+
+
 @pytest.mark.parametrize("name", sorted({*COMMITTED} - MEASURED_BEFORE))
 def test_runs_of_a_table_have_come_from_the_same_weights(name: str) -> None:
-    lines = read_results(MINI / name).lines
+    lines = read_results(MINI / name).records
     known = known_inputs(MINI / "manifests", lines.run[lines.status == DONE])
     assert known
     require_same_weights(known)
@@ -82,7 +92,7 @@ def test_findings_say_what_was_measured_from_other_weights(name: str) -> None:
 def test_the_main_table_is_complete() -> None:
     rows = load_ablation("main", load_track("mini")).rows
     runs = {run.id for row in rows for run in row.runs}
-    lines = read_results(MINI / "main").lines
+    lines = read_results(MINI / "main").records
     assert set(lines.run) == runs
     assert set(lines.status) == {DONE}
 
@@ -95,7 +105,7 @@ def test_no_provenance_is_left_of_runs_that_stand_in_no_table() -> None:
 
 
 def test_the_track_has_the_weights_that_tuning_found_best() -> None:
-    lines = read_results(MINI / "tuning").lines
+    lines = read_results(MINI / "tuning").records
     best = lines[lines.metric == "AP"].set_index("run").groupby("method").value.idxmax()
     assert {"icd", "fitnet", "cwd", "pkd", "mgd", "fgd"} <= set(best.index)
     track = load_track("mini")
@@ -106,7 +116,8 @@ def test_the_track_has_the_weights_that_tuning_found_best() -> None:
 def test_the_page_shows_what_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     track = load_track("mini")
-    expected = page(track, [load_ablation(name, track) for name in ablation_names()])
+    ablations = [load_ablation(name, track) for name in ablation_names()]
+    expected = page(track, ablations, captions(track, ablations))
     assert (MINI / "README.md").read_text() == expected
 
 
@@ -146,6 +157,17 @@ def test_the_commands_of_pages_are_ones_that_snakemake_understands(command: str)
     parse_config(get_argument_parser().parse_args(arguments).config)
 
 
-def test_every_page_is_linked_from_the_readme() -> None:
-    for file in PAGES[1:]:
+def test_every_guide_is_linked_from_the_readme() -> None:
+    for file in GUIDES:
         assert f"(docs/{file.name})" in README
+    assert "(CONTRIBUTING.md)" in README
+
+
+def test_every_page_of_the_reference_is_linked_from_a_guide() -> None:
+    guides = "".join(file.read_text() for file in GUIDES)
+    for file in REFERENCE:
+        assert f"(reference/{file.name})" in guides
+
+
+def test_the_readme_can_be_read_in_one_go() -> None:
+    assert len(README.splitlines()) <= 150

@@ -20,7 +20,10 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 RUNTIME = [Requirement(text) for text in PROJECT["dependencies"]]
-TEST = [Requirement(text) for text in PROJECT["optional-dependencies"]["test"]]
+DOCS, TEST = (
+    [Requirement(text) for text in PROJECT["optional-dependencies"][extra]]
+    for extra in ("docs", "test")
+)
 PIN_LINES = [
     line
     for line in (ROOT / "constraints.txt").read_text().splitlines()
@@ -46,7 +49,7 @@ def test_constraints_hold_one_plain_pin_per_package() -> None:
     assert [name for name, count in counts.items() if count > 1] == []
 
 
-@pytest.mark.parametrize("requirement", RUNTIME + TEST, ids=str)
+@pytest.mark.parametrize("requirement", RUNTIME + DOCS + TEST, ids=str)
 def test_pin_is_inside_the_declared_range(requirement: Requirement) -> None:
     assert requirement.specifier, "a lower bound says what the code needs"
     assert requirement.specifier.contains(PINS[canonicalize_name(requirement.name)])
@@ -81,9 +84,10 @@ def imported_modules(path: Path) -> set[str]:
     [
         (["icd/**/*.py"], RUNTIME),
         (["Snakefile", "workflow/**/*.py", "workflow/**/*.smk"], RUNTIME),
+        (["docs/hooks/*.py"], RUNTIME + DOCS),
         (["tests/**/*.py"], RUNTIME + TEST),
     ],
-    ids=["icd", "workflow", "tests"],
+    ids=["icd", "workflow", "docs", "tests"],
 )
 def test_every_import_is_declared(patterns: list[str], declared: list[Requirement]) -> None:
     owners = metadata.packages_distributions()
@@ -101,10 +105,10 @@ def test_every_import_is_declared(patterns: list[str], declared: list[Requiremen
     assert sorted(undeclared) == []
 
 
-def installed_closure(root: Requirement) -> dict[str, str]:
-    """Installed version of the root and, marker by marker, of all that it needs on this machine."""
+def installed_closure(roots: list[Requirement]) -> dict[str, str]:
+    """Installed version of the roots and, marker by marker, of all they need on this machine."""
     versions: dict[str, str] = {}
-    todo, seen = [root], set()
+    todo, seen = list(roots), set()
     while todo:
         requirement = todo.pop()
         name, extras = canonicalize_name(requirement.name), frozenset(requirement.extras) or {""}
@@ -121,9 +125,18 @@ def installed_closure(root: Requirement) -> dict[str, str]:
 
 @pinned_only
 def test_installed_versions_are_the_pins() -> None:
-    installed = installed_closure(Requirement(f"{PROJECT['name']}[test]"))
-    del installed[PROJECT["name"]]
+    installed = installed_closure(RUNTIME + DOCS + TEST)
     assert installed == {name: PINS.get(name, "no pin") for name in installed}
+
+
+@pinned_only
+@pytest.mark.skipif(
+    sys.version_info[:2] != (3, 11) or sys.platform != "linux",
+    reason="constraints.txt was made on Linux with Python 3.11",
+)
+def test_nothing_else_is_pinned() -> None:
+    installed = installed_closure(RUNTIME + DOCS + TEST)
+    assert PINS.keys() - installed.keys() <= {"pip", "setuptools"}
 
 
 @pinned_only

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import pandas as pd
+from pydantic import Field
 
 from icd.errors import InputError
 from icd.experiments.ablation import missing
-from icd.experiments.run import Cost, Run, Step
-from icd.experiments.schema import WORKFLOW, load_yaml
+from icd.experiments.base import Model
+from icd.experiments.change import Change
+from icd.experiments.run import Cost, StepKey, TrainedRun
 from icd.experiments.track import Track
+from icd.experiments.yaml_files import WORKFLOW, load_yaml
 
 FILE = WORKFLOW / "cost.yaml"
 BASE = ("student", "teacher")  # rows that every ratio is to
@@ -21,21 +25,25 @@ SECONDS, MEMORY = "seconds", "MiB"
 STEP, METHOD = "step", "method"  # a whole training step; what the method adds to it
 MULTIPLE = 32  # of pixels, to which mmdet pads
 
+Objects = Annotated[int, Field(ge=1, description="of objects")]
 
-@dataclass(frozen=True)
-class Setting:
-    """A batch, and how often it is measured.
 
-    steps: ids of the rows of which whole steps are measured; None means all.
-    detectors: others than the track's own, with which the main methods are measured too.
-    """
+class Setting(Model):
+    """A batch and how often it is measured."""
 
-    images: int
-    rounds: int
-    objects: list[int]
-    precision: str = "float32"
-    steps: list[str] | None = None
-    detectors: list[str] = field(default_factory=list)
+    images: int = Field(ge=1, description="images in a batch")
+    rounds: int = Field(ge=1, description="how often all is measured in turn")
+    precision: Literal["float32", "bfloat16"] = Field("float32", description="of the networks")
+    objects: list[Objects] = Field(
+        default_factory=list, description="other numbers of objects than the file's"
+    )
+    steps: list[str] | None = Field(
+        None, description="ids of the rows of which whole steps are measured; without, all"
+    )
+    detectors: list[str] = Field(
+        default_factory=list,
+        description="other detectors than the track's, with which the methods are measured too",
+    )
 
     @property
     def key(self) -> dict[str, Any]:
@@ -43,43 +51,101 @@ class Setting:
         return {"images": self.images, "precision": self.precision}
 
 
+class Settings(Model):
+    """Batches to measure, by device."""
+
+    cpu: list[Setting] = Field(default_factory=list, description="batches to measure")
+    cuda: list[Setting] = Field(default_factory=list, description="batches to measure")
+
+    def of(self, device: str) -> list[Setting]:
+        """On a type of device, cpu or cuda."""
+        return self.cpu if device == "cpu" else self.cuda
+
+
+class CostRow(Model):
+    """A row of the table."""
+
+    id: str = Field(description="name in the raw numbers")
+    label: str = Field(description="name in the table")
+    change: Change = Field(description="what it changes of the track's student")
+
+
+class CostContent(Model):
+    """What snakemake cost measures."""
+
+    title: str = Field(description="heading of the table")
+    question: str = Field(description="what the table answers")
+    objects: list[Objects] = Field(min_length=1, description="annotated objects in each image")
+    rows: list[CostRow] = Field(min_length=1, description="methods with their options")
+    methods: list[str] = Field(
+        min_length=1, description="ids of the rows that are measured with other detectors too"
+    )
+    settings: Settings
+    tracks: dict[str, Settings] = Field(
+        default_factory=dict, description="settings of a track instead, by its name"
+    )
+
+    def named_rows(self) -> Iterator[tuple[str, str]]:
+        """Where a row is named, and its id."""
+        yield from (("methods", name) for name in self.methods)
+        for settings in (self.settings, *self.tracks.values()):
+            for device in ("cpu", "cuda"):
+                for one in settings.of(device):
+                    yield from ((f"{device}.steps", name) for name in one.steps or ())
+
+
 @dataclass(frozen=True)
 class Plan:
     """The content of ``workflow/cost.yaml`` for a track."""
 
     track: Track
-    content: dict[str, Any]
+    content: CostContent
 
     @property
     def labels(self) -> dict[str, str]:
         """Names in the table by id."""
-        return {row["id"]: row["label"] for row in self.content["rows"]}
+        return {row.id: row.label for row in self.content.rows}
 
     @property
     def detector(self) -> str:
         """Name of the track's own detector, with which all rows are measured."""
-        return self.student().description["detector"]["name"]
+        return self.track.detector
 
-    def student(self, detector: str | None = None) -> Run:
+    def student(self, detector: str | None = None) -> TrainedRun:
         """The run of a student alone."""
-        return self.track.describe({"detector": detector} if detector else {}, 0)
+        return self._run(Change(detector=detector))
 
-    def runs(self, detector: str) -> dict[str, Run]:
+    def runs(self, detector: str) -> dict[str, TrainedRun]:
         """A run with the method of each row; with other detectors, of the main methods.
 
         Rows of what only other tracks have are left out.
         """
-        rows = {row["id"]: {"detector": detector, **row["change"]} for row in self.content["rows"]}
-        chosen = rows if detector == self.detector else self.content["methods"]
-        found = {row: rows[row] for row in chosen if not missing(rows[row], self.track)}
-        return {row: self.track.describe(change, 0) for row, change in found.items()}
+        rows = {
+            row.id: Change(**{"detector": detector, **row.change.stated()})
+            for row in self.content.rows
+        }
+        chosen = rows if detector == self.detector else self.content.methods
+        there = {row: rows[row] for row in chosen if not missing(rows[row], self.track)}
+        return {row: self._run(change) for row, change in there.items()}
+
+    def _run(self, change: Change) -> TrainedRun:
+        run = self.track.describe(change, 0)
+        assert isinstance(run, TrainedRun), "students are trained"
+        return run
 
     def settings(self, device: str) -> list[Setting]:
-        """What is measured on a kind of device."""
-        chosen = self.content.get("tracks", {}).get(self.track.name, {})
-        chosen = chosen.get(device, self.content["settings"].get(device, []))
-        found = [Setting(**{"objects": self.content["objects"], **one}) for one in chosen]
-        return [replace(one, detectors=self._others(one.detectors)) for one in found]
+        """What is measured on a type of device."""
+        here = self.content.tracks.get(self.track.name)
+        chosen = (here and here.of(device)) or self.content.settings.of(device)
+        return [
+            one.model_copy(
+                update={
+                    "objects": one.objects or self.content.objects,
+                    "detectors": self._others(one.detectors),
+                }
+            )
+            for one in chosen
+        ]
 
     def _others(self, detectors: list[str]) -> list[str]:
         """Those that are there and not the track's own."""
@@ -88,8 +154,9 @@ class Plan:
     @property
     def size(self) -> tuple[int, int]:
         """Height and width of the images: the track's largest, landscape, padded."""
-        longest, shortest = self.track.content["images"]["scale"]
-        return tuple(math.ceil(side / MULTIPLE) * MULTIPLE for side in (shortest, longest))
+        longest, shortest = self.track.content.images.scale
+        height, width = (math.ceil(side / MULTIPLE) * MULTIPLE for side in (shortest, longest))
+        return height, width
 
 
 def load_plan(track: Track) -> Plan:
@@ -99,19 +166,14 @@ def load_plan(track: Track) -> Plan:
         InputError: the file is not what its schema says, names rows that it does not have, or has
             none that the track can have.
     """
-    content = load_yaml(FILE, "cost")
-    known = [row["id"] for row in content["rows"]]
-    named = {"methods": content["methods"]}
-    for place in (content, *content.get("tracks", {}).values()):
-        for device, batches in place.get("settings", place).items():
-            for one in batches if device in ("cpu", "cuda") else ():
-                named.setdefault(f"{device}.steps", []).extend(one.get("steps", ()))
-    for key, rows in named.items():
-        if unknown := sorted(set(rows) - set(known)):
-            raise InputError(FILE, key, f"{unknown} is no row", f"of {known}")
+    content = load_yaml(FILE, CostContent, "cost")
+    known = [row.id for row in content.rows]
+    for key, name in content.named_rows():
+        if name not in known:
+            raise InputError(FILE, key, f"{name!r} is not a row", f"one of {known}")
     plan = Plan(track, content)
     if not plan.runs(plan.detector):
-        problem, there = f"the track {track.name} can have none", sorted(track.content["methods"])
+        problem, there = f"the track {track.name} can have none", sorted(track.content.methods)
         raise InputError(FILE, "rows", problem, f"a row of one of its methods: {there}")
     return plan
 
@@ -149,8 +211,8 @@ def ratios(lines: pd.DataFrame) -> pd.DataFrame:
     return found.join(sizes, how="left").reset_index()
 
 
-def method_costs(track: Track, objects: int = 10) -> dict[Step, Cost]:
-    """What each method costs, by what decides it (:attr:`Run.step`).
+def method_costs(track: Track, objects: int = 10) -> dict[StepKey, Cost]:
+    """What each method costs, by what decides it (:attr:`Run.step_key`).
 
     Of the first batch on the first device in the raw numbers; the ratio is one plus what the method
     alone takes. Empty if nothing was measured.
@@ -166,7 +228,7 @@ def method_costs(track: Track, objects: int = 10) -> dict[Step, Cost]:
     found = found[found.objects == nearest].set_index(["detector", "row"])
     plan = load_plan(track)
     return {
-        run.step: Cost(float(found.time[detector, row]), float(found.MiB[detector, row]))
+        run.step_key: Cost(float(found.time[detector, row]), float(found.MiB[detector, row]))
         for detector in found.index.unique("detector")
         for row, run in plan.runs(detector).items()
         if (detector, row) in found.index

@@ -17,9 +17,10 @@ from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from icd.experiments.run import Run
-from icd.methods.targets import Targets
-from icd.methods.tokens import Size
+from icd.experiments.options import Method
+from icd.experiments.recipe import Recipe
+from icd.experiments.run import ImportedRun, TrainedRun
+from icd.methods.tokens import Size, Targets
 from icd.training import optim  # noqa: F401  (registers the constructor of two optimisers)
 from icd.training.checkpoint import write_weights
 from icd.training.config import RunInputs, base_config, detector, method_config
@@ -62,10 +63,11 @@ def batch(size: Size, images: int, objects: int) -> dict[str, list]:
     return {"inputs": inputs, "data_samples": samples}
 
 
-def build(run: Run, device: str, precision: str) -> Distiller:
+def build(run: TrainedRun, device: str, precision: str) -> Distiller:
     """The Distiller of a run with a method, with a teacher of random weights."""
     init_default_scope("mmdet")
     torch.manual_seed(0)
+    assert run.teacher, "it distils"
     teacher = _config(run.teacher)
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(folder, "model.pth")
@@ -73,7 +75,7 @@ def build(run: Run, device: str, precision: str) -> Distiller:
         source = {"config": teacher, "checkpoint": str(weights)}
         model = Distiller(_config(run), source, **method_config(run, RunInputs(Path(), SURVEY)))
     model.to(device)
-    if run.description["recipe"].get("channels_last"):
+    if run.recipe.channels_last:
         model.to(memory_format=torch.channels_last)
     if precision == "bfloat16":
         use_bfloat16(model)
@@ -81,16 +83,16 @@ def build(run: Run, device: str, precision: str) -> Distiller:
     return model.train()
 
 
-def _config(run: Run) -> ConfigDict:
+def _config(run: TrainedRun | ImportedRun) -> ConfigDict:
     return ConfigDict(detector(run, base_config(run), CLASSES))
 
 
-def method_of(run: Run, model: Distiller, device: str, precision: str) -> nn.Module:
+def method_of(run: TrainedRun, model: Distiller, device: str, precision: str) -> nn.Module:
     """The method of another run for the student and teacher of ``model``, as it is trained."""
     config = method_config(run, RunInputs(Path(), SURVEY))["method"]
     necks = model.student.neck, model.teacher.detector.neck
     method = build_method(config, *necks, model.levels[0]).to(device)
-    if run.description["recipe"].get("channels_last"):
+    if run.recipe.channels_last:
         method.to(memory_format=torch.channels_last)
     if precision == "bfloat16":
         autocast(method)
@@ -100,15 +102,17 @@ def method_of(run: Run, model: Distiller, device: str, precision: str) -> nn.Mod
 Step = Callable[[], Any]
 
 
-def student_step(run: Run, model: Distiller, data: dict[str, list]) -> Step:
+def student_step(run: TrainedRun, model: Distiller, data: dict[str, list]) -> Step:
     """One iteration of the student's training without a method, its optimiser included."""
-    return _train_step(run.description | {"method": None}, model.student, data)
+    return _train_step(run.recipe, None, model.student, data)
 
 
-def distilled_step(run: Run, model: Distiller, method: nn.Module, data: dict[str, list]) -> Step:
+def distilled_step(
+    run: TrainedRun, model: Distiller, method: nn.Module, data: dict[str, list]
+) -> Step:
     """One iteration of a training with a method, both optimisers included."""
     model.method = method
-    train = _train_step(run.description, model, data)
+    train = _train_step(run.recipe, run.method, model, data)
 
     def step() -> None:
         model.method = method
@@ -117,8 +121,10 @@ def distilled_step(run: Run, model: Distiller, method: nn.Module, data: dict[str
     return step
 
 
-def _train_step(description: dict[str, Any], model: nn.Module, data: dict[str, list]) -> Step:
-    wrapper = optimisation(description["recipe"], description["method"], 1000)["optim_wrapper"]
+def _train_step(
+    recipe: Recipe, method: Method | None, model: nn.Module, data: dict[str, list]
+) -> Step:
+    wrapper = optimisation(recipe, method, 1000)["optim_wrapper"]
     optimiser = build_optim_wrapper(model, wrapper)
 
     def step() -> None:
@@ -154,12 +160,12 @@ def pyramids(model: Distiller, data: dict[str, list]) -> Pyramids:
     return Pyramids(teacher, student, targets_of(ready["inputs"], ready["data_samples"]))
 
 
-def method_step(run: Run, method: nn.Module, given: Pyramids) -> Step:
+def method_step(run: TrainedRun, method: nn.Module, given: Pyramids) -> Step:
     """What the method adds to both: its losses of two pyramids, their gradients, its optimiser."""
     optimiser = None
     if any(parameter.requires_grad for parameter in method.parameters()):
-        chosen = run.description["method"]["optimizer"]
-        optimiser = build_optim_wrapper(method, optim_wrapper(chosen))
+        assert run.method and run.method.optimizer, "a method that learns has an optimiser"
+        optimiser = build_optim_wrapper(method, optim_wrapper(run.method.optimizer))
 
     def step() -> None:
         losses = method(given.teacher, given.student, given.targets, AFTER_WARM_UP)

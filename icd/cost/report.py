@@ -11,27 +11,26 @@ from matplotlib.figure import Figure
 
 from icd.cost.cases import BASE, MEMORY, SECONDS, STEP, Plan, ratios
 from icd.files import read_json, write_text
+from icd.markdown import html, table
 from icd.report.figure import STYLE, save
-from icd.report.html import html
-from icd.report.tables import aligned
 
 NOTES = (
-    "All times are ratios to the student's step and the teacher's forward pass together, of the "
-    "same round; medians over rounds. time: one plus what the method alone takes, forward, "
-    "backward and its optimiser. step: a whole training step with it, which is less certain, as "
-    "it is compared with a sum that it mostly consists of. MiB: the largest memory that PyTorch "
-    "allocates for the method alone, beyond weights and pyramids.",
-    "Images, boxes and weights are random; detectors tell 80 classes apart. Steps contain "
-    "optimisers and the preparation of images, but no data loading.",
+    "All times are ratios to the student's step plus the teacher's forward pass of the same round; "
+    "the table shows medians over rounds. time: 1 plus the time of the method alone (forward, "
+    "backward and its optimiser). step: a whole training step with the method. It is less certain, "
+    "because most of it is the student's step and the teacher's forward pass themselves. MiB: peak "
+    "memory that PyTorch allocates for the method alone, beyond weights and feature pyramids.",
+    "Images, boxes and weights are random, and detectors have 80 classes. Steps include optimisers "
+    "and image preprocessing, but not data loading.",
 )
 SHADES = ("white", "0.75", "0.45", "0.1")  # of few to many objects
 
 
 def write(plan: Plan, source: Path, outputs: list[Path]) -> None:
     """Write ``table.md`` and ``table.html`` and the figure, each to the output of its suffix."""
-    lines = pd.read_csv(source)
+    measured = pd.read_csv(source)
     about = read_json(source.with_suffix(".json"), "what snakemake cost writes")
-    text = markdown(plan, lines, about)
+    text = markdown(plan, measured, about)
     figures = []
     for output in outputs:
         if output.suffix == ".md":
@@ -41,26 +40,26 @@ def write(plan: Plan, source: Path, outputs: list[Path]) -> None:
         else:
             figures.append(output)
     with mpl.rc_context(STYLE):
-        save(draw(plan, ratios(lines)), figures)
+        save(draw(plan, ratios(measured)), figures)
 
 
-def markdown(plan: Plan, lines: pd.DataFrame, about: dict[str, Any]) -> str:
+def markdown(plan: Plan, measured: pd.DataFrame, about: dict[str, Any]) -> str:
     """Title, question, a table for each batch, notes."""
-    parts = [f"# {plan.content['title']}", plan.content["question"]]
-    for batch, some in _batches(lines):
+    parts = [f"# {plan.content.title}", plan.content.question]
+    for batch, some in _batches(measured):
         parts += [heading(batch, some, about), _table(plan, ratios(some))]
     return "\n\n".join([*parts, *NOTES]) + "\n"
 
 
-def heading(batch: tuple, lines: pd.DataFrame, about: dict[str, Any]) -> str:
-    """On what was measured, and how much the parts are that all ratios refer to."""
+def heading(batch: tuple[Any, ...], measured: pd.DataFrame, about: dict[str, Any]) -> str:
+    """The hardware and batch of a table, and the absolute costs that its ratios refer to."""
     _, precision, images, detector = batch
     hardware = about["hardware"]
     device = about["device"]
     if device == "CPU":
         device = f"{hardware['processor']}, {hardware['threads']} thread"
     size = f"{about['images']['height']} x {about['images']['width']}"
-    base = lines[lines.row.isin(BASE) & (lines.part == STEP)]
+    base = measured[measured.row.isin(BASE) & (measured.part == STEP)]
     seconds = base[base.quantity == SECONDS].groupby("row").value.median()
     text = f"{detector}, {device}, {precision}, batch of {images} at {size}: student's step "
     text += f"{seconds['student']:.3g} s, teacher's forward pass {seconds['teacher']:.3g} s."
@@ -71,15 +70,15 @@ def heading(batch: tuple, lines: pd.DataFrame, about: dict[str, Any]) -> str:
     return text
 
 
-def _batches(lines: pd.DataFrame) -> Any:
-    return lines.groupby(["device", "precision", "images", "detector"], sort=False)
+def _batches(measured: pd.DataFrame) -> Any:
+    return measured.groupby(["device", "precision", "images", "detector"], sort=False)
 
 
-def _table(plan: Plan, found: pd.DataFrame) -> str:
-    counts = sorted(found.objects.unique())
-    cells = found.set_index(["row", "objects"])
+def _table(plan: Plan, costs: pd.DataFrame) -> str:
+    counts = sorted(costs.objects.unique())
+    cells = costs.set_index(["row", "objects"])
     columns = {"time": ".2f", "step": ".2f", "MiB": ".0f"}
-    columns = {name: form for name, form in columns.items() if found[name].notna().any()}
+    columns = {name: form for name, form in columns.items() if costs[name].notna().any()}
     header = ["", *(f"{name}, {_objects(n)}" for name in columns for n in counts)]
     body = [
         [
@@ -89,7 +88,7 @@ def _table(plan: Plan, found: pd.DataFrame) -> str:
         for row, label in plan.labels.items()
         if row in cells.index
     ]
-    return aligned(header, body)
+    return table(header, body)
 
 
 def _objects(count: int) -> str:
@@ -101,27 +100,27 @@ def number(value: float, form: str) -> str:
     return f"{value:{form}}" if pd.notna(value) else "-"
 
 
-def draw(plan: Plan, found: pd.DataFrame) -> Figure:
-    """Time ratio and memory of each row, of the first batch; a mark for each number of objects."""
-    first = found.iloc[0]
-    found = found[(found.precision == first.precision) & (found.images == first.images)]
-    found = found[(found.device == first.device) & (found.detector == first.detector)]
-    labels = {row: label for row, label in plan.labels.items() if row in set(found.row)}
+def draw(plan: Plan, costs: pd.DataFrame) -> Figure:
+    """Time ratio and memory of each row in the first batch; one mark per number of objects."""
+    first = costs.iloc[0]
+    costs = costs[(costs.precision == first.precision) & (costs.images == first.images)]
+    costs = costs[(costs.device == first.device) & (costs.detector == first.detector)]
+    labels = {row: label for row, label in plan.labels.items() if row in set(costs.row)}
     places = {row: -i for i, row in enumerate(labels)}
     figure = Figure(figsize=(7.6, 0.27 * len(labels) + 1.4), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
-    counts = sorted(found.objects.unique())
+    counts = sorted(costs.objects.unique())
     for count, shade in zip(counts, SHADES[-len(counts) :], strict=False):
-        some = found[found.objects == count]
+        some = costs[costs.objects == count]
         heights = some.row.map(places)
-        marks = {"s": 26, "facecolor": shade, "edgecolor": "0.1", "zorder": 3}
+        marks: dict[str, Any] = {"s": 26, "facecolor": shade, "edgecolor": "0.1", "zorder": 3}
         label = f"{_objects(count)} an image"
         left.scatter(some.time, heights, label=label, **marks)
         right.scatter(some.MiB, heights, **marks)
     left.axvline(1, color="0.6", linewidth=0.8)
     left.set(title="Time of a step", xlabel="ratio to student's step + teacher's forward pass")
     right.set(title="Memory of the method", xlabel="MiB")
-    left.set_yticks(list(places.values()), labels.values())
+    left.set_yticks(list(places.values()), list(labels.values()))
     for axes in (left, right):
         axes.grid(axis="y", color="0.9", linewidth=0.6)
         axes.set_axisbelow(True)

@@ -58,16 +58,17 @@ def write_dataset(
 def write_split(
     folder: Path, split: str, count: int, spec: SyntheticSpec, workers: int = 1
 ) -> None:
-    """Write `count` images to folder/split/ and then, atomically, folder/split.json.
+    """Write `count` images to folder/split-count/ and then, atomically, folder/split-count.json.
 
-    An old folder/split.json is removed first: while the file exists, the images are those it lists.
+    An old annotation file is removed first: while it exists, the images are those it lists.
     """
     if not re.fullmatch(r"\w[\w.-]*", split):
         raise InputError("synthetic data", "split", repr(split), "a plain name such as 'train'")
-    target = folder / f"{split}.json"
+    target = folder / f"{split}-{count}.json"
     target.unlink(missing_ok=True)
-    (folder / split).mkdir(parents=True, exist_ok=True)
-    write_one = partial(write_image, folder, split, spec)
+    images = target.with_suffix("")
+    images.mkdir(parents=True, exist_ok=True)
+    write_one = partial(write_image, images, split, spec)
     if workers > 1:
         # Spawned, since OpenCV's threads do not survive a fork.
         context = multiprocessing.get_context("spawn")
@@ -78,12 +79,12 @@ def write_split(
     write_text(target, json.dumps(_coco(split, spec, found), separators=(",", ":")) + "\n")
 
 
-def write_image(folder: Path, split: str, spec: SyntheticSpec, index: int) -> list[dict[str, Any]]:
-    """Write image `index` of a split and return its annotations, without ids."""
+def write_image(images: Path, split: str, spec: SyntheticSpec, index: int) -> list[dict[str, Any]]:
+    """Write image `index` of a split into a folder and return its annotations, without ids."""
     entropy = np.random.SeedSequence(spec.seed, spawn_key=(zlib.crc32(split.encode()), index))
     scene = compose(np.random.default_rng(entropy), spec.image_size, spec.max_objects)
     # On noise run lengths take a third of the default's time, for the same size.
-    Image.fromarray(scene.image).save(folder / split / _file_name(index), compress_type=zlib.Z_RLE)
+    Image.fromarray(scene.image).save(images / _file_name(index), compress_type=zlib.Z_RLE)
     return annotate(scene)
 
 

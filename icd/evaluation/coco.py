@@ -23,7 +23,7 @@ from pycocotools import coco, cocoeval
 from icd.data.annotations import complete
 from icd.data.truth import ground_truth
 from icd.evaluation.bootstrap import bootstrap_ap, multiplicities
-from icd.experiments.evaluators import EVALUATORS
+from icd.experiments.machine import EVALUATORS
 
 # COCOeval.stats in its own order: average precision, then average recall.
 NAMES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")

@@ -13,9 +13,8 @@ from mmengine.runner import Runner
 
 from icd.evaluation import detection_files  # noqa: F401  (registers with mmdet)
 from icd.evaluation.coco import match, replicates, summary
-from icd.experiments.evaluators import EVALUATORS
+from icd.experiments.machine import EVALUATORS
 from icd.experiments.run import Run, load_run
-from icd.experiments.track import data_split
 from icd.files import atomic, write_json
 from icd.training import dataset  # noqa: F401  (registers with mmdet)
 from icd.training.checkpoint import load_weights
@@ -40,7 +39,7 @@ def evaluate(
         output: JSON with the split, ``metrics`` ({kind: {name: value}}), ``bootstrap`` ({kind: AP
             under resamplings of the images}, see :mod:`icd.evaluation.bootstrap`) and seconds.
         weights: another state of the detector, whose detections are not kept.
-        evaluator: one of :data:`icd.experiments.evaluators.EVALUATORS`; the numbers are the same.
+        evaluator: one of :data:`icd.experiments.machine.EVALUATORS`; the numbers are the same.
     """
     logging.captureWarnings(True)  # they go to the log
     start, config = time.monotonic(), Config.fromfile(folder / "model.py")
@@ -60,10 +59,10 @@ def evaluate(
 
 def use_split(config: Config, run: Run, split: str) -> None:
     """Point a plain config at another split of the data set."""
-    files, images = data_split(run.description["data"], split), config.test_dataloader.dataset
+    files, images = run.files_of(split), config.test_dataloader.dataset
     images.type = "CompletedCocoDataset"  # for files that leave out what mmdet reads
-    images.ann_file, images.data_prefix.img = files["annotations"], files["images"]
-    config.test_evaluator.ann_file = str(Path(images.data_root, files["annotations"]))
+    images.ann_file, images.data_prefix.img = files.annotations, files.images
+    config.test_evaluator.ann_file = str(Path(images.data_root, files.annotations))
 
 
 def detect(config: Config, checkpoint: Path, work: Path) -> dict[str, Path]:

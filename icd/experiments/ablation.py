@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from icd.errors import InputError
-from icd.experiments.run import Run, merge
-from icd.experiments.schema import ROOT, WORKFLOW, load_yaml, read_yaml
-from icd.experiments.track import TEST, TUNE, Track, shipped_names
+from icd.experiments.ablation_content import (
+    AblationContent,
+    Axis,
+    Published,
+    RowContent,
+)
+from icd.experiments.base import validate
+from icd.experiments.change import Change
+from icd.experiments.run import ImportedRun, Run, TrainedRun
+from icd.experiments.splits import TEST, TUNE
+from icd.experiments.track import Track, shipped_names
+from icd.experiments.yaml_files import ROOT, WORKFLOW, load_yaml, read_yaml
 from icd.experiments.zoo import model as zoo_model
+from icd.mappings import merge
 
 FOLDER = ROOT / "ablations"
 # Sections of a track, and how a row names one of their entries.
@@ -25,7 +35,7 @@ class Row:
     """One line of a table.
 
     runs: those it averages over, one per seed; none if the track cannot have the row.
-    published: AP in the paper and its source; ``comparable`` is False if that has another recipe.
+    published: AP in the paper and its source.
     baseline: id of the row its gain is measured against, if not the table's.
     reference: id of the row it is compared with besides, if not the table's.
     absent: why the track cannot have the row.
@@ -34,8 +44,8 @@ class Row:
 
     id: str
     label: str
-    runs: tuple[Run, ...]
-    published: dict[str, Any] | None
+    runs: tuple[TrainedRun | ImportedRun, ...]
+    published: Published | None
     baseline: str | None = None
     absent: str | None = None
     x: float | None = None
@@ -47,11 +57,12 @@ class Ablation:
     """A table on a track.
 
     baseline: id of the row that gains are measured against, if a row names no other.
-    kind: whose AP the table shows, bbox (boxes) or segm (masks).
+    iou_type: whose AP the table shows, bbox (boxes) or segm (masks).
     split: on whose images it is measured.
     costs: what a step costs with each row's method is shown, too.
     reference: id of a row that all others are compared with besides.
-    figure: ``label`` and ``scale`` of the axis against which AP is drawn, at each row's ``x``.
+    axis: against which AP is drawn, at each row's ``x``.
+    figures: ids of the rows that each figure of what the runs do shows, by the name of the figure.
     findings: what came out on this track, in words.
     """
 
@@ -61,9 +72,10 @@ class Ablation:
     notes: str
     baseline: str
     rows: tuple[Row, ...]
-    kind: str = "bbox"
+    iou_type: str = "bbox"
     reference: str | None = None
-    figure: dict[str, str] | None = None
+    axis: Axis | None = None
+    figures: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     findings: str = ""
     split: str = TEST
     costs: bool = False
@@ -84,11 +96,11 @@ class Ablation:
     @property
     def references(self) -> list[Row]:
         """The rows that others are compared with besides, each once."""
-        found = {row.id: row for row in map(self.reference_of, self.rows) if row}
-        return list(found.values())
+        rows = {row.id: row for row in map(self.reference_of, self.rows) if row}
+        return list(rows.values())
 
     @property
-    def measured(self) -> list[Run]:
+    def measured(self) -> list[TrainedRun | ImportedRun]:
         """The runs of all rows, each once."""
         return list({run.id: run for row in self.rows for run in row.runs}.values())
 
@@ -116,28 +128,27 @@ class Ablation:
 
 def with_sources(runs: Iterable[Run]) -> list[Run]:
     """These runs and, before them, those whose weights they need, each once."""
-    found: dict[str, Run] = {}
+    ordered: dict[str, Run] = {}
     for run in runs:
-        _collect(run, found)
-    return list(found.values())
+        _add_with_sources(run, ordered)
+    return list(ordered.values())
 
 
-def _collect(run: Run, found: dict[str, Run]) -> None:
+def _add_with_sources(run: Run, ordered: dict[str, Run]) -> None:
     for source in run.sources:
-        _collect(source, found)
-    found.setdefault(run.id, run)
+        _add_with_sources(source, ordered)
+    ordered.setdefault(run.id, run)
 
 
 def ablation_names(track: Track | None = None) -> list[str]:
     """Names of all ablations, each a file of the folder ablations/, or of those of a track."""
     files = sorted(FOLDER.glob("*.yaml"))
-    return [
-        file.stem for file in files if track is None or _is_for(track, read_yaml(file, "ablation"))
-    ]
+    return [file.stem for file in files if track is None or _names_track(file, track)]
 
 
-def _is_for(track: Track, content: Any) -> bool:
+def _names_track(file: Path, track: Track) -> bool:
     """False for a table that names the tracks which have it, another one's."""
+    content = read_yaml(file, "ablation")
     only = content.get("only") if isinstance(content, dict) else None
     return track.name in only if isinstance(only, list) else True
 
@@ -155,31 +166,27 @@ def read_ablation(file: Path, track: Track) -> Ablation:
     if file.stem in rule_names():
         problem = f"{file.stem!r} is the name of a rule of the pipeline"
         raise InputError(file, "", problem, "another name of the file")
-    content = load_yaml(file, "ablation")
-    if not _is_for(track, content):
-        raise InputError(file, "only", f"leaves out the track {track.name}", str(content["only"]))
-    ids = [row["id"] for row in content["rows"]]
-    for name in ids:
-        if ids.count(name) > 1:
-            raise InputError(file, "rows", f"two rows have the id {name!r}", "different ids")
-    _require_rows(content, ids, file)
-    _require_places(content, file)
+    content = load_yaml(file, AblationContent, "ablation")
+    if content.only and track.name not in content.only:
+        raise InputError(file, "only", f"leaves out the track {track.name}", str(content.only))
+    content.require_consistent(file)
     _require_detector(content, track, file)
-    rows = tuple(_row(row, content, track, file) for row in content["rows"])
-    distilled = any(run.description.get("method") for row in rows for run in row.runs)
+    rows = tuple(_Expansion(content, track, file).row(row) for row in content.rows)
+    distilled = any(run.distils for row in rows for run in row.runs)
     return Ablation(
         name=file.stem,
-        title=content["title"],
-        question=content["question"],
-        notes=content.get("notes", ""),
-        baseline=content["baseline"],
+        title=content.title,
+        question=content.question,
+        notes=content.notes,
+        baseline=content.baseline,
         rows=rows,
-        kind=content.get("kind", "bbox"),
-        reference=content.get("reference"),
-        figure=content.get("figure"),
-        findings=content.get("findings", {}).get(track.name, ""),
-        split=track.tuning_split if content.get("split") == TUNE else TEST,
-        costs=content.get("costs", False) and distilled,
+        iou_type=content.iou_type,
+        reference=content.reference,
+        axis=content.axis,
+        figures=content.figures.by_name(),
+        findings=content.findings.get(track.name, ""),
+        split=track.tuning_split if content.split == TUNE else TEST,
+        costs=content.costs and distilled,
     )
 
 
@@ -187,9 +194,9 @@ def require_runs(ablation: Ablation, track: Track) -> None:
     """Raise InputError unless the track can have a row of the table."""
     if ablation.measured:
         return
-    reasons = dict.fromkeys(row.absent for row in ablation.rows)
+    reasons = dict.fromkeys(str(row.absent) for row in ablation.rows)
     problem = f"the track {track.name} can have none of them ({'; '.join(reasons)})"
-    there = (f"{section} {sorted(track.content[section])}" for section in NAMED)
+    there = (f"{section} {sorted(getattr(track.content, section))}" for section in NAMED)
     expected = f"a row of what the track has: {', '.join(there)}"
     raise InputError(FOLDER / f"{ablation.name}.yaml", "rows", problem, expected)
 
@@ -202,93 +209,92 @@ def rule_names() -> frozenset[str]:
     return frozenset(name for file in files for name in rule.findall(file.read_text()))
 
 
-def _require_rows(content: dict[str, Any], ids: list[str], file: Path) -> None:
-    """Raise InputError unless all that name a row name one that is there."""
-    named = {key: content[key] for key in ("baseline", "reference") if key in content}
-    for place, row in enumerate(content["rows"]):
-        for key in ("baseline", "reference"):
-            if key in row:
-                named[f"rows.{place}.{key}"] = row[key]
-    for key, name in named.items():
-        if name not in ids:
-            raise InputError(file, key, f"{name!r} is no row", f"one of {ids}")
-
-
-def _require_detector(content: dict[str, Any], track: Track, file: Path) -> None:
+def _require_detector(content: AblationContent, track: Track, file: Path) -> None:
     """Raise InputError unless the published values are of a detector that some track has."""
-    known = {*track.content["detectors"], *shipped_names("detectors")}
-    if (detector := content.get("published_for")) not in (None, *known):
-        problem = f"{detector!r} is no detector"
+    known = {*track.content.detectors, *shipped_names("detectors")}
+    if (detector := content.published_for) not in (None, *known):
+        problem = f"{detector!r} is not a detector"
         raise InputError(file, "published_for", problem, f"one of {sorted(known)}")
 
 
-def _require_places(content: dict[str, Any], file: Path) -> None:
-    """Raise InputError unless a figure with an axis of its own can place rows on it."""
-    if "figure" not in content:
-        return
-    places = {f"rows.{i}.x": row["x"] for i, row in enumerate(content["rows"]) if "x" in row}
-    if not places:
-        raise InputError(file, "figure", "no row has a place on its axis", "x in some of the rows")
-    for key, place in places.items():
-        if content["figure"].get("scale") == "log" and place <= 0:
-            expected = "a number above 0, since figure.scale is log"
-            raise InputError(file, key, f"is {place}", expected)
+@dataclass(frozen=True)
+class _Expansion:
+    """From the rows that a file states to those of a track."""
+
+    content: AblationContent
+    track: Track
+    file: Path
+
+    def row(self, row: RowContent) -> Row:
+        """A row with its runs."""
+        here = row.tracks.get(self.track.name)
+        changes = (self.content.base, row.change, here.change if here else None)
+        change = self._merged(*changes, key=f"rows.{row.id}")
+        absent = (here and here.absent) or missing(change, self.track)
+        runs = () if absent else self._runs(change, row.id)
+        return Row(
+            id=row.id,
+            label=(here and here.label) or row.label,
+            runs=runs,
+            published=self._stated(row, change) or _published(runs, self.content.iou_type),
+            baseline=row.baseline,
+            absent=absent,
+            x=row.x,
+            reference=row.reference,
+        )
+
+    def _merged(self, *changes: Change | None, key: str) -> Change:
+        """One change laid over the other."""
+        content: dict[str, Any] = {}
+        for change in changes:
+            content = merge(content, change.stated() if change else {})
+        return validate(Change, content, self.file, (key,))
+
+    def _runs(self, change: Change, row: str) -> tuple[TrainedRun | ImportedRun, ...]:
+        """One per seed, each once."""
+        seeds = self.track.seeds[: self.content.seeds]
+        try:
+            runs = {run.id: run for run in (self.track.describe(change, seed) for seed in seeds)}
+        except InputError as error:
+            problem = f"does not fit {error.where} ({error.key} {error.problem})"
+            raise InputError(self.file, f"rows.{row}", problem, error.expected) from error
+        return tuple(runs.values())
+
+    def _stated(self, row: RowContent, change: Change) -> Published | None:
+        """The published value that a row states, unless it is of another detector than the row."""
+        detector = self.content.published_for
+        of_another = (
+            detector
+            and change.detector is None
+            and not self.track.describer.is_of(detector, change)
+        )
+        return None if of_another else row.published
 
 
-def _row(row: dict[str, Any], table: dict[str, Any], track: Track, file: Path) -> Row:
-    here = row.get("tracks", {}).get(track.name, {})
-    change = merge(merge(table.get("base", {}), row.get("change", {})), here.get("change", {}))
-    absent = here.get("absent") or missing(change, track)
-    seeds = [] if absent else track.seeds[: table.get("seeds", len(track.seeds))]
-    try:
-        runs = {run.id: run for run in (track.describe(change, seed) for seed in seeds)}
-    except InputError as error:
-        problem = f"does not fit {error.where} ({error.key} {error.problem})"
-        raise InputError(file, f"rows.{row['id']}", problem, error.expected) from error
-    runs = tuple(runs.values())
-    return Row(
-        id=row["id"],
-        label=here.get("label", row["label"]),
-        runs=runs,
-        published=_stated(row, table, change, track) or _published(runs, table.get("kind", "bbox")),
-        baseline=row.get("baseline"),
-        absent=absent,
-        x=row.get("x"),
-        reference=row.get("reference"),
-    )
-
-
-def missing(change: dict[str, Any], track: Track) -> str | None:
+def missing(change: Change, track: Track) -> str | None:
     """What the row needs that other tracks have and this one has not.
 
     A name that no track has is a slip, which describing the run reports.
     """
-    for part in (change, change.get("teacher", {})):
+    for part in (change, change.teacher):
         for section, key in NAMED.items():
-            name = part.get(key)
-            if name and name not in track.content[section] and name in shipped_names(section):
+            name = getattr(part, key, None)
+            known = getattr(track.content, section)
+            if name and name not in known and name in shipped_names(section):
                 return f"the track has no {key} {name}"
-    if "pretrained" in change and not track.pretrains(change):
+    if change.pretrained and not track.describer.pretrains(change):
         return "the track pre-trains nothing"
-    if other := track.other_teacher(change):
+    if other := track.describer.other_teacher(change):
         return f"the track's teacher is {other}"
     return None
 
 
-def _stated(
-    row: dict[str, Any], table: dict[str, Any], change: dict[str, Any], track: Track
-) -> dict[str, Any] | None:
-    """The published value that a row states, unless it is of another detector than the row here."""
-    detector = table.get("published_for")
-    other = detector and "detector" not in change and not track.is_of(detector, change)
-    return None if other else row.get("published")
-
-
-def _published(runs: tuple[Run, ...], kind: str) -> dict[str, Any] | None:
+def _published(runs: tuple[TrainedRun | ImportedRun, ...], iou_type: str) -> Published | None:
     """What mmdet states of a detector from its model zoo."""
-    if not (runs and runs[0].zoo):
+    if not (runs and isinstance(runs[0], ImportedRun) and runs[0].zoo):
         return None
     stated = zoo_model(runs[0].zoo).published
-    name = "mask AP" if kind == "segm" else "AP"
-    source = f"mmdet's model zoo: {runs[0].zoo}"
-    return {"AP": stated[name], "source": source} if name in stated else None
+    name = "mask AP" if iou_type == "segm" else "AP"
+    if name not in stated:
+        return None
+    return Published(AP=stated[name], source=f"mmdet's model zoo: {runs[0].zoo}")

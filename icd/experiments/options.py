@@ -1,73 +1,247 @@
-"""What a track may say of distillation methods: the package's, and those it brings along."""
+"""The methods of the package and their options, read from the constructors without running them.
+
+A method named ``cwd`` is the class of that name, in whatever case, in ``icd/methods/cwd.py`` or
+``icd/methods/cwd/method.py``. Its options are the arguments of the constructor that the trainer does
+not give; type, bounds and default come from the signature, the meaning from the docstring. Nothing
+is imported, since a plan must not wait for torch.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import ast
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import cache
 from importlib.machinery import PathFinder
 from importlib.util import find_spec
+from inspect import cleandoc
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, get_args
+
+import annotated_types
+from pydantic import Field, create_model, model_validator
+from pydantic_core import PydanticCustomError
 
 from icd.errors import InputError
-from icd.experiments.schema import check, definitions
+from icd.experiments.base import Model, validate
+from icd.experiments.recipe import Optimizer
+from icd.experiments.yaml_files import ROOT
+from icd.methods import Requires
 
+METHODS = ROOT / "icd/methods"
+# Arguments that the trainer gives, from the data, the pyramids and the run.
+GIVEN = {"priors", "channels", "student_channels", "levels", "strides", "seed"}
 OPTIMIZER = "type, lr, clip and further arguments of a torch.optim class"
 
 
-def shipped_methods() -> dict[str, dict[str, Any]]:
-    """The methods of the package by name: each with its class, and whether it learns."""
-    return definitions("methods")
+class MethodEntry(Model):
+    """A distillation method in a track: options where they differ from its defaults."""
+
+    class_: str | None = Field(
+        None,
+        alias="class",
+        pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$",
+        description="module.Class of a method of your own, where Python finds it",
+    )
+    options: dict[str, Any] = Field(default_factory=dict, description="arguments of the method")
+    optimizer: Optimizer | None = Field(None, description="of the method's own parameters")
+    adapter: bool = Field(
+        False, description="true lets the student's pyramid have another width than the teacher's"
+    )
 
 
-def class_path(method: Mapping[str, Any]) -> str:
-    """module.Class of a method as a run describes it.
+class Method(MethodEntry):
+    """A distillation method as a run describes it."""
+
+    name: str
+
+    @property
+    def path(self) -> str:
+        """module.Class.
+
+        Raises:
+            InputError: it is neither one of the package's nor states a class.
+        """
+        if self.class_:
+            return self.class_
+        return shipped(self.name, "methods", "").path
+
+
+class Signature(Model):
+    """What the constructor of a method says.
+
+    path: module.Class. learns: whether it has parameters of its own. meaning: first line of the
+    docstring. options: a model of its options, each with its default.
+    """
+
+    path: str
+    learns: bool
+    meaning: str
+    options: type[Model]
+
+
+@cache
+def shipped_methods() -> dict[str, Signature]:
+    """The methods of the package by name."""
+    files = [*METHODS.glob("*.py"), *METHODS.glob("*/method.py")]
+    found = {}
+    for file in sorted(files):
+        name = file.parent.name if file.stem == "method" else file.stem
+        classes = [
+            node
+            for node in ast.parse(file.read_text()).body
+            if isinstance(node, ast.ClassDef)
+            and node.name.lower() == name
+            and "nn.Module" in map(ast.unparse, node.bases)
+        ]
+        for node in classes:
+            module = ".".join(file.with_suffix("").relative_to(ROOT).parts)
+            found[name] = _signature(node, module, file)
+    return found
+
+
+def shipped(name: str, where: str | Path, key: str) -> Signature:
+    """A method of the package.
 
     Raises:
-        InputError: it is neither one of the package's nor states a class.
+        InputError: there is none of this name, which stands in ``where`` under ``key``.
     """
-    if "class" in method:
-        return method["class"]
-    if method["name"] not in shipped_methods():
+    if name not in shipped_methods():
         expected = f"one of {sorted(shipped_methods())}, or class: module.Class of your own"
-        raise InputError("methods", method["name"], "is no known method", expected)
-    return shipped_methods()[method["name"]]["class"]
+        raise InputError(where, key or name, "is not a known method", expected)
+    return shipped_methods()[name]
 
 
-def check_methods(content: Mapping[str, Any], file: Path) -> None:
-    """Raise InputError unless all that a track says of methods can be carried out."""
-    methods = content["methods"]
-    for name, method in methods.items():
-        _check_method(name, method, file)
-    for detector, entry in content["detectors"].items():
-        for name, change in entry.get("methods", {}).items():
-            key = ("detectors", detector, "methods", name)
-            if name not in methods and name not in shipped_methods():
-                expected = f"one of {sorted({*methods, *shipped_methods()})}"
-                raise InputError(file, ".".join(key), "is no known method", expected)
-            check_options(name, change["options"], file, (*key, "options"))
+NAMES = {
+    "Annotated": Annotated,
+    "Any": Any,
+    "Literal": Literal,
+    "Mapping": Mapping,
+    "Requires": Requires,
+    "Sequence": Sequence,
+    "get_args": get_args,
+    **{name: getattr(annotated_types, name) for name in ("Ge", "Gt", "Le", "Lt", "MinLen")},
+    **{kind.__name__: kind for kind in (bool, dict, float, int, list, str)},
+}
 
 
-def _check_method(name: str, method: Mapping[str, Any], file: Path) -> None:
-    key, own = f"methods.{name}", shipped_methods().get(name)
-    if own is None and "class" not in method:
-        expected = f"one of {sorted(shipped_methods())}, or class: module.Class of your own"
-        raise InputError(file, key, "is no known method", expected)
-    if "class" in method:
-        if own is not None:
+def _signature(node: ast.ClassDef, module: str, file: Path) -> Signature:
+    """What a class says of itself, see the top of this file."""
+    names = NAMES | _constants(file)
+    meanings = argument_meanings(ast.get_docstring(node) or "")
+    (init,) = (
+        part for part in node.body if isinstance(part, ast.FunctionDef) and part.name == "__init__"
+    )
+    arguments = init.args.args[1:] + init.args.kwonlyargs
+    stated = [*init.args.defaults, *init.args.kw_defaults]
+    defaults = [*[None] * (len(arguments) - len(stated)), *stated]
+    fields: dict[str, Any] = {}
+    requirements: dict[str, dict[str, Any]] = {}
+    for argument, default in zip(arguments, defaults, strict=True):
+        if argument.arg in GIVEN:
+            continue
+        kind = _evaluate(argument.annotation, names)
+        for bound in getattr(kind, "__metadata__", ()):
+            if isinstance(bound, Requires):
+                requirements[argument.arg] = bound.conditions
+        value = ... if default is None else _plain(_evaluate(default, names))
+        fields[argument.arg] = (kind, Field(value, description=meanings.get(argument.arg, "")))
+    options = create_model(
+        node.name,
+        __base__=Model,
+        __doc__=f"arguments of {module}.{node.name}",
+        __validators__={"requirements": _requirements(requirements)},
+        **fields,
+    )
+    learns = any(ast.unparse(part) == "learns = True" for part in node.body)
+    first = (ast.get_docstring(node) or "").partition("\n")[0]
+    return Signature(path=f"{module}.{node.name}", learns=learns, meaning=first, options=options)
+
+
+def _requirements(requirements: Mapping[str, Mapping[str, Any]]) -> Any:
+    """A validator of the conditions that options put on others."""
+
+    def check(self: Model) -> Model:
+        for option, conditions in requirements.items():
+            for key, needed in conditions.items():
+                value = getattr(self, key)
+                if getattr(self, option) and value != needed:
+                    context = {"key": key, "value": value}
+                    context["expected"] = f"{needed}, since {option} is true"
+                    raise PydanticCustomError("requires", "{key}", context)
+        return self
+
+    return model_validator(mode="after")(check)
+
+
+@cache
+def _constants(file: Path) -> dict[str, Any]:
+    """Constants and type aliases at the top of one of our files, as far as they can be read."""
+    found: dict[str, Any] = {}
+    for node in ast.parse(file.read_text()).body:
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("icd."):
+            source = ROOT.joinpath(*str(node.module).split(".")).with_suffix(".py")
+            theirs = _constants(source) if source.is_file() else {}
+            found |= {name.name: theirs[name.name] for name in node.names if name.name in theirs}
+        target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
+        value = getattr(node, "value", None)
+        if isinstance(target, ast.Name) and isinstance(value, ast.expr):
+            with suppress(NameError, TypeError, AttributeError):
+                found[target.id] = _evaluate(value, NAMES | found)
+    return found
+
+
+def _evaluate(node: ast.expr | None, names: Mapping[str, Any]) -> Any:
+    """The value of an annotation or a default of our own code; it can name nothing but ``names``."""
+    assert node is not None, "every argument of a method has a type"
+    code = compile(ast.Expression(node), "<signature>", "eval")
+    return eval(code, {"__builtins__": {}}, dict(names))
+
+
+def _plain(value: Any) -> Any:
+    """A default as a YAML file would state it."""
+    return list(value) if isinstance(value, tuple) else value
+
+
+def argument_meanings(docstring: str) -> dict[str, str]:
+    """What the ``Args:`` section of a docstring says of each argument."""
+    _, _, section = cleandoc(docstring).partition("\nArgs:\n")
+    entries = re.findall(r"^    (\w[\w, ]*): (.*(?:\n        .*)*)", section, re.M)
+    return {
+        name.strip(): " ".join(text.split()).rstrip(".")
+        for names, text in entries
+        for name in names.split(",")
+    }
+
+
+def check_options(
+    name: str, options: Mapping[str, Any], file: str | Path, key: Sequence[str]
+) -> dict[str, Any]:
+    """The options of a method that differ from its defaults; others' methods have what they like.
+
+    Args:
+        key: where the options stand in ``file``.
+
+    Raises:
+        InputError: a method of the package has no such options.
+    """
+    if name not in shipped_methods():
+        return dict(options)
+    found = validate(shipped_methods()[name].options, options, file, key)
+    return found.model_dump(mode="json", exclude_defaults=True)
+
+
+def check_method(name: str, method: MethodEntry, file: Path) -> None:
+    """Raise InputError unless a track's entry of a method can be carried out."""
+    key = f"methods.{name}"
+    if method.class_:
+        if name in shipped_methods():
             raise InputError(file, key, "is a method of the package", "another name for your own")
-        _require_module(method["class"], f"{key}.class", file)
-    elif own["learns"] and "optimizer" not in method:
+        _require_module(method.class_, f"{key}.class", file)
+    elif shipped(name, file, key).learns and method.optimizer is None:
         raise InputError(file, f"{key}.optimizer", "is missing", OPTIMIZER)
-    check_options(name, method.get("options", {}), file, ("methods", name, "options"))
-
-
-def check_options(name: str, options: Mapping[str, Any], file: Path, key: tuple[str, ...]) -> None:
-    """Raise InputError unless a method of the package has such options; others have what they like.
-
-    ``key``: where the options stand in ``file``.
-    """
-    if name in shipped_methods():
-        check(options, "methods", file, key, name)
+    check_options(name, method.options, file, ("methods", name, "options"))
 
 
 def _require_module(path: str, key: str, file: Path) -> None:

@@ -8,43 +8,38 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 
-import pandas as pd
-
 from icd.experiments.ablation import Ablation
-from icd.experiments.run import Kind, Run
+from icd.experiments.run import CostGroup, Run, read_run
 from icd.experiments.track import Track
 from icd.files import read_json
+from icd.markdown import table
 
-ALIGNED = ("left", *["right"] * 5)
+COLUMNS = ("table", "runs", "done", "to do", "in other tables too", "hours")
 
 
 @dataclass(frozen=True)
-class Estimate:
+class CostModel:
     """What finished runs of a track tell about others.
 
-    seconds: of training per iteration, by kind of run.
-    megabytes: that a run leaves on disk, by kind of run.
-    stated: seconds per iteration as the track states them, for kinds that were not measured.
+    seconds: of training per iteration, by cost group.
+    megabytes: that a run leaves on disk, by cost group.
+    stated: seconds per iteration as the track states them, for groups that were not measured.
     """
 
-    seconds: dict[Kind, float]
-    megabytes: dict[Kind, float]
+    seconds: dict[CostGroup, float]
+    megabytes: dict[CostGroup, float]
     stated: float | None = None
 
     def hours(self, runs: Iterable[Run]) -> float:
         """Training one after another of those runs of which it is known, measured or stated."""
-        return sum((self.per_iteration(run) or 0.0) * iterations(run) for run in runs) / 3600
+        return sum((self.per_iteration(run) or 0.0) * run.iterations for run in runs) / 3600
 
     def per_iteration(self, run: Run) -> float | None:
-        return self.seconds.get(run.kind, self.stated)
+        return self.seconds.get(run.cost_group, self.stated)
 
     def unmeasured(self, runs: Iterable[Run]) -> int:
-        """Number of runs to train whose kind was not measured."""
-        return sum(run.kind not in self.seconds and not run.imported for run in runs)
-
-
-def iterations(run: Run) -> int:
-    return run.summary.get("iterations", 0)
+        """Number of runs to train whose cost group was not measured."""
+        return sum(run.cost_group not in self.seconds and run.iterations > 0 for run in runs)
 
 
 def done(run: Run) -> bool:
@@ -52,20 +47,21 @@ def done(run: Run) -> bool:
     return (run.folder / "model.pth").is_file()
 
 
-def measure(track: Track) -> Estimate:
-    """Costs by kind of run, from the manifests of the track and the folders of its runs."""
-    seconds, megabytes = defaultdict(list), defaultdict(list)
+def measure(track: Track) -> CostModel:
+    """Costs by group of runs, from the manifests of the track and the folders of its runs."""
+    seconds: dict[CostGroup, list[float]] = defaultdict(list)
+    megabytes: dict[CostGroup, list[float]] = defaultdict(list)
     for file in sorted((track.results / "manifests").glob("*.json")):
         manifest = read_json(file, "the provenance of a run")
-        run = Run(manifest["description"])
+        run = read_run(manifest["description"], file)
         if "seconds" in manifest:
-            seconds[run.kind].append(manifest["seconds"] / iterations(run))
+            seconds[run.cost_group].append(manifest["seconds"] / run.iterations)
         if done(run):
-            megabytes[run.kind].append(size(run.folder) / 1e6)
-    return Estimate(
+            megabytes[run.cost_group].append(size(run.folder) / 1e6)
+    return CostModel(
         {name: mean(values) for name, values in seconds.items()},
         {name: mean(values) for name, values in megabytes.items()},
-        track.content.get("machine", {}).get("seconds_per_iteration"),
+        track.machine.seconds_per_iteration,
     )
 
 
@@ -96,8 +92,8 @@ def plan_text(track: Track, ablations: Sequence[Ablation], others: Sequence[Abla
     ]
     return "\n".join(
         [
-            f"Plan for the track {track.name} ({track.content['title']})\n",
-            pd.DataFrame(lines).to_markdown(index=False, disable_numparse=True, colalign=ALIGNED),
+            f"Plan for the track {track.name} ({track.content.title})\n",
+            table(COLUMNS, lines),
             f"\n{len(left)} runs to do, {len(unique) - len(left)} done.",
             *_shared(unique, others),
             *_time(left, estimate),
@@ -107,20 +103,17 @@ def plan_text(track: Track, ablations: Sequence[Ablation], others: Sequence[Abla
     )
 
 
-def _line(name: str, runs: Iterable[Run], tables: Counter, estimate: Estimate) -> dict:
+def _line(
+    name: str, runs: Iterable[Run], tables: Counter[str], estimate: CostModel
+) -> tuple[str, ...]:
     runs = list(runs)
     left = [run for run in runs if not done(run)]
-    return {
-        "table": name,
-        "runs": len(runs),
-        "done": len(runs) - len(left),
-        "to do": len(left),
-        "in other tables too": sum(tables[run.id] > 1 for run in runs),
-        "hours": _hours(left, estimate),
-    }
+    shared = sum(tables[run.id] > 1 for run in runs)
+    counts = (len(runs), len(runs) - len(left), len(left), shared)
+    return name, *map(str, counts), _hours(left, estimate)
 
 
-def _hours(left: Sequence[Run], estimate: Estimate) -> str:
+def _hours(left: Sequence[Run], estimate: CostModel) -> str:
     """Of training; with a + if nothing is known of some runs, ? if of none."""
     unknown = 0 if estimate.stated else estimate.unmeasured(left)
     if left and unknown == len(left):
@@ -130,12 +123,12 @@ def _hours(left: Sequence[Run], estimate: Estimate) -> str:
 
 def _shared(unique: Mapping[str, Run], others: Sequence[Ablation]) -> list[str]:
     """The other tables that have some of the runs."""
-    found = {other.name: sum(run.id in unique for run in other.runs) for other in others}
-    named = ", ".join(f"{name} ({count})" for name, count in found.items() if count)
+    shared = {other.name: sum(run.id in unique for run in other.runs) for other in others}
+    named = ", ".join(f"{name} ({count})" for name, count in shared.items() if count)
     return [f"Other tables with some of these runs: {named}."] if named else []
 
 
-def _time(left: Sequence[Run], estimate: Estimate) -> list[str]:
+def _time(left: Sequence[Run], estimate: CostModel) -> list[str]:
     if not left:
         return []
     unmeasured = estimate.unmeasured(left)
@@ -153,8 +146,10 @@ def _time(left: Sequence[Run], estimate: Estimate) -> list[str]:
     return [f"{text}. Evaluation comes on top."]
 
 
-def _disk(left: Sequence[Run], estimate: Estimate) -> list[str]:
-    known = [estimate.megabytes[run.kind] for run in left if run.kind in estimate.megabytes]
+def _disk(left: Sequence[Run], estimate: CostModel) -> list[str]:
+    known = [
+        estimate.megabytes[run.cost_group] for run in left if run.cost_group in estimate.megabytes
+    ]
     if not known:
         return ["How much disk they need is known once one of them is done here."] if left else []
     rest = len(left) - len(known)

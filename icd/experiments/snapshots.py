@@ -9,7 +9,7 @@ from icd.experiments.run import Run
 
 def snapshot_iterations(run: Run, count: int) -> list[int]:
     """The iterations, from 1, after which a run leaves its snapshots; the last one included."""
-    total = run.description["schedule"]["iterations"]
+    total = run.iterations
     return sorted({max(1, round(total * part / count)) for part in range(1, count + 1)})
 
 

@@ -10,13 +10,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from icd.errors import InputError
-from icd.experiments.run import Run
+from icd.experiments.run import Run, read_run
 from icd.files import read_json
 
-Inputs = tuple[Run, Mapping[str, str]]  # a run and the sha256 of the weights it has from others
+RunInputs = tuple[Run, Mapping[str, str]]  # a run and the sha256 of the weights it has from others
 
 
-def known_inputs(manifests: Path, runs: Iterable[str] | None = None) -> dict[str, Inputs]:
+def known_inputs(manifests: Path, runs: Iterable[str] | None = None) -> dict[str, RunInputs]:
     """By id, runs and the weights they have from others, as far as their provenance is there.
 
     Args:
@@ -24,14 +24,15 @@ def known_inputs(manifests: Path, runs: Iterable[str] | None = None) -> dict[str
         runs: ids; else all that have a manifest.
     """
     names = sorted(file.stem for file in manifests.glob("*.json"))
-    found = {}
+    inputs: dict[str, RunInputs] = {}
     for name in names if runs is None else sorted({*names} & {*runs}):
-        content = read_json(manifests / f"{name}.json", "the provenance of a run")
-        found[name] = (Run(content["description"]), content.get("inputs", {}))
-    return found
+        file = manifests / f"{name}.json"
+        content = read_json(file, "the provenance of a run")
+        inputs[name] = (read_run(content["description"], file), content.get("inputs", {}))
+    return inputs
 
 
-def sharing(run: Run, runs: Mapping[str, Inputs]) -> dict[str, Inputs]:
+def sharing(run: Run, runs: Mapping[str, RunInputs]) -> dict[str, RunInputs]:
     """Those of ``runs`` that state weights of a teacher or pre-training of ``run``.
 
     Some state none: they were trained before manifests did. Nothing can be told of them here;
@@ -45,7 +46,7 @@ def sharing(run: Run, runs: Mapping[str, Inputs]) -> dict[str, Inputs]:
     }
 
 
-def require_same_weights(runs: Mapping[str, Inputs]) -> None:
+def require_same_weights(runs: Mapping[str, RunInputs]) -> None:
     """Raise InputError if runs have come from different weights of one teacher or pre-training."""
     first: dict[str, tuple[str, str | None]] = {}
     for name, (run, hashes) in runs.items():
@@ -54,7 +55,7 @@ def require_same_weights(runs: Mapping[str, Inputs]) -> None:
             other, expected = first.setdefault(source.id, (name, weights))
             if weights != expected:
                 raise InputError(
-                    f"results/{run.description['track']}/manifests/{name}.json",
+                    f"results/{run.track}/manifests/{name}.json",
                     f"inputs.{role}",
                     f"is {_short(weights)}, that of {other} {_short(expected)}",
                     f"the same weights of {source.id} for runs that are compared;"

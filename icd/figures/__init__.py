@@ -1,1 +1,1 @@
-"""Pictures of what the runs of an ablation do: attention, detections, training curves, errors."""
+"""Figures of what the runs of an ablation do: attention, detections, training curves, errors."""

@@ -11,20 +11,21 @@ from numpy import ndarray
 from torch import Tensor
 
 import icd.training.dataset  # noqa: F401  (registers with mmdet)
-from icd.experiments.run import Run
-from icd.experiments.track import TEST
-from icd.figures.numbers import require
+from icd.experiments.run import TrainedRun
+from icd.experiments.splits import TEST
 from icd.figures.spread import spread
-from icd.methods.icd.packed import pack
-from icd.methods.icd.queries import pose
-from icd.methods.icd.where import WHERE, Clues
-from icd.methods.tokens import valid_tokens
+from icd.files import require_file
+from icd.methods.icd import fast
+from icd.methods.icd.method import ICD
+from icd.methods.icd.queries import make_queries
+from icd.methods.tokens import sizes_of, tokenize
+from icd.methods.where import ALTERNATIVES
 from icd.training.checkpoint import load_weights
 from icd.training.config import RunInputs, base_config, dataset, detector, distiller
 from icd.training.distiller import Distiller, targets_of
 from icd.training.pipeline import pipeline
 
-COMPARED = ("instance", "foreground", "activation")  # names of icd.methods.icd.where
+COMPARED = ("instance", "foreground", "activation")  # names of icd.methods.where
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Masks:
 
     image: [H, W, 3] RGB from 0 to 255.
     boxes: [n, 4] corners of its objects in pixels.
-    chosen: index of the object that is asked for.
+    chosen: index of the object whose attention is shown.
     heads: [M, H, W], the attention of its query in each head of the last decoder layer.
     where: [H, W] by name, the share of each pixel in the distillation loss.
     """
@@ -45,23 +46,21 @@ class Masks:
     where: dict[str, ndarray]
 
 
-def load_distiller(run: Run, inputs: RunInputs) -> Distiller:
+def load_distiller(run: TrainedRun, inputs: RunInputs) -> Distiller:
     """Student, method and teacher of a distilled run as they were after its training."""
     init_default_scope("mmdet")
     student = detector(run, base_config(run), len(inputs.survey["classes"]))
     built = MODELS.build(distiller(run, inputs, student)).eval()
     again = "the method's weights: remove model.pth beside it and train again, which resumes"
     load_weights(built.student, run.folder / "model.pth")
-    load_weights(built.method, require(run.folder / "method.pth", again))
+    load_weights(built.method, require_file(run.folder / "method.pth", again))
     return built
 
 
-def load_images(run: Run, inputs: RunInputs, wanted: list[int]) -> list[dict]:
+def load_images(run: TrainedRun, inputs: RunInputs, wanted: list[int]) -> list[dict]:
     """Images of the test split with their annotations, as mmdet's data set gives them."""
     init_default_scope("mmdet")
-    steps = pipeline(
-        base_config(run).test_dataloader.dataset.pipeline, run.description["images"], False
-    )
+    steps = pipeline(base_config(run).test_dataloader.dataset.pipeline, run.images, False)
     # Annotations are read before the image is resized, so that they are resized with it.
     steps.sort(key=lambda step: not step["type"].startswith("Load"))
     changes = {"type": "CompletedCocoDataset", "test_mode": True, "pipeline": steps}
@@ -77,9 +76,11 @@ def look(distiller: Distiller, sample: dict, rank: int) -> Masks:
     Args:
         distiller: see :func:`load_distiller`.
         sample: see :func:`load_images`.
-        rank: which object is asked for, from the largest (0) on, and again from the first.
+        rank: of the object whose attention is shown, from the largest (0) on, modulo their number.
     """
     method = distiller.method
+    if not isinstance(method, ICD):
+        raise TypeError(f"{type(method).__name__} has no attention: expected ICD")
     batch = distiller.student.data_preprocessor(
         {name: [value] for name, value in sample.items()}, False
     )
@@ -91,23 +92,27 @@ def look(distiller: Distiller, sample: dict, rank: int) -> Masks:
     student, teacher = student[ours], teacher[theirs]
 
     generator = torch.Generator().manual_seed(0)  # of fakes and jitter, which do not count here
-    queries = pose(targets, method.sampler([len(boxes)], generator), 0.0)
-    sizes = targets.image_sizes, targets.padded_size
-    tokens = pack(teacher, *sizes, queries.counts)
-    found = method.decoder(method.encoder(queries)[0], tokens)[-1]
-    valid, objects = valid_tokens(teacher, *sizes), [range(len(boxes))]
-    clues = Clues(targets, teacher, student, valid, objects, method.temperature)
+    queries = make_queries(targets, method.sampler([len(boxes)], generator), 0.0)
+    tokens = tokenize(teacher, targets.image_sizes, targets.padded_size)
+    output = method.decoder(method.encoder(queries), tokens, fast.look_up)[-1]
+    where = {
+        name: weigh(teacher, student, targets, tokens.valid)
+        for name, weigh in ALTERNATIVES.items()
+        if name in COMPARED
+    }
+    where["instance"] = output.attention(queries.real, method.temperature)
+    chosen = by_area(boxes)[rank % len(boxes)]
+    alone = torch.arange(len(boxes))[None] == chosen
 
     def over_image(weights: Tensor) -> ndarray:
-        return spread(weights.double(), clues.level_sizes, targets.padded_size, size).numpy()
+        return spread(weights.double(), sizes_of(teacher), targets.padded_size, size).numpy()
 
-    chosen = by_area(boxes)[rank % len(boxes)]
     return Masks(
         image=sample["inputs"].flip(0).permute(1, 2, 0).numpy(),
         boxes=boxes.numpy(),
         chosen=chosen,
-        heads=over_image(found.attention([range(chosen, chosen + 1)], method.temperature)[0]),
-        where={name: over_image(WHERE[name](clues, found)[0].mean(dim=0)) for name in COMPARED},
+        heads=over_image(output.attention(alone, method.temperature)[0]),
+        where={name: over_image(where[name][0].mean(dim=0)) for name in COMPARED},
     )
 
 

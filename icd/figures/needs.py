@@ -1,6 +1,6 @@
-"""What each picture is made from, for the pipeline; nothing heavy is imported here.
+"""What each figure is made from, for the pipeline; nothing heavy is imported here.
 
-Logs and snapshots are no outputs of a rule: what is asked for in their place are the files that are
+Logs and snapshots are not outputs of a rule. In their place the pipeline waits for files that are
 written after them.
 """
 
@@ -13,61 +13,59 @@ from icd.experiments.ablation import Ablation
 from icd.experiments.run import Run
 from icd.experiments.snapshots import metrics_file, snapshot_iterations
 from icd.experiments.track import Track
-from icd.figures.kinds import ATTENTION, COMPARED, CURVES, DRAWINGS, ROWS
+from icd.figures.catalogue import folder
 
 DETECTOR = ("model.py", "model.pth")
 
 
-def folder(track: Track) -> Path:
-    """Where the pictures of a track and their numbers lie."""
-    return track.results / "pictures"
+def first_runs(ablation: Ablation, figure: str) -> list[Run]:
+    """The run of the first seed of each row that a figure shows."""
+    return [row.runs[0] for row in ablation.choose(ablation.figures[figure])]
 
 
-def drawings(ablation: Ablation) -> list[str]:
-    """The pictures of whose rows none is absent."""
-    absent = {row.id for row in ablation.rows if row.absent}
-    return [kind for kind in DRAWINGS if absent.isdisjoint(ROWS[kind])]
+def snapshots(run: Run, ablations: Iterable[Ablation], track: Track) -> int:
+    """How many snapshots a run leaves: only where some ablation draws its curve."""
+    drawn = {
+        row.runs[0].id
+        for ablation in ablations
+        for row in ablation.rows
+        if row.runs and row.id in ablation.figures.get("curves", ())
+    }
+    return track.machine.snapshots if run.id in drawn else 0
 
 
-def first_runs(ablation: Ablation, ids: Iterable[str]) -> list[Run]:
-    """The run of the first seed of each of these rows."""
-    return [row.runs[0] for row in ablation.choose(ids)]
-
-
-def snapshots(run: Run, ablation: Ablation, track: Track) -> int:
-    """How many snapshots a run leaves: only where its curve is drawn."""
-    drawn = [row.runs[0].id for row in ablation.rows if row.runs and row.id in CURVES]
-    return track.machine["snapshots"] if run.id in drawn else 0
-
-
-def measured(kind: str, ablation: Ablation, track: Track) -> list[Path]:
-    """What the numbers of a kind are gathered from."""
-    if kind == "errors":
-        rows = ablation.choose(COMPARED)
+def measured(name: str, ablation: Ablation, track: Track) -> list[Path]:
+    """The files that a measurement gathers its numbers from."""
+    if name == "errors":
+        rows = ablation.choose(ablation.figures["errors"])
         return [run.detections() for row in rows for run in row.runs]
-    runs = first_runs(ablation, CURVES)
-    if kind == "losses":
+    runs = first_runs(ablation, "curves")
+    if name == "losses":
         return [run.folder / "model.pth" for run in runs]
-    count = track.machine["snapshots"]
+    count = track.machine.snapshots
     return [metrics_file(run, i) for run in runs for i in snapshot_iterations(run, count)]
 
 
-def sources(kind: str, track: Track) -> list[Path]:
-    """The files that a picture is drawn from by name."""
-    if kind == "attention":
+def sources(figure: str, ablation: Ablation, track: Track) -> list[Path]:
+    """The files that a figure is drawn from, in the order in which its module takes them."""
+    if figure == "attention":
         return [track.results / "data.json"]
-    numbers = {"curves": ["losses"], "errors": ["errors"]}.get(kind, [])
-    if kind == "curves" and track.machine["snapshots"]:
+    numbers = {"curves": ["losses"], "errors": ["errors"]}.get(figure, [])
+    if figure == "curves" and track.machine.snapshots:
         numbers.append("steps")
-    return [folder(track) / f"{name}.csv" for name in numbers]
+    return [folder(track, ablation) / f"{name}.csv" for name in numbers]
 
 
-def drawn(kind: str, ablation: Ablation) -> list[Path]:
-    """What a picture takes from the runs themselves."""
-    if kind == "detections":
-        return [run.detections() for run in first_runs(ablation, COMPARED)]
-    if kind == "attention":
-        (run,) = first_runs(ablation, ATTENTION)
-        detectors = [one.folder / name for one in (run, run.teacher) for name in DETECTOR]
-        return [run.folder / "method.pth", *detectors]
+def drawn(figure: str, ablation: Ablation) -> list[Path]:
+    """What a figure takes from the runs themselves."""
+    if figure == "detections":
+        return [run.detections() for run in first_runs(ablation, figure)]
+    if figure == "attention":
+        (run,) = first_runs(ablation, figure)
+        teacher = run.sources_by_role.get("teacher")
+        detectors = [run, *([teacher] if teacher else [])]
+        return [
+            run.folder / "method.pth",
+            *(o.folder / name for o in detectors for name in DETECTOR),
+        ]
     return []

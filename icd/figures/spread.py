@@ -1,4 +1,4 @@
-"""From weights of a pyramid's cells to a picture over the image."""
+"""From weights of a pyramid's cells to a density over the image."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from icd.methods.icd.where import level_strides
-from icd.methods.tokens import Size
+from icd.methods.tokens import Size, level_strides
 
 
 def spread(weights: Tensor, sizes: Sequence[Size], padded_size: Size, image: Size) -> Tensor:

@@ -8,3 +8,15 @@
 ``cwd``, ``pkd``, ``mgd`` and ``fgd`` are methods to compare it with, one file each; ``adapter`` is
 for pyramids of another width.
 """
+
+from __future__ import annotations
+
+
+class Requires:
+    """In the type of a method's option: a true value needs another option to have a value.
+
+    ``fakes: Annotated[bool, Requires(where="instance")] = False``, for example.
+    """
+
+    def __init__(self, **conditions: object) -> None:
+        self.conditions = conditions

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from icd.methods.targets import Targets
+from icd.methods.tokens import Targets
 
 
 class Adapted(nn.Module):

@@ -12,30 +12,30 @@ the paper does not mention padding.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
-from mmdet.registry import MODELS
+from annotated_types import Ge, Gt
 from torch import Tensor, nn
 
-from icd.methods.icd.auxiliary import full_precision
-from icd.methods.targets import Targets
-from icd.methods.tokens import valid_tokens
+from icd.methods.tokens import Targets, full_precision, valid_levels
 
 
-@MODELS.register_module()
 class CWD(nn.Module):
     """Divergence of the student's channels from the teacher's, each a distribution over cells.
 
     Nothing of its own is trained.
 
     Args:
-        weight: of the loss.
-        temperature: T, which flattens the distributions.
-
-    Both defaults are those of the authors' RetinaNet on COCO.
+        weight: Weight of the loss; the default is the authors' for RetinaNet on COCO.
+        temperature: Temperature T that flattens the distributions; default as for the weight.
     """
 
-    def __init__(self, weight: float = 5.0, temperature: float = 1.0) -> None:
+    def __init__(
+        self,
+        weight: Annotated[float, Ge(0)] = 5.0,
+        temperature: Annotated[float, Gt(0)] = 1.0,
+    ) -> None:
         super().__init__()
         self.weight, self.temperature = weight, temperature
 
@@ -48,8 +48,8 @@ class CWD(nn.Module):
     ) -> dict[str, Tensor]:
         """The divergence of one batch; arguments as of :class:`icd.methods.icd.method.ICD`."""
         losses = []
-        for theirs, ours in zip(teacher, student, strict=True):
-            valid = valid_tokens([theirs], targets.image_sizes, targets.padded_size)
+        valid_cells = valid_levels(teacher, targets)
+        for theirs, ours, valid in zip(teacher, student, valid_cells, strict=True):
             log_teacher, log_student = (
                 log_distribution(level, valid, self.temperature)
                 for level in (theirs.detach(), ours)

@@ -21,43 +21,54 @@ with columns in its masks.)
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
-from mmdet.registry import MODELS
+from annotated_types import Ge, Gt
 from torch import Tensor, nn
 
-from icd.methods.icd.auxiliary import full_precision
-from icd.methods.icd.where import level_strides
-from icd.methods.targets import Targets
-from icd.methods.tokens import Size, flatten_levels, valid_tokens
+from icd.methods.tokens import (
+    Size,
+    Targets,
+    flatten_levels,
+    full_precision,
+    level_strides,
+    sizes_of,
+    valid_levels,
+)
 
 
-@MODELS.register_module()
 class FGD(nn.Module):
     """Focal and global distillation on a feature pyramid.
 
     The context blocks, two a level, learn from the global loss and are dropped afterwards.
 
     Args:
-        channels: width C of both feature pyramids.
-        levels: number of their levels.
-        weight: of all four losses together.
-        foreground, background, attention, context: alpha, beta, gamma and lambda. They belong to
-            sums, so smaller images and pyramids need larger ones. The defaults are for
-            anchor-based one-stage detectors on COCO.
-        temperature: T of the attention.
+        channels: Given by the trainer: width C of both feature pyramids.
+        levels: Given by the trainer: number of their levels.
+        weight: Weight of all four losses together.
+        foreground: Weight alpha of the feature loss inside boxes.
+        background: Weight beta of the feature loss outside boxes.
+        attention: Weight gamma of the attention loss.
+        context: Weight lambda of the global loss.
+        temperature: Temperature T of the attention.
+
+    The defaults are for anchor-based one-stage detectors on COCO. The losses are sums over cells
+    and channels, so smaller images and narrower pyramids need larger weights.
     """
+
+    learns = True  # has parameters of its own
 
     def __init__(
         self,
         channels: int = 256,
         levels: int = 5,
-        weight: float = 1.0,
-        foreground: float = 1e-3,
-        background: float = 5e-4,
-        attention: float = 5e-4,
-        context: float = 5e-6,
-        temperature: float = 0.5,
+        weight: Annotated[float, Ge(0)] = 1.0,
+        foreground: Annotated[float, Ge(0)] = 1e-3,
+        background: Annotated[float, Ge(0)] = 5e-4,
+        attention: Annotated[float, Ge(0)] = 5e-4,
+        context: Annotated[float, Ge(0)] = 5e-6,
+        temperature: Annotated[float, Gt(0)] = 0.5,
     ) -> None:
         super().__init__()
         self.teacher_blocks, self.student_blocks = (
@@ -79,13 +90,11 @@ class FGD(nn.Module):
         iteration: int,
     ) -> dict[str, Tensor]:
         """The four losses of one batch; arguments as of :class:`icd.methods.icd.method.ICD`."""
-        strides = level_strides([level.shape[-2:] for level in teacher], targets.padded_size)
+        sizes, valid_cells = sizes_of(teacher), valid_levels(teacher, targets)
+        strides = level_strides(sizes, targets.padded_size)
         losses = []
-        for i, (theirs, ours) in enumerate(zip(teacher, student, strict=True)):
-            valid = valid_tokens([theirs], targets.image_sizes, targets.padded_size)
-            foreground, background = scale_masks(
-                targets.boxes, theirs.shape[-2:], strides[i], valid
-            )
+        for i, (theirs, ours, valid) in enumerate(zip(teacher, student, valid_cells, strict=True)):
+            foreground, background = scale_masks(targets.boxes, sizes[i], strides[i], valid)
             theirs, ours = flatten_levels([theirs.detach()]), flatten_levels([ours])
             focal = self.focal(full_precision(theirs), full_precision(ours), valid)
             related = self.teacher_blocks[i](theirs, valid) - self.student_blocks[i](ours, valid)
@@ -171,16 +180,12 @@ class ContextBlock(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.key = nn.Linear(channels, 1)
-        self.transform = nn.Sequential(
-            nn.Linear(channels, channels // 2),
-            nn.LayerNorm(channels // 2),
-            nn.ReLU(),
-            nn.Linear(channels // 2, channels),
-        )
+        down, up = nn.Linear(channels, channels // 2), nn.Linear(channels // 2, channels)
+        self.transform = nn.Sequential(down, nn.LayerNorm(channels // 2), nn.ReLU(), up)
         nn.init.kaiming_normal_(self.key.weight, nonlinearity="relu")
         nn.init.zeros_(self.key.bias)
-        nn.init.zeros_(self.transform[-1].weight)  # at first it adds nothing, as in GCNet
-        nn.init.zeros_(self.transform[-1].bias)
+        nn.init.zeros_(up.weight)  # at first it adds nothing, as in GCNet
+        nn.init.zeros_(up.bias)
 
     def forward(self, tokens: Tensor, valid: Tensor) -> Tensor:
         """Tokens [N, L, C] with their context, summed over ``valid`` [N, L], added."""

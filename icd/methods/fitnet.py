@@ -3,33 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
-from mmdet.registry import MODELS
+import torch
+from annotated_types import Ge
 from torch import Tensor, nn
 
-from icd.methods.icd.auxiliary import full_precision
-from icd.methods.targets import Targets
-from icd.methods.tokens import flatten_levels, valid_tokens
+from icd.methods.tokens import Targets, flatten_levels, full_precision, valid_levels
 
 
-@MODELS.register_module()
 class FitNet(nn.Module):
     """Squared error between the teacher's FPN and the student's, after a 1x1 convolution a level.
 
     The convolutions (the regressor of the paper) learn from this loss and are dropped afterwards.
 
     Args:
-        channels: width C of the teacher's feature pyramid.
-        levels: number of levels.
-        weight: of the loss. The paper leaves it open; the default comes from small trials.
-        student_channels: width of the student's pyramid, if another.
+        channels: Given by the trainer: width C of the teacher's feature pyramid.
+        levels: Given by the trainer: number of levels.
+        weight: Weight of the loss; the paper states none, the default comes from small trials.
+        student_channels: Given by the trainer: width of the student's pyramid, if it differs.
     """
+
+    learns = True  # has parameters of its own
 
     def __init__(
         self,
         channels: int = 256,
         levels: int = 5,
-        weight: float = 20.0,
+        weight: Annotated[float, Ge(0)] = 20.0,
         student_channels: int | None = None,
     ) -> None:
         super().__init__()
@@ -46,7 +47,7 @@ class FitNet(nn.Module):
     ) -> dict[str, Tensor]:
         """The imitation loss of one batch; arguments as of :class:`icd.methods.icd.method.ICD`."""
         adapted = [adapt(level) for adapt, level in zip(self.adapters, student, strict=True)]
-        valid = valid_tokens(teacher, targets.image_sizes, targets.padded_size)
+        valid = torch.cat(list(valid_levels(teacher, targets)), dim=1)
         loss = token_error(flatten_levels(adapted), flatten_levels(teacher), valid)
         return {"loss_distillation": self.weight * loss}
 

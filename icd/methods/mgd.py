@@ -13,39 +13,41 @@ sum (the authors' code counts it).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
-from mmdet.registry import MODELS
+from annotated_types import Ge, Le
 from mmengine.dist import get_rank
 from torch import Tensor, nn
 
-from icd.methods.icd.auxiliary import full_precision
-from icd.methods.targets import Targets
-from icd.methods.tokens import valid_tokens
+from icd.methods.tokens import Targets, full_precision, valid_levels
 from icd.seeds import seed_of
 
 
-@MODELS.register_module()
 class MGD(nn.Module):
     """Squared error between the teacher's FPN and what is generated from the student's.
 
     The generators, one a level, learn from this loss and are dropped afterwards.
 
     Args:
-        channels: width C of both feature pyramids.
-        levels: number of their levels.
-        weight: alpha. The loss is a sum over cells and channels: smaller images and pyramids need
-            larger weights. The default is for one-stage detectors on COCO (5e-7 for two-stage).
-        masked: lambda, the share of cells that are hidden (0.45 for two-stage detectors).
-        seed: of the masks.
+        channels: Given by the trainer: width C of both feature pyramids.
+        levels: Given by the trainer: number of their levels.
+        weight: Weight alpha of the loss; the default suits one-stage detectors (two-stage: 5e-7).
+        masked: Share lambda of cells that are hidden (two-stage detectors: 0.45).
+        seed: Given by the trainer: seed of the masks.
+
+    The defaults are for COCO. The loss is a sum over cells and channels, so smaller images and
+    narrower pyramids need a larger weight.
     """
+
+    learns = True  # has parameters of its own
 
     def __init__(
         self,
         channels: int = 256,
         levels: int = 5,
-        weight: float = 2e-5,
-        masked: float = 0.65,
+        weight: Annotated[float, Ge(0)] = 2e-5,
+        masked: Annotated[float, Ge(0), Le(1)] = 0.65,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -61,12 +63,11 @@ class MGD(nn.Module):
     ) -> dict[str, Tensor]:
         """The error of one batch; arguments as of :class:`icd.methods.icd.method.ICD`."""
         losses = []
-        shown = self.draw(student, iteration)
-        for generate, theirs, ours, kept in zip(
-            self.generators, teacher, student, shown, strict=True
+        shown, valid_cells = self.draw(student, iteration), valid_levels(teacher, targets)
+        for generate, theirs, ours, kept, cells in zip(
+            self.generators, teacher, student, shown, valid_cells, strict=True
         ):
-            valid = valid_tokens([theirs], targets.image_sizes, targets.padded_size)
-            valid = valid.view_as(kept)
+            valid = cells.view_as(kept)
             error = full_precision(generate(ours * kept, valid)) - full_precision(theirs.detach())
             losses.append((error.square() * valid).sum() / len(ours))
         return {"loss_distillation": self.weight * torch.stack(losses).sum()}

@@ -12,29 +12,27 @@ nor in the sum, which the paper leaves open.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
-from mmdet.registry import MODELS
+from annotated_types import Ge
 from torch import Tensor, nn
 
-from icd.methods.icd.auxiliary import full_precision
-from icd.methods.targets import Targets
-from icd.methods.tokens import flatten_levels, valid_tokens
+from icd.methods.tokens import Targets, flatten_levels, full_precision, valid_levels
 
 EPSILON = 1e-6  # added to variances: a channel may be constant, as on a level of one cell
 
 
-@MODELS.register_module()
 class PKD(nn.Module):
     """One minus the correlation of student and teacher, channel by channel.
 
     Nothing of its own is trained.
 
     Args:
-        weight: of the loss; the default is the authors' for RetinaNet (6 for Faster R-CNN).
+        weight: Weight of the loss; the default is the authors' for RetinaNet (Faster R-CNN: 6).
     """
 
-    def __init__(self, weight: float = 10.0) -> None:
+    def __init__(self, weight: Annotated[float, Ge(0)] = 10.0) -> None:
         super().__init__()
         self.weight = weight
 
@@ -47,8 +45,8 @@ class PKD(nn.Module):
     ) -> dict[str, Tensor]:
         """The loss of one batch; arguments as of :class:`icd.methods.icd.method.ICD`."""
         losses = []
-        for theirs, ours in zip(teacher, student, strict=True):
-            valid = valid_tokens([theirs], targets.image_sizes, targets.padded_size)
+        valid_cells = valid_levels(teacher, targets)
+        for theirs, ours, valid in zip(teacher, student, valid_cells, strict=True):
             gap = standardise(ours, valid) - standardise(theirs.detach(), valid)
             losses.append(gap.square().mean() / 2)
         return {"loss_distillation": self.weight * torch.stack(losses).sum()}

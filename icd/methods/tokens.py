@@ -1,30 +1,70 @@
-"""The FPN levels of a batch as one sequence of tokens (section 3.1 of the paper)."""
+"""What every method receives: ground truth, and feature pyramids as tokens (section 3.1).
+
+A token is one cell of one FPN level. The L tokens of an image follow each other level by level and
+row by row. A token is valid if its cell sees the image, not only the padding of the batch.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
+import numpy as np
 import torch
 from torch import Tensor
 
-Size = tuple[int, int]
+Size = tuple[int, int]  # (height, width), or rows and columns
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Annotations of N augmented images, in their pixels.
+
+    boxes: N tensors [n_i, 4], corners x1 y1 x2 y2.
+    labels: N tensors [n_i] of class indices from 0.
+    image_sizes: N times (height, width), without padding.
+    padded_size: (height, width) of the batch.
+    """
+
+    boxes: Sequence[Tensor]
+    labels: Sequence[Tensor]
+    image_sizes: Sequence[Size]
+    padded_size: Size
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """Flattened feature pyramid of N images: L tokens of C channels, level after level.
+    """The tokens of N images and where they are.
 
-    features: [N, L, C], the matrix A of the paper.
-    position: [N, L, C], the sine embedding P of each token's place in its own level.
-    valid: [N, L] bool, False where a token lies wholly in the padding of its image.
+    levels: FPN levels, each [N, C, h, w].
+    row_sines, column_sines: sine embeddings of the rows of all levels [N, R, C / 2] and of their
+        columns [N, S, C / 2].
+    row, column: [L], the index of each token's row and column in these embeddings.
+    valid: [N, L] bool.
     """
 
-    features: Tensor
-    position: Tensor
+    levels: Sequence[Tensor]
+    row_sines: Tensor
+    column_sines: Tensor
+    row: Tensor
+    column: Tensor
     valid: Tensor
+
+    @property
+    def features(self) -> Tensor:
+        """The matrix A of the paper, [N, L, C]; a copy of the levels."""
+        return flatten_levels(self.levels)
+
+    @property
+    def position(self) -> Tensor:
+        """The sine embedding P of each token's place in its own level, [N, L, C]."""
+        return torch.cat([self.row_sines[:, self.row], self.column_sines[:, self.column]], dim=-1)
+
+
+def full_precision(x: Tensor) -> Tensor:
+    """``x`` in float32 at least: for losses, norms and softmax, whatever autocast chose."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def flatten_levels(levels: Sequence[Tensor]) -> Tensor:
@@ -32,107 +72,69 @@ def flatten_levels(levels: Sequence[Tensor]) -> Tensor:
     return torch.cat([level.flatten(2).transpose(1, 2) for level in levels], dim=1)
 
 
-def tokenize(levels: Sequence[Tensor], image_sizes: Sequence[Size], padded_size: Size) -> Tokens:
-    """Features, positions and validity of all tokens of a batch.
+def sizes_of(levels: Sequence[Tensor]) -> list[Size]:
+    """Rows and columns of each level."""
+    return [(level.shape[-2], level.shape[-1]) for level in levels]
 
-    Args:
-        levels: FPN levels, each [N, C, h, w].
-        image_sizes: true (height, width) of each image in pixels, without padding.
-        padded_size: (height, width) in pixels of the padded batch.
+
+def level_strides(sizes: Sequence[Size], padded_size: Size) -> list[int]:
+    """Pixels from cell to cell on each level of ``sizes`` rows and columns: a power of two.
+
+    Padded size over level size is less where the last cell reaches beyond the padded image.
     """
-    cells = [
-        valid_cells(image_sizes, padded_size, level.shape[-2:], level.device) for level in levels
-    ]
-    pairs = list(zip(cells, levels, strict=True))
-    return Tokens(
-        features=flatten_levels(levels),
-        position=torch.cat([sine_position(*counts, level) for counts, level in pairs], dim=1),
-        valid=torch.cat([inside(*counts, level.shape[-2:]) for counts, level in pairs], dim=1),
-    )
+    ratios = (max(padded_size[0] / rows, padded_size[1] / columns) for rows, columns in sizes)
+    return [2 ** math.ceil(math.log2(ratio)) for ratio in ratios]
 
 
-def valid_tokens(
-    levels: Sequence[Tensor], image_sizes: Sequence[Size], padded_size: Size
-) -> Tensor:
-    """[N, L] bool, False where a token lies wholly in the padding; arguments as of `tokenize`.
+def cell_counts(image_sizes: Sequence[Size], padded_size: Size, level_size: Size) -> list[Size]:
+    """Rows and columns of a level that see each image.
 
-    Not to be written to: the next batch of the same sizes gets the same tensor.
+    The published code divides by the mean of padded size over level size, not by the stride.
     """
-    sizes = tuple(tuple(level.shape[-2:]) for level in levels)
-    images = tuple(tuple(size) for size in image_sizes)
-    return _valid_tokens(sizes, images, tuple(padded_size), levels[0].device)
-
-
-@lru_cache(maxsize=8)  # FGD and CWD ask level by level
-def _valid_tokens(
-    level_sizes: Sequence[Size],
-    image_sizes: Sequence[Size],
-    padded_size: Size,
-    device: torch.device,
-) -> Tensor:
-    return torch.cat(
-        [
-            inside(*valid_cells(image_sizes, padded_size, size, device), size)
-            for size in level_sizes
-        ],
-        dim=1,
-    )
-
-
-def inside(rows: Tensor, columns: Tensor, size: Size) -> Tensor:
-    """[N, h * w] bool, True for the first ``rows`` and ``columns`` of a level of this size."""
-    y, x = (torch.arange(extent, device=rows.device) for extent in size)
-    return ((y < rows[:, None])[:, :, None] & (x < columns[:, None])[:, None, :]).flatten(1)
-
-
-def valid_cells(
-    image_sizes: Sequence[Size], padded_size: Size, level_size: Size, device: torch.device
-) -> tuple[Tensor, Tensor]:
-    """Number of rows and of columns of a level, each [N], that see the true image."""
-    counts = torch.tensor(cell_counts(image_sizes, padded_size, level_size))
-    rows, columns = counts.to(device, non_blocking=True).unbind(dim=1)
-    return rows, columns
-
-
-def cell_counts(
-    image_sizes: Sequence[Size], padded_size: Size, level_size: Size
-) -> list[tuple[int, int]]:
-    """The same as numbers: (rows, columns) of each image."""
-    stride = (padded_size[0] / level_size[0] + padded_size[1] / level_size[1]) / 2
+    rows, columns = level_size
+    ratio = (padded_size[0] / rows + padded_size[1] / columns) / 2
     return [
-        tuple(
-            min(math.ceil(extent / stride), cells)
-            for extent, cells in zip(size, level_size, strict=True)
-        )
-        for size in image_sizes
+        (min(math.ceil(height / ratio), rows), min(math.ceil(width / ratio), columns))
+        for height, width in image_sizes
     ]
 
 
-def sine_position(rows: Tensor, columns: Tensor, level: Tensor) -> Tensor:
-    """Sine embedding of DETR, normalised over the valid cells: [N, h * w, C], y half first."""
-    height, width = level.shape[-2:]
-    y, x = sine_axes(rows, columns, level)
-    y = y[:, :, None, :].expand(-1, -1, width, -1)
-    x = x[:, None, :, :].expand(-1, height, -1, -1)
-    return torch.cat([y, x], dim=-1).flatten(1, 2)
-
-
-def sine_axes(rows: Tensor, columns: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
-    """The halves of that embedding: of each row [N, h, C / 2] and of each column [N, w, C / 2]."""
-    _, channels, height, width = level.shape
-    y = _sine_axis(rows, height, channels // 2, level.dtype)
-    x = _sine_axis(columns, width, channels // 2, level.dtype)
-    return y, x
-
-
-def _sine_axis(count: Tensor, length: int, channels: int, dtype: torch.dtype) -> Tensor:
-    """[N, length, channels]: cell k of ``count`` valid ones at angle 2 pi k / count, k from 1."""
-    # In bfloat16 neither cells beyond 256 nor frequencies are exact, whatever dtype features have.
-    dtype = torch.promote_types(dtype, torch.float32)
-    cell = torch.arange(1, length + 1, device=count.device).minimum(count[:, None]).to(dtype)
-    angle = cell / (count[:, None].to(dtype) + 1e-6) * 2 * math.pi
-    exponent = (torch.arange(channels, device=count.device) // 2 * 2).to(dtype) / channels
-    angle = angle[..., None] / 10000**exponent
-    return torch.where(
-        torch.arange(channels, device=count.device) % 2 == 0, angle.sin(), angle.cos()
+def tokenize(levels: Sequence[Tensor], image_sizes: Sequence[Size], padded_size: Size) -> Tokens:
+    """The tokens of FPN levels [N, C, h, w]; the sizes are those of :class:`Targets`."""
+    # Lines are the rows of all levels, then their columns. Each has a number in its level, from 1,
+    # of which the first count see the image. This needs no kernel launch per level or image.
+    sizes = np.array(sizes_of(levels))
+    lengths = sizes.T.flatten()
+    line = np.arange(len(lengths)).repeat(lengths)
+    number = 1 + np.arange(len(line)) - (lengths.cumsum() - lengths)[line]
+    seen = np.array([cell_counts(image_sizes, padded_size, (h, w)) for h, w in sizes.tolist()])
+    count = seen.transpose(1, 2, 0).reshape(len(image_sizes), -1)[:, line]
+    before = (sizes.cumsum(axis=0) - sizes)[..., None]
+    cells = [np.indices(size).reshape(2, -1) + n for size, n in zip(sizes, before, strict=True)]
+    row, column, numbers, counts = (
+        torch.tensor(x).to(levels[0].device, non_blocking=True)
+        for x in (*np.concatenate(cells, axis=1), number, count)
     )
+    rows, seen_lines = int(sizes[:, 0].sum()), numbers <= counts
+    valid = seen_lines[:, row] & seen_lines[:, rows:][:, column]
+    sines = sine_embedding(numbers, counts, levels[0].shape[1] // 2, levels[0].dtype)
+    return Tokens(levels, sines[:, :rows], sines[:, rows:], row, column, valid)
+
+
+def sine_embedding(number: Tensor, count: Tensor, channels: int, dtype: torch.dtype) -> Tensor:
+    """DETR's embedding of lines, normalised over those that see the image: [N, lines, channels].
+
+    Line k of n is at the angle 2 pi k / n. The result is in float32 at least: bfloat16 can neither
+    count beyond 256 nor hold the frequencies.
+    """
+    dtype = torch.promote_types(dtype, torch.float32)
+    angle = number.minimum(count).to(dtype) / (count.to(dtype) + 1e-6) * 2 * math.pi
+    channel = torch.arange(channels, device=angle.device)
+    angle = angle[..., None] / 10000 ** ((channel // 2 * 2).to(dtype) / channels)
+    return torch.where(channel % 2 == 0, angle.sin(), angle.cos())
+
+
+def valid_levels(levels: Sequence[Tensor], targets: Targets) -> Sequence[Tensor]:
+    """[N, h * w] bool of each level [N, C, h, w], False where a cell sees nothing but padding."""
+    valid = tokenize(levels, targets.image_sizes, targets.padded_size).valid
+    return valid.split([rows * columns for rows, columns in sizes_of(levels)], dim=1)

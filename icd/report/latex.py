@@ -60,7 +60,7 @@ def typeset(
 def stacked(text: str) -> str:
     """The head of a column, on several lines where it is long.
 
-    An empty group stands between lines, since a bracket after a line break would be its argument.
+    An empty group stands between lines, because a bracket after a line break would be its argument.
     """
     lines = [escape(line) for line in wrap(text.replace(" %", "\N{NO-BREAK SPACE}%"), HEAD)]
     return r"\shortstack[r]{" + r" \\ {}".join(lines) + "}" if len(lines) > 1 else "".join(lines)
@@ -68,7 +68,8 @@ def stacked(text: str) -> str:
 
 def compact(text: str) -> str:
     """A cell, its spread or interval in small letters."""
-    value, rest = re.fullmatch(r"(.*?)((?: ±| \[).*)?", text).groups(default="")
+    spread = re.search(r" (?:±|\[).*", text)
+    value, rest = (text[: spread.start()], spread[0]) if spread else (text, "")
     return escape(value) + (rf"{{\tiny\{escape(rest)}}}" if rest else "")
 
 

@@ -1,30 +1,30 @@
-"""What stands below a table: what its numbers mean, what is missing, and what the paper says."""
+"""The notes below a table: what its numbers mean, what is missing, and what the paper says."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 from math import isclose, isnan
 from textwrap import shorten
+from typing import NamedTuple
 
 from icd.experiments.ablation import Ablation, Row
-from icd.experiments.run import Run
 from icd.report.recipes import recipes
-from icd.report.results import ABSENT, FAILED, KINDS, NOT_RUN
-from icd.report.statistics import Agreement
-from icd.report.summary import Summary
+from icd.report.results import ABSENT, AP_NAMES, FAILED, NOT_RUN
+from icd.report.statistics import Agreement, Estimate
+from icd.report.summary import Entry, Missing, Summary
 
 COSTS = (
-    "Time: one plus what the method alone takes, as a ratio to the student's step and the "
-    "teacher's forward pass together. MiB: what the method alone takes beyond weights and "
-    "pyramids. Both with ten objects an image, from the table of costs, where they were measured."
+    "Time: 1 plus the time of the method alone, as a ratio to the student's step plus the "
+    "teacher's forward pass. MiB: memory of the method alone, beyond weights and feature pyramids. "
+    "Both are from the cost table, for ten objects per image; - means not measured."
 )
 
 
 def paragraphs(summary: Summary) -> list[str]:
     """The paragraphs below a table, in order."""
     ablation = summary.ablation
-    found = [
+    texts = [
         agreement(summary.order, summary.order_distilled),
         ablation.findings,
         " ".join([measure(summary), *intervals(summary)]),
@@ -34,102 +34,134 @@ def paragraphs(summary: Summary) -> list[str]:
         ablation.notes,
         sources(ablation),
     ]
-    return [text.strip() for text in found if text]
+    return [text.strip() for text in texts if text]
 
 
 def agreement(order: Agreement | None, distilled: Agreement | None) -> str:
-    """Does our order agree with the published one? Of all rows, and of those but the baselines."""
+    """Does our order agree with the published one? Over all rows, and without baselines."""
     question = "Does our order agree with the published one?"
     if order is None:
-        return f"{question} Fewer than three rows have both values: nothing to compare."
+        return f"{question} Fewer than three rows have both values, so there is no comparison."
     if isnan(order.tau):
-        return f"{question} All values are equal: nothing to compare."
+        return f"{question} All values are equal, so there is no comparison."
     answer = "Yes" if isclose(order.tau, 1) else "In part" if order.tau > 0 else "No"
     return (
-        f"{question} {answer}: Kendall's tau is {order.tau:+.2f} over the {order.rows} rows "
-        f"that have both. Our intervals decide {order.decided} of the {order.pairs} pairs of these "
-        f"rows, {order.same} of them as the paper has it.{_without_baselines(distilled)}"
+        f"{question} {answer}: Kendall's tau is {order.tau:+.2f} over the {order.rows} rows that "
+        f"have both values. Our intervals find {order.significant} of the {order.pairs} pairs of "
+        f"these rows significant; {order.same} of them have the published order."
+        f"{_without_baselines(distilled)}"
     )
 
 
 def _without_baselines(order: Agreement | None) -> str:
-    """Their pairs often say no more than that distillation helps."""
+    """Pairs with a baseline often only show that distillation helps."""
     if order is None or isnan(order.tau):
         return ""
     return (
-        f" Without baselines: tau {order.tau:+.2f} over {order.rows} rows, {order.decided} of "
-        f"{order.pairs} pairs decided, {order.same} as the paper has it."
+        f" Without baselines: tau {order.tau:+.2f} over {order.rows} rows, {order.significant} of "
+        f"{order.pairs} pairs significant, {order.same} of them in the published order."
     )
 
 
 def measure(summary: Summary) -> str:
     """What the columns of AP are."""
     ablation = summary.ablation
-    teachers = [{run.teacher.id for run in row.runs if run.teacher} for row in ablation.rows]
-    own = " (each with its own teacher)" * any(len(found) > 1 for found in teachers)
+    teachers = [
+        {run.sources_by_role["teacher"].id for run in row.runs if "teacher" in run.sources_by_role}
+        for row in ablation.rows
+    ]
+    own = " (each with its own teacher)" * any(len(each) > 1 for each in teachers)
     return (
-        f"{KINDS[ablation.kind]}AP in percent on the {ablation.split} split, "
-        f"mean ± standard deviation over the seeds{own}."
+        f"{AP_NAMES[ablation.iou_type]} in percent on the {ablation.split} split: "
+        f"mean ± standard deviation across seeds{own}."
     )
+
+
+class Restriction(NamedTuple):
+    """An interval that says less than the others.
+
+    applies: whether it is of this sort.
+    all, some: what to say if all intervals are, and if those of some rows are.
+    """
+
+    applies: Callable[[Entry, Estimate], bool]
+    all: str
+    some: str
+
+
+RESTRICTIONS = (
+    Restriction(
+        lambda entry, e: e.images and e.seeds == 1,
+        "All intervals cover the images only, because there is one seed.",
+        "Interval of {}: images only (one seed).",
+    ),
+    Restriction(
+        lambda entry, e: not e.images and e.seeds > 1,
+        "All intervals cover the seeds only, because there is no bootstrap.",
+        "Interval of {}: seeds only (no bootstrap).",
+    ),
+    Restriction(
+        lambda entry, e: not e.interval,
+        "There are no intervals: they need at least two seeds or a bootstrap.",
+        "No interval for {}: it needs at least two seeds or a bootstrap.",
+    ),
+    Restriction(
+        lambda entry, e: e.seeds < entry.done,
+        "All intervals cover the common seeds only.",
+        "Interval of {}: common seeds only.",
+    ),
+)
 
 
 def intervals(summary: Summary) -> list[str]:
-    """What the intervals include, and where one says less than the others."""
+    """What the intervals cover, and which cover less than the others."""
     shown = summary.intervals
     if not shown:
         return []
-    found = [
-        "Brackets: 95 % confidence interval of the difference, seed by seed, over seeds and "
-        "images; undecided if it contains 0."
+    texts = [
+        "Brackets: 95 % confidence interval of the difference, paired by seed. It combines the "
+        "variance across seeds with the bootstrap variance over images. A difference is "
+        "inconclusive if its interval contains 0."
     ]
-    parts = (
-        (lambda line, e: e.images and e.seeds == 1, "over the images alone, from one seed"),
-        (
-            lambda line, e: not e.images and e.seeds > 1,
-            "over the seeds alone, for want of a bootstrap",
-        ),
-        (lambda line, e: not e.interval, "none, for want of a second seed and of a bootstrap"),
-        (lambda line, e: e.seeds < line.done, "over the seeds in common alone"),
-    )
-    for applies, text in parts:
-        concerned = [line.row for line, estimate in shown if applies(line, estimate)]
+    for applies, of_all, of_some in RESTRICTIONS:
+        concerned = [entry.row for entry, estimate in shown if applies(entry, estimate)]
         if len(concerned) == len(shown) > 1:
-            found.append(f"All intervals: {text}.")
+            texts.append(of_all)
         elif concerned:
-            found.append(f"Interval of {unique(concerned)}: {text}.")
-    return found
+            texts.append(of_some.format(unique(concerned)))
+    return texts
 
 
 def missing(summary: Summary) -> list[str]:
-    """One line for what failed, one for what was not run, one for what the track cannot have."""
-    found = []
+    """One sentence each for failed runs, runs that are left, and rows that cannot be."""
+    texts = []
     for state in (FAILED, NOT_RUN, ABSENT):
+        gaps = (gap for gap in summary.missing if gap.state == state)
         named = [
-            _named(row, [run for _, _, run, _ in group], reason)
-            for (row, reason), group in groupby(
-                (entry for entry in summary.missing if entry[0] == state),
-                key=lambda entry: (entry[1], entry[3]),
-            )
+            _named(list(group)) for _, group in groupby(gaps, lambda gap: (gap.row, gap.reason))
         ]
         if named:
-            found.append(f"{state.capitalize()}: {'; '.join(named)}.")
-    return found
+            texts.append(f"{state.capitalize()}: {'; '.join(named)}.")
+    return texts
 
 
-def _named(row: Row, runs: list[Run | None], reason: str) -> str:
-    """A row, the seeds concerned and the reason."""
-    seeds = [str(run.description["seed"]) for run in runs if run and not run.imported]
+def _named(gaps: Sequence[Missing]) -> str:
+    """A row, the seeds concerned and the reason, of gaps of the same row and reason."""
+    row, reason = gaps[0].row, gaps[0].reason
+    seeds = [
+        str(gap.run.seed_or_none) for gap in gaps if gap.run and gap.run.seed_or_none is not None
+    ]
     text = row.label + (f", seed{'s' * (len(seeds) > 1)} {', '.join(seeds)}" if seeds else "")
     return f"{text} ({shorten(reason, 160)})" if reason else text
 
 
 def sources(ablation: Ablation) -> str:
-    """Where the published values come from, rows of the same source together."""
-    found: dict[str, list[Row]] = {}
+    """The sources of the published values, rows of one source together."""
+    by_source: dict[str, list[Row]] = {}
     for row in ablation.rows:
         if row.published:
-            found.setdefault(row.published["source"], []).append(row)
-    named = [f"{unique(rows)} ({source})" for source, rows in found.items()]
+            by_source.setdefault(row.published.source, []).append(row)
+    named = [f"{unique(rows)} ({source})" for source, rows in by_source.items()]
     return f"Published: {'; '.join(named)}." if named else ""
 
 

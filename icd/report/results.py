@@ -1,4 +1,4 @@
-"""Raw numbers of an ablation in tidy tables: one line per row, seed and metric."""
+"""Raw numbers of an ablation in tidy tables: one record per row, seed and metric."""
 
 from __future__ import annotations
 
@@ -19,16 +19,18 @@ from icd.errors import InputError
 from icd.experiments.ablation import Ablation, Row
 from icd.experiments.run import Run
 from icd.experiments.sources import known_inputs, require_same_weights
-from icd.experiments.track import TEST
-from icd.files import atomic
+from icd.experiments.splits import TEST
+from icd.files import write_csv
 from icd.process.failures import failure
 
 Metrics = dict[str, Any]  # the content of a run's metrics.json
+Record = dict[str, Any]  # a line of a CSV file by column
+Outcome = tuple[str, Metrics]  # what became of a run, see :func:`status`; no metrics unless done
 
-KINDS = {"bbox": "", "segm": "Mask "}  # what stands before AP
+AP_NAMES = {"bbox": "AP", "segm": "Mask AP"}  # by IoU type
 DONE, NOT_RUN, FAILED, ABSENT = "done", "not run", "failed", "absent"
-LINES, BOOTSTRAP = "results.csv", "bootstrap.csv"
-KEYS = ["row", "run", "seed", "kind"]  # of a line of replicates; the others are their numbers
+RESULTS_CSV, BOOTSTRAP_CSV = "results.csv", "bootstrap.csv"
+KEYS = ["row", "run", "seed", "iou_type"]  # of bootstrap.csv; its other columns are replicates
 
 
 def write_results(
@@ -36,8 +38,9 @@ def write_results(
 ) -> None:
     """Gather what the runs of an ablation have left behind.
 
-    Writes ``results.csv`` (metrics unrounded; a run without them has one line with a status and
-    without a value) and ``bootstrap.csv`` (a line of AP under resampled images per run and kind).
+    Writes ``results.csv`` (metrics unrounded; a run without metrics has one record with a status
+    and without a value) and ``bootstrap.csv`` (AP under resampled images, one record per run and
+    IoU type).
 
     Args:
         ablation: the table.
@@ -47,24 +50,20 @@ def write_results(
     Raises:
         InputError: the runs have not come from the same weights.
     """
-    found = {run.id: _outcome(run, ablation.split, earlier or {}) for run in ablation.measured}
-    done = [run for run, (state, _) in found.items() if state == DONE]
+    outcomes = {run.id: _outcome(run, ablation.split, earlier or {}) for run in ablation.measured}
+    done = [run for run, (state, _) in outcomes.items() if state == DONE]
     require_same_weights(known_inputs(folder.parent / "manifests", done))
-    lines = _frame([line for row in ablation.rows for line in _lines(row, ablation, found)])
-    last = ["split", "status", "kind", "metric", "value"]
-    lines = lines[[*lines.columns.drop(last), *last]]
-    replicates = _frame([line for row in ablation.rows for line in _replicates(row, found)])
-    for name, frame in ((LINES, lines), (BOOTSTRAP, replicates)):
-        with atomic(folder / name) as temporary:
-            frame.to_csv(temporary, index=False)
+    records = _frame([one for row in ablation.rows for one in _records(row, ablation, outcomes)])
+    last = ["split", "status", "iou_type", "metric", "value"]
+    records = records[[*records.columns.drop(last), *last]]
+    replicates = _frame([one for row in ablation.rows for one in _replicates(row, outcomes)])
+    write_csv(folder / RESULTS_CSV, records)
+    write_csv(folder / BOOTSTRAP_CSV, replicates)
 
 
-def _frame(lines: list[dict[str, Any]]) -> pd.DataFrame:
+def _frame(records: list[Record]) -> pd.DataFrame:
     # As objects: a run without a seed must not turn the seeds of the others into floats.
-    return pd.DataFrame(lines, columns=None if lines else KEYS, dtype=object)
-
-
-Outcome = tuple[str, Metrics]  # what became of a run, see :func:`status`; empty unless it is done
+    return pd.DataFrame(records, columns=None if records else KEYS, dtype=object)
 
 
 def _outcome(run: Run, split: str, earlier: Mapping[str, Metrics]) -> Outcome:
@@ -74,29 +73,31 @@ def _outcome(run: Run, split: str, earlier: Mapping[str, Metrics]) -> Outcome:
     return (DONE, earlier[run.id]) if run.id in earlier else (state, {})
 
 
-def _lines(row: Row, ablation: Ablation, found: Mapping[str, Outcome]) -> Iterator[dict[str, Any]]:
-    """The lines of a row in ``results.csv``."""
-    missing = {"split": ablation.split, "kind": ablation.kind, "metric": "AP", "value": None}
+def _records(row: Row, ablation: Ablation, outcomes: Mapping[str, Outcome]) -> Iterator[Record]:
+    """The records of a row in ``results.csv``."""
+    missing: Record = {"split": ablation.split, "iou_type": ablation.iou_type, "metric": "AP"}
+    missing |= {"value": None}
     if row.absent is not None:
         yield {"row": row.id, "run": None, "status": f"{ABSENT}: {row.absent}", **missing}
     for run in row.runs:
-        state, content = found[run.id]
+        state, content = outcomes[run.id]
         known = missing | {"row": row.id, "run": run.id, **run.summary, "status": state}
         if state != DONE:
             yield known
-        for kind, values in content.get("metrics", {}).items():
+        for iou_type, values in content.get("metrics", {}).items():
             for name, value in values.items():
-                yield known | {"kind": kind, "metric": name, "value": value}
+                yield known | {"iou_type": iou_type, "metric": name, "value": value}
 
 
-def _replicates(row: Row, found: Mapping[str, Outcome]) -> Iterator[dict[str, Any]]:
-    """The lines of a row in ``bootstrap.csv``; none of a run evaluated without a bootstrap."""
+def _replicates(row: Row, outcomes: Mapping[str, Outcome]) -> Iterator[Record]:
+    """The records of a row in ``bootstrap.csv``; none of a run evaluated without a bootstrap."""
     for run in row.runs:
-        for kind, values in found[run.id][1].get("bootstrap", {}).items():
-            known = {"row": row.id, "run": run.id, "seed": run.description.get("seed")}
+        for iou_type, values in outcomes[run.id][1].get("bootstrap", {}).items():
+            known = {"row": row.id, "run": run.id, "seed": run.seed_or_none}
+            known |= {"iou_type": iou_type}
             # A millionth is far below what 200 replicates can tell.
             rounded = (None if value is None else round(value, 6) for value in values)
-            yield known | {"kind": kind} | dict(enumerate(rounded))
+            yield known | {str(i): value for i, value in enumerate(rounded)}
 
 
 def status(run: Run, split: str = TEST) -> str:
@@ -106,7 +107,9 @@ def status(run: Run, split: str = TEST) -> str:
         return f"{FAILED}: {error}"
     if run.metrics(split).exists():
         return DONE
-    if run.teacher and failure(run.teacher.folder, TEST) is not None:
+    if (teacher := run.sources_by_role.get("teacher")) and failure(
+        teacher.folder, TEST
+    ) is not None:
         return f"{NOT_RUN}: its teacher failed"
     return NOT_RUN
 
@@ -119,24 +122,24 @@ def split_status(text: str) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class Results:
-    """The raw numbers of an ablation: the frames of ``results.csv`` and ``bootstrap.csv``."""
+    """The raw numbers of an ablation: the content of ``results.csv`` and ``bootstrap.csv``."""
 
-    lines: pd.DataFrame
+    records: pd.DataFrame
     bootstrap: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=KEYS))
 
-    def values(self, row: Row, metric: str, kind: str) -> dict[int | None, float]:
+    def values(self, row: Row, metric: str, iou_type: str) -> dict[int | None, float]:
         """A metric in percent by seed, of the runs that have it."""
-        found = ((_seed(run), self._values.get((run.id, kind, metric))) for run in row.runs)
-        return {seed: 100 * value for seed, value in found if value is not None}
+        known = ((_seed(run), self._values.get((run.id, iou_type, metric))) for run in row.runs)
+        return {seed: 100 * value for seed, value in known if value is not None}
 
-    def replicates(self, row: Row, kind: str) -> dict[int | None, NDArray[np.float64]]:
+    def replicates(self, row: Row, iou_type: str) -> dict[int | None, NDArray[np.float64]]:
         """AP in percent under resamplings of the images by seed, each (B,)."""
-        found = ((_seed(run), self._replicates.get((run.id, kind))) for run in row.runs)
-        return {seed: 100 * values for seed, values in found if values is not None}
+        known = ((_seed(run), self._replicates.get((run.id, iou_type))) for run in row.runs)
+        return {seed: 100 * values for seed, values in known if values is not None}
 
-    def bootstrapped(self, run: str, kind: str) -> NDArray[np.float64] | None:
-        """AP (B,) of a run, by its id, under resamplings of the images; no percentages."""
-        return self._replicates.get((run, kind))
+    def bootstrapped(self, run: str, iou_type: str) -> NDArray[np.float64] | None:
+        """AP (B,) of a run, by its id, under resamplings of the images, as fractions."""
+        return self._replicates.get((run, iou_type))
 
     def status(self, run: Run) -> str:
         """What became of a run; one that the file does not know was not run."""
@@ -144,23 +147,23 @@ class Results:
 
     @cached_property
     def _values(self) -> dict[tuple[str, str, str], float]:
-        known = self.lines.dropna(subset="value")
-        keys = zip(known.run, known.kind, known.metric, strict=True)
-        return dict(zip(keys, known.value.astype(float), strict=True))
+        known = self.records.dropna(subset="value")
+        keys = zip(known["run"], known["iou_type"], known["metric"], strict=True)
+        return dict(zip(keys, known["value"].astype(float), strict=True))
 
     @cached_property
     def _status(self) -> dict[str, str]:
-        return dict(zip(self.lines.run, self.lines.status, strict=True))
+        return dict(zip(self.records["run"], self.records["status"], strict=True))
 
     @cached_property
     def _replicates(self) -> dict[tuple[str, str], NDArray[np.float64]]:
         values = self.bootstrap.drop(columns=KEYS).to_numpy(float)
-        keys = zip(self.bootstrap.run, self.bootstrap.kind, strict=True)
+        keys = zip(self.bootstrap["run"], self.bootstrap["iou_type"], strict=True)
         return dict(zip(keys, values, strict=True))
 
 
 def _seed(run: Run) -> int | None:
-    return run.description.get("seed")
+    return run.seed_or_none
 
 
 def read_results(folder: Path) -> Results:
@@ -169,11 +172,14 @@ def read_results(folder: Path) -> Results:
     Raises:
         InputError: it is not there.
     """
-    for file in (folder / LINES, folder / BOOTSTRAP):
+    for file in (folder / RESULTS_CSV, folder / BOOTSTRAP_CSV):
         if not file.is_file():
             raise InputError(file, "", "does not exist", "what icd collect writes")
-    exact = {"float_precision": "round_trip"}  # pandas 2 loses the last bit otherwise
-    return Results(pd.read_csv(folder / LINES, **exact), pd.read_csv(folder / BOOTSTRAP, **exact))
+    return Results(_read_csv(folder / RESULTS_CSV), _read_csv(folder / BOOTSTRAP_CSV))
+
+
+def _read_csv(file: Path) -> pd.DataFrame:
+    return pd.read_csv(file, float_precision="round_trip")  # pandas 2 loses the last bit otherwise
 
 
 def states(ablation: Ablation) -> Counter[str]:
@@ -186,17 +192,18 @@ def states(ablation: Ablation) -> Counter[str]:
 
 def tabulated(results: Path, split: str = TEST) -> dict[str, Metrics]:
     """Metrics by run, as its own file has them, from the tables in a track's folder of results."""
-    found: dict[str, Metrics] = {}
-    for file in sorted(results.glob(f"*/{LINES}")):
+    metrics: dict[str, Metrics] = {}
+    for file in sorted(results.glob(f"*/{RESULTS_CSV}")):
         table = read_results(file.parent)
-        done = table.lines[table.lines.status == DONE]
+        done = table.records[table.records["status"] == DONE]
         if set(done["split"]) - {split}:
             continue
-        for (run, kind), lines in done.groupby(["run", "kind"]):
-            values = lines.value.astype(object).where(lines.value.notna(), None)
-            metrics = dict(zip(lines.metric, values, strict=True))
-            content = found.setdefault(run, {"metrics": {}, "bootstrap": {}})
-            content["metrics"][kind] = metrics
-            if (replicates := table.bootstrapped(run, kind)) is not None:
-                content["bootstrap"][kind] = [None if isnan(x) else x for x in replicates.tolist()]
-    return found
+        for (run, iou_type), part in done.groupby(["run", "iou_type"]):
+            values = part["value"].astype(object).where(part["value"].notna(), None)
+            content = metrics.setdefault(run, {"metrics": {}, "bootstrap": {}})
+            content["metrics"][iou_type] = dict(zip(part["metric"], values, strict=True))
+            if (replicates := table.bootstrapped(run, iou_type)) is not None:
+                content["bootstrap"][iou_type] = [
+                    None if isnan(value) else value for value in replicates.tolist()
+                ]
+    return metrics

@@ -1,4 +1,4 @@
-"""How sure a difference is: over seeds and over test images. Orders and their agreement."""
+"""Confidence intervals across seeds and over test images; agreement of two orders."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Sample:
     Args:
         values: by seed.
         replicates: by seed, (B,) each: AP under the same B resamplings of the test images.
-        single: one run stands for all seeds (one teacher for all students).
+        single: True if one run stands for all seeds (one teacher for all students).
     """
 
     values: dict[Seed, float]
@@ -32,7 +32,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean and its confidence interval, which is None if nothing tells how sure the mean is.
+    """A mean and its confidence interval, which is None for one seed without a bootstrap.
 
     values: what it is the mean of, one per seed.
     images: the interval includes the sampling of the test images.
@@ -51,14 +51,16 @@ class Estimate:
         return len(self.values)
 
     @property
-    def undecided(self) -> bool:
+    def inconclusive(self) -> bool:
         """True if the interval contains 0."""
         return self.interval is not None and self.interval[0] <= 0 <= self.interval[1]
 
     @property
     def sign(self) -> int:
-        """Of a decided mean -1 or 1, else 0."""
-        return 0 if self.interval is None or self.undecided else (1 if self.mean > 0 else -1)
+        """-1 or 1 for a significant mean, else 0."""
+        if self.interval is None or self.inconclusive:
+            return 0
+        return 1 if self.mean > 0 else -1
 
 
 def estimate(values: Sequence[float], replicates: NDArray[np.float64] | None) -> Estimate:
@@ -67,25 +69,26 @@ def estimate(values: Sequence[float], replicates: NDArray[np.float64] | None) ->
     .. math::
         SE^2 = s^2 / n + \mathrm{var}_b(\bar r_b), \qquad \bar x \pm t_{0.975, \nu} SE
 
-    where s is the standard deviation over the n seeds, r the mean over seeds in replicate b of B,
-    and the degrees of freedom are those of Welch and Satterthwaite,
+    where s is the standard deviation over the n seeds and r the mean over seeds in replicate b of
+    B. The degrees of freedom are those of Welch and Satterthwaite,
 
     .. math::
         \nu = SE^4 / ((s^2 / n)^2 / (n - 1) + \mathrm{var}_b^2 / (B - 1)).
 
-    One seed leaves the images alone, no replicates the seeds alone. What seeds and images have in
-    common (a seed that suits some images) stands in both parts: the interval is a little wide.
+    With one seed the interval covers the images only, without replicates the seeds only. The
+    interaction of seeds and images counts in both parts, so the interval is slightly too wide.
 
     Args:
         values: (n,), n >= 1.
         replicates: (n, B), or None.
     """
-    n, parts = len(values), []
+    n = len(values)
+    parts: list[tuple[float, int]] = []  # variance and degrees of freedom
     if n > 1:
-        parts.append((np.var(values, ddof=1) / n, n - 1))
+        parts.append((float(np.var(values, ddof=1)) / n, n - 1))
     if replicates is not None:
         over_seeds = replicates.mean(axis=0)
-        parts.append((np.var(over_seeds, ddof=1), len(over_seeds) - 1))
+        parts.append((float(np.var(over_seeds, ddof=1)), len(over_seeds) - 1))
     mean, interval = float(np.mean(values)), None
     if parts:
         variance = float(sum(part for part, _ in parts))
@@ -103,10 +106,10 @@ def level(row: Sample) -> Estimate | None:
 
 
 def difference(row: Sample, other: Sample) -> Estimate | None:
-    """Mean of the differences seed by seed, over the seeds that both have; None if there is none.
+    """Mean of the differences paired by seed, over common seeds; None if there is none.
 
-    Runs of one seed share their teacher, and all share the test images: what is common drops out.
-    A row of one run for all seeds is compared with every seed of the other.
+    Runs of one seed share their teacher, and all runs share the test images, so the effect of both
+    cancels. A row of one run for all seeds is compared with every seed of the other.
     """
     pairs = _pairs(row, other)
     if not pairs:
@@ -126,27 +129,28 @@ def _pairs(row: Sample, other: Sample) -> list[tuple[Seed, Seed]]:
 def _stacked(row: Sample, seeds: list[Seed]) -> NDArray[np.float64] | None:
     """Replicates of these seeds, (n, B); None unless all have some.
 
-    A replicate without any object is left out by giving it the mean of the others.
+    A replicate without any object gets the mean of the others, so that it has no effect.
     """
     if any(seed not in row.replicates for seed in seeds):
         return None
-    found = np.stack([row.replicates[seed] for seed in seeds])
-    return np.where(np.isnan(found), np.nanmean(found, axis=1, keepdims=True), found)
+    stacked = np.stack([row.replicates[seed] for seed in seeds])
+    return np.where(np.isnan(stacked), np.nanmean(stacked, axis=1, keepdims=True), stacked)
 
 
 @dataclass(frozen=True)
 class Agreement:
     """Our order of some rows beside the published one.
 
-    tau: Kendall's tau-b of the means, NaN where all are equal.
-    pairs: of rows; decided: those whose difference our intervals decide; same: those of the decided
-        that the paper orders in the same way.
+    tau: Kendall's tau-b of the means; NaN if all are equal.
+    pairs: of rows.
+    significant: pairs whose difference is significant.
+    same: significant pairs that have the published order.
     """
 
     rows: int
     tau: float
     pairs: int
-    decided: int
+    significant: int
     same: int
 
 
@@ -157,9 +161,9 @@ def agreement(rows: Sequence[Sample], published: Sequence[float]) -> Agreement |
     means = [np.mean(list(row.values.values())) for row in rows]
     signs = []
     for i, j in combinations(range(len(rows)), 2):
-        found = difference(rows[i], rows[j])
-        signs.append((found.sign if found else 0, np.sign(published[i] - published[j])))
-    decided = [(ours, theirs) for ours, theirs in signs if ours]
+        ours = difference(rows[i], rows[j])
+        signs.append((ours.sign if ours else 0, np.sign(published[i] - published[j])))
+    significant = [(our, their) for our, their in signs if our]
     tau = float(stats.kendalltau(means, published).statistic)
-    same = sum(bool(ours == theirs) for ours, theirs in decided)
-    return Agreement(len(rows), tau, len(signs), len(decided), same)
+    same = sum(bool(our == their) for our, their in significant)
+    return Agreement(len(rows), tau, len(signs), len(significant), same)

@@ -1,4 +1,4 @@
-"""A table as numbers: means, intervals and what became of each run, before any formatting."""
+"""A table as numbers: means, intervals and the state of each run, before any formatting."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 from icd.experiments.ablation import Ablation, Row
-from icd.experiments.run import Cost, Run, Step
+from icd.experiments.run import Cost, Run, StepKey
 from icd.report.results import ABSENT, DONE, FAILED, NOT_RUN, Results, split_status
 from icd.report.statistics import Agreement, Estimate, Sample, agreement, difference, level
 
@@ -16,13 +17,14 @@ METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 
 
 @dataclass(frozen=True)
-class Line:
+class Entry:
     """A row with its numbers, in percent.
 
     metrics: values by name, one per finished seed that has them.
-    state: done if a run is; else failed, not run or absent.
-    gain, difference: to the row's baseline and its reference; None without a common seed, and for
-        the baseline and the reference themselves.
+    state: done if any run is done; else failed, not run or absent.
+    done: number of finished runs.
+    gain, difference: over the row's baseline and to its reference; None without a common seed, and
+        for the baseline and the reference themselves.
     cost: of its method; None if it was not measured.
     """
 
@@ -48,12 +50,12 @@ class Line:
 
     @property
     def published(self) -> float | None:
-        return self.row.published["AP"] if self.row.published else None
+        return self.row.published.AP if self.row.published else None
 
     @property
     def is_comparable(self) -> bool:
         """True if there is a published AP with the recipe of the other rows."""
-        return self.row.published is not None and self.row.published.get("comparable", True)
+        return self.row.published is not None and self.row.published.comparable is None
 
     @property
     def published_gain(self) -> float | None:
@@ -66,45 +68,56 @@ class Line:
         return self._published_over(self.reference)
 
     def _published_over(self, other: Row | None) -> float | None:
-        if other in (None, self.row) or not (self.row.published and other.published):
+        if other is None or other == self.row or not (self.row.published and other.published):
             return None
-        return self.row.published["AP"] - other.published["AP"]
+        return self.row.published.AP - other.published.AP
+
+
+class Missing(NamedTuple):
+    """A run without numbers, or a row that the track cannot have (then without a run)."""
+
+    state: str
+    row: Row
+    run: Run | None
+    reason: str
 
 
 @dataclass(frozen=True)
 class Summary:
     """All that tables and figures show of an ablation.
 
-    missing: (state, row, run or None if absent, reason) of what has no numbers.
-    order: of the rows beside the published one; of all, and of those that are no baseline. None if
-        there are fewer than three.
+    order, order_distilled: agreement of our order with the published one, over all rows and over
+        the rows that are not baselines; None for fewer than three rows.
     """
 
     ablation: Ablation
-    lines: list[Line]
-    missing: list[tuple[str, Row, Run | None, str]]
+    entries: list[Entry]
+    missing: list[Missing]
     order: Agreement | None
     order_distilled: Agreement | None
 
-    def line(self, name: str) -> Line:
-        """The line of the row with this id."""
-        return next(line for line in self.lines if line.row.id == name)
+    def entry(self, name: str) -> Entry:
+        """The row of this id with its numbers."""
+        return next(entry for entry in self.entries if entry.row.id == name)
 
     @property
     def over(self) -> str:
-        """What gains are measured against, e.g. ``over Student``."""
-        return _whose("over", [line.baseline for line in self.lines], "its baseline")
+        """The baseline of gains in words, e.g. ``over Student``."""
+        return _whose("over", [entry.baseline for entry in self.entries], "its baseline")
 
     @property
     def to(self) -> str:
-        """What rows are compared with besides."""
+        """The reference of differences in words, e.g. ``to ICD``."""
         return _whose("to", self.ablation.references, "its reference")
 
     @property
-    def intervals(self) -> list[tuple[Line, Estimate]]:
-        """Every gain or difference that is shown, with its line."""
+    def intervals(self) -> list[tuple[Entry, Estimate]]:
+        """Every gain or difference that the table shows, with its row."""
         return [
-            (line, found) for line in self.lines for found in (line.gain, line.difference) if found
+            (entry, estimate)
+            for entry in self.entries
+            for estimate in (entry.gain, entry.difference)
+            if estimate
         ]
 
 
@@ -114,67 +127,68 @@ def _whose(word: str, rows: Iterable[Row], several: str) -> str:
 
 
 def summarise(
-    ablation: Ablation, results: Results, costs: Mapping[Step, Cost] | None = None
+    ablation: Ablation, results: Results, costs: Mapping[StepKey, Cost] | None = None
 ) -> Summary:
-    """Compute what a table says from the raw numbers."""
-    samples = {row.id: sample(row, results, ablation.kind) for row in ablation.rows}
-    lines = [_line(ablation, row, samples, results, costs or {}) for row in ablation.rows]
-    distilled = [line for line in lines if not line.is_baseline]
-    orders = _agreement(lines), _agreement(distilled)
-    return Summary(ablation, lines, _missing(ablation, results), *orders)
+    """Compute what a table shows from the raw numbers."""
+    samples = {row.id: sample(row, results, ablation.iou_type) for row in ablation.rows}
+    entries = [_entry(ablation, row, samples, results, costs or {}) for row in ablation.rows]
+    distilled = [entry for entry in entries if not entry.is_baseline]
+    orders = _agreement(entries), _agreement(distilled)
+    return Summary(ablation, entries, _missing(ablation, results), *orders)
 
 
-def _agreement(lines: Iterable[Line]) -> Agreement | None:
-    """Of the rows that have both values, where the published one has the recipe of the others."""
-    both = [line for line in lines if line.sample.values and line.is_comparable]
-    return agreement([line.sample for line in both], [line.published for line in both])
+def _agreement(entries: Iterable[Entry]) -> Agreement | None:
+    """Over the rows that have both values, if the published value has the recipe of the others."""
+    both = [entry for entry in entries if entry.sample.values and entry.is_comparable]
+    published = [entry.published for entry in both if entry.published is not None]
+    return agreement([entry.sample for entry in both], published)
 
 
-def sample(row: Row, results: Results, kind: str) -> Sample:
+def sample(row: Row, results: Results, iou_type: str) -> Sample:
     """AP of a row and its replicates, by seed."""
-    return Sample(
-        results.values(row, "AP", kind), results.replicates(row, kind), single=len(row.runs) == 1
-    )
+    values, replicates = results.values(row, "AP", iou_type), results.replicates(row, iou_type)
+    return Sample(values, replicates, single=len(row.runs) == 1)
 
 
-def _line(
+def _entry(
     ablation: Ablation,
     row: Row,
     samples: dict[str, Sample],
     results: Results,
-    costs: Mapping[Step, Cost],
-) -> Line:
+    costs: Mapping[StepKey, Cost],
+) -> Entry:
     baseline, own = ablation.baseline_of(row), samples[row.id]
     reference = ablation.reference_of(row)
     states = Counter(split_status(results.status(run))[0] for run in row.runs)
     state = next((s for s in (DONE, FAILED, NOT_RUN) if states[s]), ABSENT)
-    to = {"gain": baseline.id, "difference": reference and reference.id}
-    compared = {
-        name: difference(own, samples[other]) if other not in (None, row.id) else None
-        for name, other in to.items()
-    }
-    return Line(
+
+    def compared(other: Row | None) -> Estimate | None:
+        return difference(own, samples[other.id]) if other and other.id != row.id else None
+
+    return Entry(
         row=row,
         baseline=baseline,
         reference=reference,
         metrics={
-            metric: list(results.values(row, metric, ablation.kind).values()) for metric in METRICS
+            metric: list(results.values(row, metric, ablation.iou_type).values())
+            for metric in METRICS
         },
         state=state,
         done=states[DONE],
         sample=own,
-        cost=costs.get(row.runs[0].step) if row.runs else None,
-        **compared,
+        gain=compared(baseline),
+        difference=compared(reference),
+        cost=costs.get(row.runs[0].step_key) if row.runs else None,
     )
 
 
-def _missing(ablation: Ablation, results: Results) -> list[tuple[str, Row, Run | None, str]]:
-    found: list[tuple[str, Row, Run | None, str]] = []
+def _missing(ablation: Ablation, results: Results) -> list[Missing]:
+    missing: list[Missing] = []
     for row in ablation.rows:
         if row.absent is not None:
-            found.append((ABSENT, row, None, row.absent))
+            missing.append(Missing(ABSENT, row, None, row.absent))
         for run in row.runs:
             state, reason = split_status(results.status(run))
             if state != DONE:
-                found.append((state, row, run, reason))
-    return found
+                missing.append(Missing(state, row, run, reason))
+    return missing

@@ -10,33 +10,32 @@ from typing import Any
 import pandas as pd
 
 from icd.experiments.ablation import Ablation
-from icd.experiments.run import Cost, Step
-from icd.files import atomic, write_text
-from icd.report.html import html
+from icd.experiments.run import Cost, StepKey
+from icd.files import write_csv, write_text
+from icd.markdown import html, table
 from icd.report.latex import typeset
 from icd.report.notes import paragraphs
 from icd.report.results import DONE, Results
 from icd.report.statistics import Estimate
-from icd.report.summary import METRICS, Line, Summary, summarise
+from icd.report.summary import METRICS, Entry, Summary, summarise
 
 
 def write_tables(
-    ablation: Ablation, results: Results, folder: Path, costs: Mapping[Step, Cost] | None = None
+    ablation: Ablation, results: Results, folder: Path, costs: Mapping[StepKey, Cost] | None = None
 ) -> None:
     """Write ``table.md``, ``.html``, ``.csv`` and ``.tex`` of an ablation into a folder."""
     summary = summarise(ablation, results, costs)
     write_text(folder / "table.md", markdown(summary))
     write_text(folder / "table.html", html(markdown(summary)))
     write_text(folder / "table.tex", latex(summary))
-    with atomic(folder / "table.csv") as temporary:
-        numbers(summary).to_csv(temporary, index=False)
+    write_csv(folder / "table.csv", numbers(summary))
 
 
 def markdown(summary: Summary) -> str:
     """Title, question, table and notes."""
     ablation = summary.ablation
-    table = aligned(*cells(summary))
-    parts = [f"# {ablation.title}", ablation.question, table, *paragraphs(summary)]
+    parts = [f"# {ablation.title}", ablation.question, table(*cells(summary))]
+    parts += paragraphs(summary)
     return "\n\n".join(parts) + "\n"
 
 
@@ -46,27 +45,27 @@ def latex(summary: Summary) -> str:
 
 
 def numbers(summary: Summary) -> pd.DataFrame:
-    """The table unformatted and unrounded, in percent; what there is not is empty."""
-    return pd.DataFrame([_numbers(line) for line in summary.lines], dtype=object)
+    """The table unformatted and unrounded, in percent; missing values are empty."""
+    return pd.DataFrame([_numbers(entry) for entry in summary.entries], dtype=object)
 
 
-def _numbers(line: Line) -> dict[str, Any]:
-    found: dict[str, Any] = {"row": line.row.id, "label": line.row.label, "state": line.state}
-    found |= {"seeds": line.done, "planned_seeds": len(line.row.runs)}
-    for metric, values in line.metrics.items():
-        found[metric] = mean(values) if values else None
-        found[f"{metric}_sd"] = stdev(values) if len(values) > 1 else None
-    for name, value in (("gain", line.gain), ("difference", line.difference)):
+def _numbers(entry: Entry) -> dict[str, Any]:
+    record: dict[str, Any] = {"row": entry.row.id, "label": entry.row.label, "state": entry.state}
+    record |= {"seeds": entry.done, "planned_seeds": len(entry.row.runs)}
+    for metric, values in entry.metrics.items():
+        record[metric] = mean(values) if values else None
+        record[f"{metric}_sd"] = stdev(values) if len(values) > 1 else None
+    for name, value in (("gain", entry.gain), ("difference", entry.difference)):
         low, high = (value and value.interval) or (None, None)
-        found |= {name: value and value.mean, f"{name}_low": low, f"{name}_high": high}
-        found |= {f"{name}_seeds": value and value.seeds, f"{name}_images": value and value.images}
-    source = line.row.published["source"] if line.row.published else None
-    return found | {
-        "published_AP": line.published,
-        "published_gain": line.published_gain,
+        record |= {name: value and value.mean, f"{name}_low": low, f"{name}_high": high}
+        record |= {f"{name}_seeds": value and value.seeds, f"{name}_images": value and value.images}
+    source = entry.row.published.source if entry.row.published else None
+    return record | {
+        "published_AP": entry.published,
+        "published_gain": entry.published_gain,
         "published_source": source,
-        "time": line.cost and line.cost.time,
-        "memory": line.cost and line.cost.memory,
+        "time": entry.cost and entry.cost.time,
+        "memory": entry.cost and entry.cost.memory,
     }
 
 
@@ -77,80 +76,67 @@ def cells(summary: Summary) -> tuple[list[str], list[list[str]]]:
     header += [f"difference {summary.to} [95 %]"] if ablation.references else []
     header += ["published AP", "published gain"]
     header += ["time", "MiB"] if ablation.costs else []
-    return header, [_cells(line, summary) for line in summary.lines]
+    return header, [_cells(entry, summary) for entry in summary.entries]
 
 
-def _cells(line: Line, summary: Summary) -> list[str]:
-    planned, reference = len(line.row.runs), summary.ablation.reference_of(line.row)
-    found = [
-        line.row.label,
-        *(spread(values) if line.state == DONE else line.state for values in line.metrics.values()),
-        str(planned) if line.done == planned else f"{line.done} of {planned}",
-        _compared(line, summary.line(line.baseline.id), line.gain),
+def _cells(entry: Entry, summary: Summary) -> list[str]:
+    planned, reference = len(entry.row.runs), summary.ablation.reference_of(entry.row)
+    cells = [
+        entry.row.label,
+        *(
+            spread(values) if entry.state == DONE else entry.state
+            for values in entry.metrics.values()
+        ),
+        str(planned) if entry.done == planned else f"{entry.done} of {planned}",
+        _compared(entry, summary.entry(entry.baseline.id), entry.gain),
     ]
     if reference:
-        found.append(_compared(line, summary.line(reference.id), line.difference))
+        cells.append(_compared(entry, summary.entry(reference.id), entry.difference))
     elif summary.ablation.references:
-        found.append("")
-    found += _published(line)
-    return [*found, *_cost(line)] if summary.ablation.costs else found
+        cells.append("")
+    cells += _published(entry)
+    return [*cells, *_cost(entry)] if summary.ablation.costs else cells
 
 
-def _compared(line: Line, other: Line, value: Estimate | None) -> str:
+def _compared(entry: Entry, other: Entry, value: Estimate | None) -> str:
     """A difference, or why there is none."""
-    if line is other:
+    if entry is other:
         return ""
-    if line.state != DONE:
-        return line.state
+    if entry.state != DONE:
+        return entry.state
     if other.state != DONE:
         return f"{other.row.label} {other.state}"
     if value is None:
-        return "no common seed" if line.metrics["AP"] and other.metrics["AP"] else "-"
+        return "no common seed" if entry.metrics["AP"] and other.metrics["AP"] else "-"
     return signed(value)
 
 
 def spread(values: list[float]) -> str:
-    """Mean and sample standard deviation, e.g. ``26.7 ± 0.9``; a lone value has no spread."""
+    """Mean and sample standard deviation, e.g. ``26.7 ± 0.9``; a single value has no spread."""
     if not values:
         return "-"
     return f"{mean(values):.1f}" + (f" ± {stdev(values):.1f}" if len(values) > 1 else "")
 
 
 def signed(value: Estimate) -> str:
-    """A difference with its interval, e.g. ``+0.3 [-0.2, +0.8] undecided``."""
+    """A difference with its interval, e.g. ``+0.3 [-0.2, +0.8] inconclusive``."""
     text = f"{value.mean:+.1f}"
     if value.interval is None:
         return text
     low, high = value.interval
-    return f"{text} [{low:+.1f}, {high:+.1f}]" + " undecided" * value.undecided
+    return f"{text} [{low:+.1f}, {high:+.1f}]" + " inconclusive" * value.inconclusive
 
 
-def _published(line: Line) -> tuple[str, str]:
+def _published(entry: Entry) -> tuple[str, str]:
     """The paper's AP of a row and its gain over the paper's baseline, where it gives them."""
-    if line.published is None:
-        return "-", "" if line.is_baseline else "-"
-    own = f"{line.published:.1f}"
-    if line.is_baseline:
+    if entry.published is None:
+        return "-", "" if entry.is_baseline else "-"
+    own = f"{entry.published:.1f}"
+    if entry.is_baseline:
         return own, ""
-    return own, "-" if line.published_gain is None else f"{line.published_gain:+.1f}"
+    return own, "-" if entry.published_gain is None else f"{entry.published_gain:+.1f}"
 
 
-def _cost(line: Line) -> tuple[str, str]:
+def _cost(entry: Entry) -> tuple[str, str]:
     """Time ratio and memory of a row's method."""
-    return (f"{line.cost.time:.2f}", f"{line.cost.memory:.0f}") if line.cost else ("-", "-")
-
-
-def aligned(header: list[str], body: list[list[str]]) -> str:
-    """A Markdown table whose source is aligned as well."""
-    header, *body = ([cell.replace("|", r"\|") for cell in row] for row in (header, *body))
-    widths = [max(map(len, column)) for column in zip(header, *body, strict=True)]
-
-    def line(cells: list[str]) -> str:
-        first, *rest = (
-            cell.ljust(width) if i == 0 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(cells, widths, strict=True))
-        )
-        return "| " + " | ".join([first, *rest]) + " |"
-
-    rule = "|:" + "-" * widths[0] + "-|" + "|".join("-" * (w + 1) + ":" for w in widths[1:]) + "|"
-    return "\n".join([line(header), rule, *map(line, body)])
+    return (f"{entry.cost.time:.2f}", f"{entry.cost.memory:.0f}") if entry.cost else ("-", "-")

@@ -1,4 +1,4 @@
-"""Accuracy against cost: what each method gains for the time that it takes."""
+"""Accuracy against cost: AP of each method against its time and memory."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
 
 from icd.experiments.ablation import Ablation
-from icd.experiments.run import Cost, Step
+from icd.experiments.run import Cost, StepKey
 from icd.report.figure import BARS, GUIDE, MARK, POINT, STYLE, save
-from icd.report.results import KINDS, Results
-from icd.report.summary import Line, summarise
+from icd.report.results import AP_NAMES, Results
+from icd.report.summary import Entry, summarise
 
 COSTS = {
     "time": "time of a step, as a ratio to\nstudent's step + teacher's forward pass",
@@ -25,45 +25,45 @@ SHADES = (POINT, "white")  # of rows without and with inheriting
 
 
 def write_tradeoff(
-    ablation: Ablation, results: Results, costs: Mapping[Step, Cost], outputs: Sequence[Path]
+    ablation: Ablation, results: Results, costs: Mapping[StepKey, Cost], outputs: Sequence[Path]
 ) -> None:
     """Draw the rows whose cost was measured, in the format of each file's suffix."""
-    lines = [line for line in summarise(ablation, results, costs).lines if line.cost]
+    entries = [entry for entry in summarise(ablation, results, costs).entries if entry.cost]
     with mpl.rc_context(STYLE):
-        save(draw(ablation, [line for line in lines if line.level]), outputs)
+        save(draw(ablation, [entry for entry in entries if entry.level]), outputs)
 
 
-def draw(ablation: Ablation, lines: Sequence[Line]) -> Figure:
+def draw(ablation: Ablation, entries: Sequence[Entry]) -> Figure:
     """AP with its interval against the time of a step and against memory, for each detector."""
-    detectors = list(dict.fromkeys(parts(line)[0] for line in lines)) or [""]
+    detectors = list(dict.fromkeys(parts(entry)[0] for entry in entries)) or [""]
     figure = Figure(figsize=(7.6, 2.5 * len(detectors) + 1.1), layout="constrained")
     pairs = figure.subplots(len(detectors), 2, sharey="row", squeeze=False)
     labels = [
         label
         for detector, pair in zip(detectors, pairs, strict=True)
-        for label in draw_detector(detector, pair, lines)
+        for label in draw_detector(detector, pair, entries)
     ]
     for axes, what in zip(pairs[-1], COSTS.values(), strict=True):
         axes.set_xlabel(what)
     for time, _ in pairs:
-        time.set_ylabel(f"{KINDS[ablation.kind]}AP (%)")
+        time.set_ylabel(f"{AP_NAMES[ablation.iou_type]} (%)")
     figure.suptitle(f"{ablation.title}: accuracy against cost", x=0.01, ha="left", fontsize=10)
     handles = dict(zip(*reversed(pairs[0, 0].get_legend_handles_labels()), strict=True))
     if handles:
         figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=2)
-    figure.draw_without_rendering()  # only now labels have a place
+    figure.draw_without_rendering()  # gives labels their place
     for names in labels:
         move_apart(names)
     return figure
 
 
 def draw_detector(
-    detector: str, pair: Sequence[Axes], lines: Sequence[Line]
+    detector: str, pair: Sequence[Axes], entries: Sequence[Entry]
 ) -> list[list[Annotation]]:
     """The rows of a detector, against time and against memory; the labels of each."""
-    labels, rows = [], [line for line in lines if parts(line)[0] == detector]
+    labels, rows = [], [entry for entry in entries if parts(entry)[0] == detector]
     for axes, what in zip(pair, COSTS, strict=True):
-        labels.append([draw_line(axes, line, getattr(line.cost, what)) for line in rows])
+        labels.append([draw_entry(axes, entry, getattr(entry.cost, what)) for entry in rows])
         axes.grid(color="0.92", linewidth=0.6)
         axes.set_axisbelow(True)
         axes.margins(x=0.15)
@@ -72,9 +72,9 @@ def draw_detector(
     return labels
 
 
-def parts(line: Line) -> tuple[str, str]:
+def parts(entry: Entry) -> tuple[str, str]:
     """Detector and method, of a label like "RetinaNet, CWD + inheriting"."""
-    detector, _, method = line.row.label.rpartition(", ")
+    detector, _, method = entry.row.label.rpartition(", ")
     return detector, method.removesuffix(" + inheriting")
 
 
@@ -89,19 +89,25 @@ def move_apart(labels: Sequence[Annotation]) -> None:
 
 
 def mark_of(label: Annotation) -> Bbox:
-    """Where on the figure the mark is that a label names."""
-    x, y = label.axes.transData.transform(label.xy)
-    half = label.figure.dpi / 72 * MARK["s"] ** 0.5 / 2  # a mark's size is its area in points
+    """The area of the mark that a label names, in pixels of the figure."""
+    axes = label.axes
+    figure = label.get_figure(root=True)
+    if not isinstance(axes, Axes) or figure is None:
+        raise ValueError("the label must stand on the axes of a figure")
+    x, y = axes.transData.transform(label.xy)
+    half = figure.dpi / 72 * MARK["s"] ** 0.5 / 2  # a mark's size is its area in points
     return Bbox([[x - half, y - half], [x + half, y + half]])
 
 
-def draw_line(axes: Axes, line: Line, cost: float) -> Annotation:
+def draw_entry(axes: Axes, entry: Entry, cost: float) -> Annotation:
     """A row as a mark with the name of its method beside it, which is returned."""
-    run, level = line.row.runs[0], line.level
+    run, level = entry.row.runs[0], entry.level
+    if level is None:
+        raise ValueError(f"the row {entry.row.id} has no AP")
     low, high = level.interval or (level.mean, level.mean)
     axes.errorbar(cost, level.mean, [[level.mean - low], [high - level.mean]], **BARS)
-    inherits = run.description["inherit"]
+    inherits = run.summary.get("inherit")
     label = "with inheriting" if inherits else "without inheriting"
     axes.scatter(cost, level.mean, facecolor=SHADES[inherits], label=label, **MARK)
     place = (cost, level.mean)
-    return axes.annotate(parts(line)[1], place, (5, 3), textcoords="offset points", fontsize=7)
+    return axes.annotate(parts(entry)[1], place, (5, 3), textcoords="offset points", fontsize=7)

@@ -11,12 +11,11 @@ from mmengine.config import Config
 from mmengine.hub import get_config
 
 from icd.errors import InputError
-from icd.experiments.options import class_path
-from icd.experiments.run import Run
-from icd.experiments.track import TEST, data_split
+from icd.experiments.run import ImportedRun, Run, TrainedRun
+from icd.experiments.splits import TEST
 from icd.experiments.zoo import configs
 from icd.training.method_class import accepted_arguments, method_class
-from icd.training.optimisation import lr_factor, optimisation
+from icd.training.optimisation import optimisation
 from icd.training.pipeline import pipeline
 from icd.training.pyramid import level_shift
 
@@ -42,23 +41,24 @@ class RunInputs:
     survey: dict[str, Any]
 
 
-def base_config(run: Run) -> Config:
+def base_config(run: TrainedRun | ImportedRun) -> Config:
     """The config of the run's detector: the user's own file, or one that mmdet ships.
 
     Raises:
         InputError: the config does not exist or is incomplete.
     """
-    name = run.description["config"] if run.imported else run.description["detector"]["config"]
-    own = run.imported or Path(name).is_file()
+    imported = isinstance(run, ImportedRun)
+    name = run.config if isinstance(run, ImportedRun) else run.detector.config
+    own = imported or Path(name).is_file()
     try:
-        file = configs() / name if run.zoo else name
+        file = configs() / name if isinstance(run, ImportedRun) and run.zoo else name
         base = Config.fromfile(file) if own else get_config(f"mmdet::{name}")
     except FileNotFoundError as error:
-        expected = "a config file" if run.imported else "a config that mmdet ships, or a file"
+        expected = "a config file" if imported else "a config that mmdet ships, or a file"
         raise InputError(name, "", "does not exist", expected) from error
     except SyntaxError as error:
         raise InputError(name, "", f"is not valid Python ({error})", "an mmdet config") from error
-    for key in PARTS[: 3 if run.imported else None]:
+    for key in PARTS[: 3 if imported else None]:
         _require_part(base, name, key)
     return base
 
@@ -73,10 +73,10 @@ def _require_part(base: Config, name: str, key: str) -> None:
         raise InputError(name, key, "is missing", expected)
 
 
-def plain_config(run: Run, inputs: RunInputs) -> Config:
+def plain_config(run: TrainedRun | ImportedRun, inputs: RunInputs) -> Config:
     """A config of the plain detector and its evaluation, which mmdet loads without this package."""
     base, classes = base_config(run), inputs.survey["classes"]
-    steps = pipeline(base.test_dataloader.dataset.pipeline, run.description["images"], False)
+    steps = pipeline(base.test_dataloader.dataset.pipeline, run.images, False)
     return Config(
         {
             "default_scope": "mmdet",
@@ -91,26 +91,27 @@ def plain_config(run: Run, inputs: RunInputs) -> Config:
             "test_evaluator": {
                 "type": "CocoMetric",
                 "metric": metrics(base),
-                "ann_file": str(inputs.data / split_files(run, TEST)["annotations"]),
+                "ann_file": str(inputs.data / run.files_of(TEST).annotations),
             },
         }
     )
 
 
-def training_config(run: Run, inputs: RunInputs, workers: int, checkpoint_every: int) -> Config:
+def training_config(
+    run: TrainedRun, inputs: RunInputs, workers: int, checkpoint_every: int
+) -> Config:
     """A complete config of mmengine's Runner for a run."""
-    base, recipe = base_config(run), run.description["recipe"]
-    seed, iterations = run.description["seed"], run.description["schedule"]["iterations"]
+    base, recipe, seed, iterations = base_config(run), run.recipe, run.seed, run.iterations
     steps = [{"type": "SeedByPlace", "seed": seed}]
-    steps += pipeline(base.train_pipeline, run.description["images"], True)
+    steps += pipeline(base.train_pipeline, run.images, True)
     model = detector(run, base, len(inputs.survey["classes"]))
     return Config(
         {
             "default_scope": "mmdet",
             "work_dir": str(run.folder / "work"),
-            "model": distiller(run, inputs, model) if run.description["method"] else model,
+            "model": distiller(run, inputs, model) if run.distils else model,
             "train_dataloader": {
-                "batch_size": recipe["batch_size"] // run.description["devices"],
+                "batch_size": recipe.batch_size // run.devices,
                 "num_workers": workers,
                 "persistent_workers": workers > 0,
                 "worker_init_fn": {
@@ -131,25 +132,25 @@ def training_config(run: Run, inputs: RunInputs, workers: int, checkpoint_every:
                 "max_iters": iterations,
                 "val_interval": iterations + 1,
             },
-            **optimisation(recipe, run.description["method"], iterations),
-            "linear_rule": lr_factor(recipe),
+            **optimisation(recipe, run.method, iterations),
+            "linear_rule": recipe.linear_factor,
             "default_hooks": default_hooks(run, checkpoint_every),
             "custom_hooks": custom_hooks(run, model),
             "randomness": {"seed": seed},
             "log_processor": {"by_epoch": False, "window_size": 50},
-            "channels_last": recipe.get("channels_last", False),
-            "precision": recipe.get("precision", "float32"),
+            "channels_last": recipe.channels_last,
+            "precision": recipe.precision,
         }
     )
 
 
-def custom_hooks(run: Run, student: dict[str, Any]) -> list[dict[str, Any]]:
+def custom_hooks(run: TrainedRun, student: dict[str, Any]) -> list[dict[str, Any]]:
     """The hooks of :mod:`icd.training.hooks` that the run needs.
 
     ``student``: config of the model that is trained.
     """
     hooks: list[dict[str, Any]] = [
-        {"type": "SeedByIteration", "seed": run.description["seed"]},
+        {"type": "SeedByIteration", "seed": run.seed},
         {"type": "StrictResumeHook"},
         {"type": "FiniteLossHook"},
         {"type": "ProgressHook", "run": run.id},
@@ -158,11 +159,12 @@ def custom_hooks(run: Run, student: dict[str, Any]) -> list[dict[str, Any]]:
     if run.pretrained:  # before inheriting, which replaces some of the weights
         start = run.pretrained.folder / "model.pth"
         hooks.append({"type": "PretrainedHook", "checkpoint": str(start)})
-    if run.description["inherit"]:
+    if run.inherit:
         shift = level_shift(student, teacher_config(run))
-        inherit = {"type": "InheritHook", "checkpoint": teacher_checkpoint(run)}
+        start = teacher_of(run).folder / "model.pth"
+        inherit = {"type": "InheritHook", "checkpoint": str(start)}
         hooks.append(inherit | ({"shift": shift} if shift else {}))
-    if run.description["method"]:
+    if run.distils:
         hooks.append({"type": "IterationHook"})
     return hooks
 
@@ -182,15 +184,15 @@ def default_hooks(run: Run, checkpoint_every: int) -> dict[str, dict[str, Any]]:
     }
 
 
-def detector(run: Run, base: Config, num_classes: int) -> dict[str, Any]:
+def detector(run: TrainedRun | ImportedRun, base: Config, num_classes: int) -> dict[str, Any]:
     """The model of a run: mmdet's config, changed by the track, for its number of classes."""
     config = Config({"model": base.model})
-    if not run.imported:
+    if isinstance(run, TrainedRun):
         # Copied, because mmengine removes its _delete_ keys from the dictionaries that it merges.
-        backbone, chosen = (deepcopy(run.description[key]) for key in ("backbone", "detector"))
-        parts = {key: backbone[key] for key in ("backbone", "neck") if key in backbone}
+        backbone, chosen = run.backbone.model_copy(deep=True), deepcopy(run.detector.model)
+        parts = {"backbone": backbone.backbone, "neck": backbone.neck}
         # The backbone comes last, because one of another type replaces all that was set before.
-        config.merge_from_dict({"model": chosen.get("model", {})})
+        config.merge_from_dict({"model": chosen})
         config.merge_from_dict({"model": parts})
     model = config.model.to_dict()
     set_everywhere(model, "num_classes", num_classes)
@@ -209,60 +211,50 @@ def set_everywhere(tree: Any, key: str, value: Any) -> None:
             set_everywhere(branch, key, value)
 
 
-def distiller(run: Run, inputs: RunInputs, student: dict[str, Any]) -> dict[str, Any]:
+def distiller(run: TrainedRun, inputs: RunInputs, student: dict[str, Any]) -> dict[str, Any]:
     """Config of a Distiller around the student's model."""
     return {
         "type": "Distiller",
         "student": student,
         "teacher": {
             "config": teacher_config(run),
-            "checkpoint": teacher_checkpoint(run),
+            "checkpoint": str(teacher_of(run).folder / "model.pth"),
         },
         **method_config(run, inputs),
     }
 
 
-def method_config(run: Run, inputs: RunInputs) -> dict[str, Any]:
+def method_config(run: TrainedRun, inputs: RunInputs) -> dict[str, Any]:
     """A Distiller's ``method``, and ``adapter`` if the run has one."""
-    method = run.description["method"]
-    path = class_path(method)
-    offered = {"priors": inputs.survey["priors"], "seed": run.description["seed"]}
-    config = {"type": path, **accepted_arguments(method_class(path), offered), **method["options"]}
-    return {"method": config} | ({"adapter": True} if method.get("adapter") else {})
+    method = run.method
+    assert method, "it distils"
+    offered = {"priors": inputs.survey["priors"], "seed": run.seed}
+    accepted = accepted_arguments(method_class(method.path), offered)
+    config = {"type": method.path, **accepted, **method.options}
+    return {"method": config} | ({"adapter": True} if method.adapter else {})
 
 
-def teacher_config(run: Run) -> dict[str, Any]:
+def teacher_of(run: TrainedRun) -> TrainedRun | ImportedRun:
+    """The teacher of a run that distils or inherits."""
+    assert run.teacher, "it distils or inherits"
+    return run.teacher
+
+
+def teacher_config(run: TrainedRun) -> dict[str, Any]:
     """The model of a run's teacher, as its training exported it."""
-    return Config.fromfile(teacher_folder(run) / "model.py").model.to_dict()
-
-
-def teacher_checkpoint(run: Run) -> str:
-    """The weights of a run's teacher, as its training exported them."""
-    return str(teacher_folder(run) / "model.pth")
-
-
-def teacher_folder(run: Run) -> Path:
-    """The folder of the teacher of a run that distils or inherits."""
-    if run.teacher is None:
-        raise ValueError(f"{run.id} has no teacher")
-    return run.teacher.folder
+    return Config.fromfile(teacher_of(run).folder / "model.py").model.to_dict()
 
 
 def dataset(run: Run, inputs: RunInputs, split: str) -> dict[str, Any]:
     """The images and annotations of a split."""
-    files = split_files(run, split)
+    files = run.files_of(split)
     return {
         "type": "CocoDataset",
         "data_root": str(inputs.data),
-        "ann_file": files["annotations"],
-        "data_prefix": {"img": files["images"]},
+        "ann_file": files.annotations,
+        "data_prefix": {"img": files.images},
         "metainfo": {"classes": inputs.survey["classes"]},
     }
-
-
-def split_files(run: Run, split: str) -> dict[str, str]:
-    """Annotation file and image folder of a split, relative to the data's root."""
-    return data_split(run.description["data"], split)
 
 
 def metrics(base: Config) -> list[str]:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from icd.errors import InputError
 from icd.methods.adapter import Adapted
-from icd.methods.targets import Targets
+from icd.methods.tokens import Targets
 from icd.training.checkpoint import load_weights
 from icd.training.method_class import accepted_arguments, method_class
 from icd.training.pyramid import common_levels, strides

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import nn
 
-from icd.experiments.run import Run
+from icd.experiments.run import ImportedRun, TrainedRun
 from icd.files import write_text
 from icd.training.checkpoint import write_weights
 from icd.training.config import RunInputs, plain_config
@@ -15,7 +15,9 @@ from icd.training.distiller import Distiller, bare_detector
 DETECTOR, METHOD, CONFIG = "model.pth", "method.pth", "model.py"
 
 
-def export(run: Run, inputs: RunInputs, model: nn.Module, folder: Path) -> list[Path]:
+def export(
+    run: TrainedRun | ImportedRun, inputs: RunInputs, model: nn.Module, folder: Path
+) -> list[Path]:
     """Write the detector as mmdet's own checkpoint and config; neither needs this package.
 
     Args:

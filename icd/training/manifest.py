@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch.utils import collect_env
 
-from icd.experiments.schema import ROOT
+from icd.experiments.yaml_files import ROOT
 
 PACKAGES = (
     "torch",

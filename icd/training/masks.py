@@ -7,8 +7,9 @@ from typing import Any
 from mmengine.config import Config
 
 from icd.errors import InputError
-from icd.experiments.run import Run
-from icd.experiments.track import TEST, Track, data_split
+from icd.experiments.run import ImportedRun, TrainedRun
+from icd.experiments.splits import TEST
+from icd.experiments.track import Track
 from icd.training.config import RunInputs, base_config, metrics
 
 # Keys of a survey's counts, and what a detector that cannot do with these annotations wants.
@@ -18,14 +19,14 @@ WANTED = {
 }
 
 
-def require_masks(run: Run, inputs: RunInputs) -> None:
+def require_masks(run: TrainedRun | ImportedRun, inputs: RunInputs) -> None:
     """Raise InputError if a run's detector needs masks that its data does not have."""
     error = missing_masks(run, inputs)
     if error is not None:
         raise error
 
 
-def missing_masks(run: Run, inputs: RunInputs) -> InputError | None:
+def missing_masks(run: TrainedRun | ImportedRun, inputs: RunInputs) -> InputError | None:
     """What is wrong with a run's data, if its detector needs masks that are not there."""
     splits = {split: inputs.survey["splits"].get(split, {}) for split in (run.split, TEST)}
     asked = [(run.split, "without_mask"), (TEST, "without_mask"), (run.split, "run_lengths")]
@@ -35,14 +36,14 @@ def missing_masks(run: Run, inputs: RunInputs) -> InputError | None:
     needed = needed_masks(base_config(run))
     for split, key in lacking:
         if key in needed:
-            file = inputs.data / data_split(run.description["data"], split)["annotations"]
+            file = inputs.data / run.files_of(split).annotations
             problem = _problem(run, splits[split][key], key)
             return InputError(file, "annotations", problem, WANTED[key])
     return None
 
 
-def _problem(run: Run, count: int, key: str) -> str:
-    name = run.description["config"] if run.imported else run.description["detector"]["name"]
+def _problem(run: TrainedRun | ImportedRun, count: int, key: str) -> str:
+    name = run.config if isinstance(run, ImportedRun) else run.detector.name
     lack = "have no mask" if key == "without_mask" else "have a run-length code"
     return f"{count:,} {lack}, but the detector {name} learns masks"
 
@@ -63,12 +64,12 @@ def compare_detectors(track: Track, survey: dict[str, Any]) -> str:
         InputError: the first one, which is that of every row that names none, is not suited.
     """
     inputs, unsuited = RunInputs(track.data_root, survey), []
-    for i, name in enumerate(track.content["detectors"]):
+    for i, name in enumerate(track.content.detectors):
         error = missing_masks(track.describe({"detector": name}, seed=0), inputs)
         if error is not None and i == 0:
             raise error
         if error is not None:
             unsuited.append(name)
-    suited = [name for name in track.content["detectors"] if name not in unsuited]
+    suited = [name for name in track.content.detectors if name not in unsuited]
     text = f"detectors for this data: {', '.join(suited)}"
     return f"{text} (not, since they learn masks: {', '.join(unsuited)})" if unsuited else text

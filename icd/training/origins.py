@@ -6,7 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
-from icd.experiments.run import Run
+from icd.experiments.run import ImportedRun, Run
 from icd.experiments.sources import known_inputs, require_same_weights, sharing
 from icd.files import sha256, write_json
 from icd.training.config import RunInputs
@@ -18,8 +18,8 @@ def input_hashes(run: Run, inputs: RunInputs) -> dict[str, str]:
     A run's id does not cover them: a teacher trained on another CPU has the same id and other
     weights.
     """
-    if run.imported:
-        return {"checkpoint": sha256(Path(run.description["checkpoint"]))}
+    if isinstance(run, ImportedRun):
+        return {"checkpoint": sha256(Path(run.checkpoint))}
     sources = run.sources_by_role.items()
     weights = {role: sha256(source.folder / "model.pth") for role, source in sources}
     return {"annotations": inputs.survey["splits"][run.split]["sha256"], **weights}

@@ -22,7 +22,7 @@ from torch import distributed, nn
 
 from icd.errors import InputError
 from icd.experiments.run import Run
-from icd.methods.counts import mean_count
+from icd.methods.icd.auxiliary import mean_count
 
 # The wrapper of a model that is trained by several processes: every parameter takes part in every
 # iteration. Which device it lies on is known by the model itself.
@@ -41,7 +41,7 @@ def join(run: Run) -> dict[str, Any]:
         InputError: there are not as many as the run was described with, which share its batch.
     """
     processes = int(os.environ.get("WORLD_SIZE", 1))
-    devices = run.description.get("devices", processes)  # a detector from elsewhere has none
+    devices = run.processes or processes  # a detector from elsewhere has none
     if processes != devices:
         problem = f"is {devices}, but {processes} processes train"
         raise InputError(run.folder / "run.json", "devices", problem, "one process a device")

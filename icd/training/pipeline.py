@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from icd.errors import InputError
+from icd.experiments.splits import Resizing
 
 RESIZING = ("Resize", "RandomResize", "RandomChoiceResize")
 
 
-def pipeline(steps: list[dict], images: dict[str, Any], train: bool) -> list[dict]:
+def pipeline(steps: list[dict], images: Resizing, train: bool) -> list[dict]:
     """mmdet's pipeline with the track's sizes and flips.
 
     Raises:
@@ -22,17 +21,17 @@ def pipeline(steps: list[dict], images: dict[str, Any], train: bool) -> list[dic
     return [changes.get(step["type"], step) for step in (dict(step) for step in steps)]
 
 
-def resize(images: dict[str, Any], train: bool) -> dict:
+def resize(images: Resizing, train: bool) -> dict:
     """Keep the aspect ratio; in training, draw the shortest side if the track lists several."""
-    longest, shortest = images["scale"]
-    if train and "train_short_sides" in images:
-        scales = [(longest, side) for side in images["train_short_sides"]]
+    longest, shortest = images.scale
+    if train and images.train_short_sides:
+        scales = [(longest, side) for side in images.train_short_sides]
         return {"type": "RandomChoiceResize", "scales": scales, "keep_ratio": True}
     return {"type": "Resize", "scale": (longest, shortest), "keep_ratio": True}
 
 
-def flip(images: dict[str, Any]) -> dict:
+def flip(images: Resizing) -> dict:
     """One of the track's directions, or none, with equal chances."""
-    directions = images["flips"]
+    directions = images.flips
     chance = 1 / (len(directions) + 1)
     return {"type": "RandomFlip", "prob": [chance] * len(directions), "direction": directions}

@@ -5,7 +5,7 @@ So everything that mmdet does with their outputs is computed in float32: assignm
 decoding of boxes, and RoIAlign, which would otherwise round the corners of its regions to eight
 bits. Weights, gradients and optimisers are float32; no loss is scaled. Batch and group norm take
 bfloat16 and compute in float32, and so does the method in its softmax, norms and losses
-(:func:`icd.methods.icd.auxiliary.full_precision`).
+(:func:`icd.methods.tokens.full_precision`).
 """
 
 from __future__ import annotations

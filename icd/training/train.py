@@ -13,7 +13,7 @@ from mmengine.dist import barrier, is_main_process
 from mmengine.registry import init_default_scope
 from torch import nn
 
-from icd.experiments.run import Run, load_run
+from icd.experiments.run import ImportedRun, load_run
 from icd.files import read_json, sha256, write_json
 from icd.process.fetch import verify
 from icd.training import plugins  # noqa: F401  (registers what configs name)
@@ -66,7 +66,7 @@ def train(folder: Path, data: Path, survey: Path, manifest: Path, options: Optio
     provenance = {"run": run.id, "description": run.description, **environment()}
     parallel = join(run)
     cost: dict[str, Any] = {}
-    if run.imported:
+    if isinstance(run, ImportedRun):
         model = imported_detector(run, inputs)
         hashes = input_hashes(run, inputs)
     else:
@@ -92,12 +92,12 @@ def prepare(config: Config, hashes: dict[str, str], folder: Path) -> None:
     barrier()
 
 
-def imported_detector(run: Run, inputs: RunInputs) -> nn.Module:
+def imported_detector(run: ImportedRun, inputs: RunInputs) -> nn.Module:
     """A detector with weights from elsewhere, which must fit the track's classes."""
     init_default_scope("mmdet")  # mmengine's Runner does it for a training
-    checkpoint = Path(run.description["checkpoint"])
+    checkpoint = Path(run.checkpoint)
     if run.zoo:  # the user may have put the file there
-        verify(checkpoint, run.description["sha256"])
+        verify(checkpoint, run.sha256 or "")
     detector = MODELS.build(plain_config(run, inputs).model)
     load_weights(detector, checkpoint)
     return detector

@@ -19,8 +19,8 @@ import yaml
 
 from icd.experiments.ablation import load_ablation
 from icd.experiments.run import Run
-from icd.experiments.schema import ROOT, WORKFLOW
 from icd.experiments.track import load_track
+from icd.experiments.yaml_files import ROOT, WORKFLOW
 from tests.cluster import slurm
 
 REASON = slurm.missing()

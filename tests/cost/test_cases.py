@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -12,10 +11,11 @@ from icd.cost import cases
 from icd.cost.cases import MEMORY, METHOD, SECONDS, STEP, load_plan, method_costs, ratios
 from icd.cost.report import markdown, write
 from icd.errors import InputError
-from icd.experiments.run import merge
-from icd.experiments.schema import load_yaml
 from icd.experiments.track import Track, load_track
+from icd.experiments.yaml_files import load_yaml
 from icd.files import write_json
+from icd.mappings import merge
+from tests.experiments.track_files import stating
 
 BATCH = {
     "device": "cpu",
@@ -79,7 +79,7 @@ def test_the_cost_of_each_method_is_read_by_what_it_depends_on(track):
         ("fcos", "fitnet"): (pytest.approx(1.04), 10.0),
     }
     assert method_costs(track) == {
-        track.describe({"detector": detector, "method": method}, 3).step: cost
+        track.describe({"detector": detector, "method": method}, 3).step_key: cost
         for (detector, method), cost in expected.items()
     }
 
@@ -95,7 +95,7 @@ def test_the_cost_of_each_method_is_read_by_what_it_depends_on(track):
 )
 def test_what_changes_the_cost_of_a_step_is_another(track, change, is_same):
     icd = {"method": "icd"}
-    assert (track.describe(icd | change, 1).step == track.describe(icd, 0).step) == is_same
+    assert (track.describe(icd | change, 1).step_key == track.describe(icd, 0).step_key) == is_same
 
 
 def test_the_table_compares_all_rows_by_the_same_and_shows_the_steps_that_there_are(track):
@@ -120,7 +120,7 @@ def test_each_row_is_a_run_of_each_track_and_no_two_are_the_same():
     for name in ("mini", "coco"):
         plan = load_plan(load_track(name, {"coco": "data"}))
         runs = plan.runs(plan.detector)
-        assert len({run.id for run in runs.values()}) == len(plan.content["rows"])
+        assert len({run.id for run in runs.values()}) == len(plan.content.rows)
         assert plan.settings("cpu")
         assert {one.precision for one in plan.settings("cuda")} == {"float32", "bfloat16"}
     assert plan.size == (800, 1344)
@@ -131,21 +131,23 @@ def test_rows_of_methods_that_the_track_lacks_are_left_out(track):
         (["icd", "pkd"], "retinanet", {"icd", "everywhere", "heads-16", "pkd"}),
         (["icd", "pkd"], "fcos", {"icd", "pkd"}),
     ):
-        entries = {name: track.content["methods"][name] for name in methods}
-        less = replace(track, content=track.content | {"methods": entries})
+        entries = {name: track.content.methods[name].stated() for name in methods}
+        less = stating(track, track.content.stated() | {"methods": entries})
         runs = load_plan(less).runs(detector)
         assert expected <= set(runs)
-        assert {run.description["method"]["name"] for run in runs.values()} == set(methods)
+        assert {run.method.name for run in runs.values()} == set(methods)
     own = {"mine": {"class": "my.Mine"}}
     with pytest.raises(InputError, match=r"rows: the track mini can have none; .* \['mine'\]"):
-        load_plan(replace(track, content=track.content | {"methods": own}))
+        load_plan(stating(track, track.content.stated() | {"methods": own}))
 
 
 @pytest.mark.parametrize(("own", "others"), [("retinanet", ["faster-rcnn"]), ("faster-rcnn", [])])
 def test_other_detectors_are_those_that_the_track_has(track, own, others):
-    detectors = {name: track.content["detectors"][name] for name in ("retinanet", "faster-rcnn")}
-    content = merge(track.content, {"roles": {"student": {"detector": own}}})
-    plan = load_plan(replace(track, content=content | {"detectors": detectors}))
+    detectors = {
+        name: track.content.detectors[name].stated() for name in ("retinanet", "faster-rcnn")
+    }
+    content = merge(track.content.stated(), {"roles": {"student": {"detector": own}}})
+    plan = load_plan(stating(track, content | {"detectors": detectors}))
     assert plan.detector == own
     assert [one.detectors for one in plan.settings("cpu")] == [others]
 
@@ -155,6 +157,6 @@ def test_a_row_that_is_not_there_cannot_be_measured(track, tmp_path, monkeypatch
     assert "odd" in content
     monkeypatch.setattr(cases, "FILE", tmp_path / "cost.yaml")
     cases.FILE.write_text(content)
-    load_yaml(cases.FILE, "cost")
-    with pytest.raises(InputError, match=r"cpu\.steps: \['odd'\]"):
+    load_yaml(cases.FILE, cases.CostContent, "cost")
+    with pytest.raises(InputError, match=r"cpu\.steps: 'odd' is not a row"):
         load_plan(track)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 import torch
 
@@ -18,7 +16,11 @@ class Small(Plan):
 
     def settings(self, device: str) -> list[Setting]:
         (setting, *_) = super().settings(device)
-        return [replace(setting, images=1, rounds=1, objects=[2], detectors=["faster-rcnn"])]
+        return [
+            setting.model_copy(
+                update={"images": 1, "rounds": 1, "objects": [2], "detectors": ["faster-rcnn"]}
+            )
+        ]
 
 
 def small() -> Small:
@@ -30,7 +32,7 @@ def test_every_row_is_measured_as_a_step_and_alone():
     plan = small()
     expected = []
     for detector in ("retinanet", "faster-rcnn"):
-        rows = plan.labels if detector == plan.detector else plan.content["methods"]
+        rows = plan.labels if detector == plan.detector else plan.content.methods
         parts = [("student", STEP), ("teacher", STEP)]
         parts += [(row, part) for row in rows for part in (METHOD, STEP)]
         expected += [(detector, *part) for part in parts]

@@ -31,7 +31,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def coco(folder):
-    return COCO(folder / "train.json")
+    return COCO(folder / f"train-{IMAGES}.json")
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def objects(folder, coco):
     """Annotation, image and mask of every object."""
     found = []
     for info in coco.loadImgs(coco.getImgIds()):
-        image = np.asarray(Image.open(folder / "train" / info["file_name"]))
+        image = np.asarray(Image.open(folder / f"train-{IMAGES}" / info["file_name"]))
         for annotation in coco.imgToAnns[info["id"]]:
             found.append((annotation, image, coco.annToMask(annotation).astype(bool)))
     return found
@@ -72,28 +72,30 @@ def test_no_two_images_are_the_same(folder):
 def test_an_image_does_not_depend_on_the_size_of_its_split(folder, tmp_path):
     write_split(tmp_path, "train", 4, SyntheticSpec(seed=0))
     large, small = digests(folder), digests(tmp_path)
-    assert all(small[f"train/{i:06d}.png"] == large[f"train/{i:06d}.png"] for i in range(4))
+    assert all(
+        small[f"train-4/{i:06d}.png"] == large[f"train-{IMAGES}/{i:06d}.png"] for i in range(4)
+    )
 
 
 def test_pixels_and_annotations_are_those_of_this_version(folder):
     """If this fails, the data has changed: raise GENERATOR_VERSION and take the new digest."""
     digest = hashlib.sha256()
     for i in range(20):
-        digest.update(np.asarray(Image.open(folder / "val" / f"{i:06d}.png")).tobytes())
-    annotations = json.loads((folder / "val.json").read_text())["annotations"]
+        digest.update(np.asarray(Image.open(folder / "val-20" / f"{i:06d}.png")).tobytes())
+    annotations = json.loads((folder / "val-20.json").read_text())["annotations"]
     digest.update(json.dumps(annotations, sort_keys=True).encode())
     assert (GENERATOR_VERSION, digest.hexdigest()[:16]) == (1, "d2f503fc73167832")
 
 
 def test_the_file_is_coco(folder, coco):
-    content = json.loads((folder / "train.json").read_text())
+    content = json.loads((folder / f"train-{IMAGES}.json").read_text())
     assert content["info"]["seed"] == 0
     assert content["licenses"] == []
     assert [category["name"] for category in coco.loadCats(range(1, 9))] == list(CLASSES)
     assert len(coco.getImgIds()) == IMAGES
     assert coco.getAnnIds() == list(range(1, len(content["annotations"]) + 1))
     for image in content["images"]:
-        assert Image.open(folder / "train" / image["file_name"]).size == (128, 128)
+        assert Image.open(folder / f"train-{IMAGES}" / image["file_name"]).size == (128, 128)
         assert (image["width"], image["height"]) == (128, 128)
 
 
@@ -141,8 +143,7 @@ def test_colour_does_not_tell_the_class(objects):
 
 
 def test_an_interrupted_split_has_no_annotations(tmp_path, monkeypatch):
-    spec = SyntheticSpec(seed=0)
-    write_split(tmp_path, "train", 2, spec)
+    write_split(tmp_path, "train", 5, SyntheticSpec(seed=0))
     write_one = synthetic.write_image
 
     def fail(folder, split, spec, index):
@@ -153,15 +154,15 @@ def test_an_interrupted_split_has_no_annotations(tmp_path, monkeypatch):
     monkeypatch.setattr(synthetic, "write_image", fail)
     with pytest.raises(OSError, match="disk full"):
         write_split(tmp_path, "train", 5, SyntheticSpec(seed=1))
-    assert [path.name for path in tmp_path.iterdir()] == ["train"]
+    assert [path.name for path in tmp_path.iterdir()] == ["train-5"]
 
 
 def test_images_without_objects(tmp_path, monkeypatch):
     empty = Scene(np.zeros((128, 128, 3), np.uint8), (), np.zeros((0, 128, 128), bool))
     monkeypatch.setattr(synthetic, "compose", lambda *_: empty)
     write_dataset(tmp_path, SyntheticSpec(seed=0), {"bare": 2, "none": 0})
-    assert COCO(tmp_path / "bare.json").getAnnIds(imgIds=[0, 1]) == []
-    assert COCO(tmp_path / "none.json").getImgIds() == []
+    assert COCO(tmp_path / "bare-2.json").getAnnIds(imgIds=[0, 1]) == []
+    assert COCO(tmp_path / "none-0.json").getImgIds() == []
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ def write(file: Path, content: Any) -> Path:
 @pytest.fixture
 def truth(lab: Lab) -> dict[str, Any]:
     """The annotations of the test split."""
-    return json.loads((lab.data / "test.json").read_text())
+    return json.loads((lab.track.annotations("test")).read_text())
 
 
 def guesses(truth: dict[str, Any], seed: int = 0) -> list[dict[str, Any]]:
@@ -56,13 +56,15 @@ def guesses(truth: dict[str, Any], seed: int = 0) -> list[dict[str, Any]]:
 
 def test_metrics_are_pycocotools(lab: Lab, truth: dict, tmp_path: Path) -> None:
     found = guesses(truth)
-    coco = COCO(lab.data / "test.json")
+    coco = COCO(lab.track.annotations("test"))
     evaluator = COCOeval(coco, coco.loadRes(found), iouType="bbox")
     evaluator.evaluate()
     evaluator.accumulate()
     evaluator.summarize()
     expected = dict(zip(NAMES, evaluator.stats, strict=True))
-    metrics = coco_metrics(lab.data / "test.json", write(tmp_path / "found.json", found), "bbox")
+    metrics = coco_metrics(
+        lab.track.annotations("test"), write(tmp_path / "found.json", found), "bbox"
+    )
     assert {name: -1 if value is None else value for name, value in metrics.items()} == expected
     assert 0.1 < number(metrics["AP"]) < number(metrics["AP50"]) < 0.9
 
@@ -71,7 +73,7 @@ def test_metrics_are_mmdets(lab: Lab, truth: dict, tmp_path: Path) -> None:
     """To the three decimals that it keeps."""
     found = guesses(truth)
     labels = {category["id"]: i for i, category in enumerate(truth["categories"])}
-    metric = CocoMetric(ann_file=str(lab.data / "test.json"), metric="bbox")
+    metric = CocoMetric(ann_file=str(lab.track.annotations("test")), metric="bbox")
     metric.dataset_meta = {"classes": lab.inputs.survey["classes"]}
     samples = []
     for image in truth["images"]:
@@ -87,7 +89,9 @@ def test_metrics_are_mmdets(lab: Lab, truth: dict, tmp_path: Path) -> None:
         samples.append({"pred_instances": instances, "img_id": image["id"], "ori_shape": shape})
     metric.process({}, samples)
     theirs = metric.evaluate(len(samples))
-    ours = coco_metrics(lab.data / "test.json", write(tmp_path / "found.json", found), "bbox")
+    ours = coco_metrics(
+        lab.track.annotations("test"), write(tmp_path / "found.json", found), "bbox"
+    )
     names = {"AP": "mAP", "AP50": "mAP_50", "AP75": "mAP_75", "APs": "mAP_s", "APm": "mAP_m"}
     for name, their_name in names.items():
         assert theirs[f"coco/bbox_{their_name}"] == pytest.approx(ours[name], abs=0.0005 + 1e-9)
@@ -95,14 +99,16 @@ def test_metrics_are_mmdets(lab: Lab, truth: dict, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["bbox", "segm"])
 def test_a_perfect_detector_scores_one(lab: Lab, truth: dict, tmp_path: Path, kind: str) -> None:
-    coco = COCO(lab.data / "test.json")
+    coco = COCO(lab.track.annotations("test"))
     found = []
     for annotation in truth["annotations"]:
         guess = {key: annotation[key] for key in ("image_id", "category_id", "bbox")}
         rle = coco.annToRLE(annotation)
         guess["segmentation"] = {"size": rle["size"], "counts": rle["counts"].decode()}
         found.append(guess | {"score": 0.9})
-    metrics = coco_metrics(lab.data / "test.json", write(tmp_path / "found.json", found), kind)
+    metrics = coco_metrics(
+        lab.track.annotations("test"), write(tmp_path / "found.json", found), kind
+    )
     areas = [annotation["area"] for annotation in truth["annotations"]]
     for size, (least, most) in SIZES.items():
         there = any(least <= area < most for area in areas)
@@ -112,7 +118,7 @@ def test_a_perfect_detector_scores_one(lab: Lab, truth: dict, tmp_path: Path, ki
 
 def test_the_size_of_a_mask_is_not_that_of_its_box(lab: Lab, truth: dict, tmp_path: Path) -> None:
     """SOLOv2 gives no boxes but zeros: with these, wrong masks of any size would count as small."""
-    coco = COCO(lab.data / "test.json")
+    coco = COCO(lab.track.annotations("test"))
     found = []
     for i, annotation in enumerate(truth["annotations"]):
         image = truth["images"][i % len(truth["images"])]["id"]  # many at the wrong image
@@ -120,7 +126,7 @@ def test_the_size_of_a_mask_is_not_that_of_its_box(lab: Lab, truth: dict, tmp_pa
         guess = {"image_id": image, "category_id": annotation["category_id"], "score": 1 / (i + 2)}
         guess["segmentation"] = {"size": rle["size"], "counts": rle["counts"].decode()}
         found.append(guess)
-    annotations = lab.data / "test.json"
+    annotations = lab.track.annotations("test")
     bare = coco_metrics(annotations, write(tmp_path / "bare.json", found), "segm")
     zeros = [{**guess, "bbox": [0, 0, 0, 0]} for guess in found]
     assert coco_metrics(annotations, write(tmp_path / "zeros.json", zeros), "segm") == bare
@@ -139,7 +145,9 @@ def test_sizes_without_objects_have_no_value(lab: Lab, truth: dict, tmp_path: Pa
 
 
 def test_no_detections_score_zero(lab: Lab, truth: dict, tmp_path: Path) -> None:
-    metrics = coco_metrics(lab.data / "test.json", write(tmp_path / "found.json", []), "bbox")
+    metrics = coco_metrics(
+        lab.track.annotations("test"), write(tmp_path / "found.json", []), "bbox"
+    )
     areas = [annotation["area"] for annotation in truth["annotations"]]
     for name, value in metrics.items():
         least, most = SIZES.get(name[2:], (0, np.inf))
@@ -161,7 +169,7 @@ def test_writes_the_metrics_of_the_split_that_was_asked_for(shared_lab: Lab, tea
     folder = shared_lab.folder(teacher)
     for split in ("train", "test"):
         result = shared_lab.evaluate(teacher, split)
-        annotations = shared_lab.data / f"{split}.json"
+        annotations = shared_lab.track.annotations(split)
         images = {image["id"] for image in json.loads(annotations.read_text())["images"]}
         found = json.loads((folder / split / "bbox.json").read_text())
         assert {guess["image_id"] for guess in found} == images

@@ -28,12 +28,12 @@ ABLATION_CASES = [
     Case(
         "unknown baseline",
         in_ablation("baseline", "teacher"),
-        ("table.yaml: baseline: 'teacher' is no row", "['student', 'icd']"),
+        ("table.yaml: baseline: 'teacher' is not a row", "['student', 'icd']"),
     ),
     Case(
-        "a reference of a row that is no row",
+        "a reference of a row that is not a row",
         in_ablation("rows.1.reference", "pkd"),
-        ("table.yaml: rows.1.reference: 'pkd' is no row", "['student', 'icd']"),
+        ("table.yaml: rows.1.reference: 'pkd' is not a row", "['student', 'icd']"),
     ),
     Case(
         "an empty choice of a teacher",
@@ -91,7 +91,7 @@ ABLATION_CASES = [
     Case(
         "a schedule without an iteration",
         in_ablation("rows.1.change.schedule", "0.00001x"),
-        ("table.yaml: rows.icd: does not fit track.yaml", "0.00001x is no iteration"),
+        ("table.yaml: rows.icd: does not fit track.yaml", "0.00001x is not one iteration"),
     ),
     Case(
         "a schedule that is no multiple",
@@ -99,14 +99,34 @@ ABLATION_CASES = [
         ("table.yaml: rows.1.change.schedule: is 3", "e.g. 1x or 3x"),
     ),
     Case(
-        "a figure without a place for any row",
-        in_ablation("figure", {"label": "Heads"}),
-        ("table.yaml: figure: no row has a place on its axis", "x in some of the rows"),
+        "an axis without a place for any row",
+        in_ablation("axis", {"label": "Heads"}),
+        ("table.yaml: axis: no row has a place on it", "x in some of the rows"),
     ),
     Case(
         "a row at 0 on a logarithmic axis",
-        several(in_ablation("figure", {"label": "λ", "scale": "log"}), in_ablation("rows.1.x", 0)),
-        ("table.yaml: rows.1.x: is 0", "a number above 0, since figure.scale is log"),
+        several(in_ablation("axis", {"label": "λ", "scale": "log"}), in_ablation("rows.1.x", 0)),
+        ("table.yaml: rows.1.x: is 0", "a number above 0, because axis.scale is log"),
+    ),
+    Case(
+        "an unknown figure",
+        in_ablation("figures", {"portrait": ["icd"]}),
+        ("table.yaml: figures.portrait: unknown key", "'attention'"),
+    ),
+    Case(
+        "a figure of a row that is not there",
+        in_ablation("figures", {"curves": ["student", "teacher"]}),
+        ("table.yaml: figures.curves.1: 'teacher' is not a row", "['student', 'icd']"),
+    ),
+    Case(
+        "a figure of no row",
+        in_ablation("figures", {"errors": []}),
+        ("table.yaml: figures.errors: is []", "a list of 1 or more"),
+    ),
+    Case(
+        "the attention of two rows",
+        in_ablation("figures", {"attention": ["student", "icd"]}),
+        ("table.yaml: figures.attention: is ['student', 'icd']", "a list of 1 ("),
     ),
     Case(
         "missing ablation",

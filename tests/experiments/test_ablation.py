@@ -9,8 +9,9 @@ import yaml
 
 from icd.errors import InputError
 from icd.experiments.ablation import ablation_names, load_ablation, read_ablation, require_runs
-from icd.experiments.schema import ROOT, definitions
+from icd.experiments.change import Change
 from icd.experiments.track import load_track
+from icd.experiments.yaml_files import ROOT
 from tests.experiments.track_files import MINI, changed, track, write
 
 CONTENT = {
@@ -52,9 +53,8 @@ def test_the_example_of_the_docs_is_a_table(track_name, rows, tmp_path):
     track = load_track(track_name, {"coco": "/data/coco"})
     found = read_ablation(write(tmp_path / "temperature.yaml", content), track)
     assert sum(bool(row.runs) for row in found.rows) == rows
-    known = definitions("ablation")["change"]["properties"]
     named = re.search(r"states what it changes \((.+?)\)", " ".join(text.split()))[1]
-    assert set(re.findall(r"`(\w+)`", named)) == set(known)
+    assert set(re.findall(r"`(\w+)`", named)) == set(Change.model_fields)
 
 
 def test_the_main_table_has_the_rows_of_the_paper():
@@ -121,7 +121,8 @@ def test_rows_state_only_what_they_change(tmp_path):
     for row, change in zip((student, icd, long), changes, strict=True):
         assert [run.id for run in row.runs] == [found.describe(change, s).id for s in (3, 5)]
     assert [row.label for row in ablation.rows] == ["Student", "ICD", "ICD, longer"]
-    assert [row.published for row in ablation.rows] == [None, {"AP": 39.9, "source": "paper"}, None]
+    published = [row.published and row.published.stated() for row in ablation.rows]
+    assert published == [None, {"AP": 39.9, "source": "paper"}, None]
 
 
 def test_runs_are_those_of_all_rows_and_their_teachers_once(tmp_path):
@@ -194,7 +195,7 @@ def test_a_row_of_what_only_other_tracks_have_is_absent(tmp_path, change, reason
 def test_a_table_of_absent_rows_is_refused_with_what_the_track_has():
     less = track(changed(MINI, "detectors.mask-rcnn", None))
     require_runs(load_ablation("instance_boxes", less), less)
-    less = track(changed(less.content, "detectors.condinst", None))
+    less = track(changed(less.content.stated(), "detectors.condinst", None))
     with pytest.raises(
         InputError, match=r"instance_boxes\.yaml: rows: the track mini can"
     ) as found:
@@ -221,7 +222,7 @@ ONE_DETECTOR = sorted(
 def test_tables_of_one_detector_are_of_the_tracks_students(name):
     """And say nothing of what the paper has of another."""
     found = load_ablation(name, track(changed(MINI, "roles.student.detector", "fcos")))
-    assert {run.description["detector"]["name"] for run in found.runs} == {"fcos"}
+    assert {run.detector.name for run in found.runs} == {"fcos"}
     assert [row.published for row in found.rows] == [None] * len(found.rows)
     if name not in ("pretraining", "tuning"):
         assert any(row.published for row in load_ablation(name, track()).rows)
@@ -251,7 +252,8 @@ def test_the_published_value_of_a_teacher_stands_beside_no_other_detector(tmp_pa
     file = write(tmp_path / "table.yaml", content)
     for detector, stated in (("fcos", {"AP": 39.9, "source": "paper"}), ("atss", None)):
         found = track(changed(MINI, "roles.teacher.detector", detector))
-        assert read_ablation(file, found).rows[1].published == stated
+        published = read_ablation(file, found).rows[1].published
+        assert (published and published.stated()) == stated
 
 
 def test_a_table_may_take_fewer_seeds_and_a_row_another_baseline(tmp_path):
@@ -266,5 +268,5 @@ def test_a_table_may_take_fewer_seeds_and_a_row_another_baseline(tmp_path):
 
 def test_published_values_of_a_detector_that_nobody_has_are_refused(tmp_path):
     file = write(tmp_path / "table.yaml", CONTENT | {"published_for": "retinnet"})
-    with pytest.raises(InputError, match=r"published_for: 'retinnet' is no detector.*retinanet"):
+    with pytest.raises(InputError, match=r"published_for: 'retinnet' is not a detector.*retinanet"):
         read_ablation(file, track())

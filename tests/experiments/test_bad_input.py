@@ -12,7 +12,7 @@ import pytest
 
 from icd import __main__ as cli
 from icd.experiments import ablation as ablations
-from icd.experiments.schema import ROOT
+from icd.experiments.yaml_files import ROOT
 from icd.files import write_text
 from tests.experiments.bad_ablations import ABLATION_CASES
 from tests.experiments.bad_data import DATA_CASES

@@ -9,14 +9,14 @@ import pytest
 import yaml
 
 from icd.errors import InputError
-from icd.experiments.options import class_path, shipped_methods
-from icd.experiments.schema import ROOT, WORKFLOW
+from icd.experiments.options import Method, shipped_methods
 from icd.experiments.track import load_track
+from icd.experiments.yaml_files import ROOT, WORKFLOW
 from tests.experiments.track_files import MINI, changed, track, write
 
 
-def test_every_file_of_a_method_is_in_the_schema() -> None:
-    classes = {path["class"] for path in shipped_methods().values()}
+def test_methods_are_found_by_their_files() -> None:
+    classes = {method.path for method in shipped_methods().values()}
     assert {"icd.methods.icd.method.ICD", "icd.methods.cwd.CWD"} <= classes
     for path in classes:
         *module, name = path.split(".")
@@ -29,14 +29,14 @@ def test_every_method_of_the_package_is_in_every_track(name: str) -> None:
     content = yaml.safe_load((WORKFLOW / f"tracks/{name}.yaml").read_text())
     assert content["methods"].keys() == shipped_methods().keys()
     for method, entry in content["methods"].items():
-        assert ("optimizer" in entry) is shipped_methods()[method]["learns"]
+        assert ("optimizer" in entry) is shipped_methods()[method].learns
 
 
 def test_a_class_is_found_by_name_or_stated() -> None:
-    assert class_path({"name": "fgd"}) == "icd.methods.fgd.FGD"
-    assert class_path({"name": "mine", "class": "my.Mine"}) == "my.Mine"
-    with pytest.raises(InputError, match=r"methods: magic: is no known method"):
-        class_path({"name": "magic"})
+    assert Method(name="fgd").path == "icd.methods.fgd.FGD"
+    assert Method.model_validate({"name": "mine", "class": "my.Mine"}).path == "my.Mine"
+    with pytest.raises(InputError, match=r"methods: magic: is not a known method"):
+        assert Method(name="magic").path
 
 
 def own(tmp_path: Path, **entry: object) -> Path:
@@ -48,10 +48,11 @@ def test_a_method_of_your_own_is_described_with_its_class(tmp_path, monkeypatch)
     (tmp_path / "my_methods.py").write_text("raise RuntimeError('is not imported here')")
     file = own(tmp_path, **{"class": "my_methods.Mine", "options": {"anything": [1, {"a": 2}]}})
     run = load_track(str(file)).describe({"method": "mine", "options": {"weight": 3}}, seed=0)
-    assert run.description["method"] == {
+    assert run.method.stated() == {
         "name": "mine",
         "class": "my_methods.Mine",
         "options": {"anything": [1, {"a": 2}], "weight": 3},
+        "adapter": False,
     }
     assert "-mine-" in run.id
     assert "my_methods" not in sys.modules
@@ -65,7 +66,7 @@ def test_detectors_may_say_options_of_any_method(tmp_path: Path) -> None:
         ("retinanet", MINI["methods"]["pkd"]["options"]["weight"]),
     ):
         run = found.describe({"detector": detector, "method": "pkd"}, seed=0)
-        assert run.description["method"]["options"]["weight"] == weight
+        assert run.method.options["weight"] == weight
 
 
 # ------------------------------------------------------------------- teachers of other detectors

@@ -60,17 +60,13 @@ def test_nothing_is_known_of_runs_that_were_never_measured(tables):
 def test_a_track_may_state_what_was_not_measured(tables):
     stated = track(changed(ONE_SEED, "machine.seconds_per_iteration", 3.0))
     main, heads = tables
-    iterations = sum(run.description["schedule"]["iterations"] for run in main.runs)
+    iterations = sum(run.iterations for run in main.runs)
     text = plan_text(stated, [main])
     assert lines(text)["main"][4] == f"{iterations * 3 / 3600:.1f}"
     assert "hours, one run after another, by the 3 seconds per iteration that the track" in text
     finish(main.row("icd").runs[0], seconds=360.0)  # 0.6 seconds an iteration
     text = plan_text(stated, [heads])
-    rest = sum(
-        run.description["schedule"]["iterations"]
-        for run in heads.runs
-        if not run.description["method"]
-    )
+    rest = sum(run.iterations for run in heads.runs if not run.distils)
     assert lines(text)["heads"][4] == f"{(3 * 360 + rest * 3) / 3600:.1f}"
     assert "of 3 runs by the 3 seconds per iteration" in text
 

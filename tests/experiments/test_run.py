@@ -7,13 +7,15 @@ import hashlib
 import json
 import random
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from icd.experiments.run import Run, content_hash, load_run, merge
+from icd.experiments.run import ImportedRun, TrainedRun, load_run, read_run
+from icd.mappings import content_hash, merge
 from tests.experiments.track_files import MINI, changed, leaves, track
 
 TEXT = st.text('ab.é"', max_size=3)
@@ -61,16 +63,41 @@ def test_what_json_cannot_say_has_no_hash():
         content_hash({"lr": float("nan")})
 
 
-@pytest.mark.parametrize("key", [key for key, _ in leaves(STUDENT.description)])
-def test_every_part_of_a_description_is_part_of_the_id(key):
-    other = Run(changed(STUDENT.description, key, "something else"))
-    assert content_hash(other.description) != content_hash(STUDENT.description)
+@pytest.mark.parametrize("key", [key for key, _ in leaves(STUDENT.identity)])
+def test_every_part_of_an_identity_is_part_of_the_id(key):
+    assert STUDENT.id.endswith(content_hash(STUDENT.identity))
+    other = changed(STUDENT.identity, key, "something else")
+    assert content_hash(other) != content_hash(STUDENT.identity)
 
 
-def test_the_order_of_a_description_is_no_part_of_the_id():
+def test_the_order_of_a_description_is_not_part_of_the_id():
     other = shuffled(STUDENT.description, random.Random(0))
     assert list(other) != list(STUDENT.description)
-    assert Run(other).id == STUDENT.id
+    assert read_run(other, Path("run.json")).id == STUDENT.id
+
+
+def test_what_is_stated_and_what_is_the_default_are_one_run():
+    """So an option that comes with today's behaviour as its default renames no run."""
+    content = changed(MINI, "methods.icd.options.heads", 8)
+    content = changed(content, "recipe.precision", "float32")
+    assert track(content).describe({"method": "icd", "inherit": True}, 0).id == STUDENT.id
+    other = changed(content, "methods.icd.options.heads", 4)
+    assert track(other).describe({"method": "icd", "inherit": True}, 0).id != STUDENT.id
+
+
+def test_a_new_option_with_a_default_renames_no_run():
+    class Later(TrainedRun):
+        momentum: float = 0.9
+        notes: list[str] = []
+
+    assert Later.model_validate(STUDENT.description).id == STUDENT.id
+    assert Later.model_validate(STUDENT.description | {"momentum": 0.5}).id != STUDENT.id
+
+
+@pytest.mark.parametrize("key", ["tune", "test", "another"])
+def test_splits_that_are_not_trained_on_are_not_part_of_the_id(key):
+    other = track(changed(MINI, f"data.splits.{key}", 77))
+    assert other.describe({"method": "icd", "inherit": True}, 0).id == STUDENT.id
 
 
 @pytest.mark.parametrize(
@@ -117,7 +144,8 @@ def test_the_slug_says_what_the_run_is(change, seed, slug):
         "teacher": {"backbone": "big", "schedule": "4x"},
         "student": {"backbone": "small", "schedule": "1x"},
     }
-    content = changed(changed(MINI, "roles", roles), "backbones", {"big": {}, "small": {}})
+    content = changed(MINI, "roles", roles)
+    content = changed(content, "backbones", {"big": {"backbone": {}}, "small": {"backbone": {}}})
     assert track(content).describe(change, seed).slug == slug
 
 
@@ -129,9 +157,8 @@ def test_the_id_is_fit_for_a_file_name():
 def test_an_imported_teacher_is_a_run_without_training():
     files = {"config": "their/config.py", "checkpoint": "their/weights.pth"}
     student = track(changed(MINI, "roles.teacher", files)).describe({"inherit": True}, seed=0)
-    assert student.teacher.imported
-    assert not student.imported
-    assert student.teacher.teacher is None
+    assert isinstance(student.teacher, ImportedRun)
+    assert student.teacher.sources == []
     assert student.teacher.slug == "imported"
     assert student.teacher.summary == {"track": "mini", **files}
 
@@ -142,7 +169,7 @@ def test_the_summary_names_the_factors_of_a_run():
         "detector": "retinanet",
         "backbone": MINI["roles"]["student"]["backbone"],
         "schedule": MINI["roles"]["student"]["schedule"],
-        "iterations": STUDENT.description["schedule"]["iterations"],
+        "iterations": STUDENT.schedule.iterations,
         "method": "icd",
         "inherit": True,
         "teacher": STUDENT.teacher.id,

@@ -1,8 +1,9 @@
-"""The schemas themselves, and what a reader is told when a file breaks them."""
+"""The JSON schemas for editors, and what a reader is told when a file breaks a model."""
 
 from __future__ import annotations
 
-import ast
+import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,21 +13,19 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
+from icd.__main__ import SCHEMAS
 from icd.errors import InputError
-from icd.experiments.options import shipped_methods
-from icd.experiments.schema import ROOT, WORKFLOW, load_yaml, read_yaml
+from icd.experiments.json_schema import FOLDER
+from icd.experiments.options import GIVEN, argument_meanings, shipped_methods
 from icd.experiments.track import load_track
+from icd.experiments.yaml_files import ROOT, WORKFLOW, read_yaml
 from tests.experiments.track_files import MINI, changed, leaves, write
 
-SCHEMAS = sorted((WORKFLOW / "schemas").glob("*.schema.yaml"))
-JSON_TYPES = {
-    "int": "integer",
-    "float": "number",
-    "bool": "boolean",
-    "str": "string",
-    "Sequence[str]": "array",
+FILES = {
+    "track": sorted((WORKFLOW / "tracks").glob("*.yaml")),
+    "ablation": sorted((ROOT / "ablations").glob("*.yaml")),
+    "cost": [WORKFLOW / "cost.yaml"],
 }
-CONDITIONS = ("/$defs/icd/if", "/$defs/icd/then")
 
 
 def parts(tree: Any, key: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
@@ -40,63 +39,104 @@ def parts(tree: Any, key: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
             yield from parts(part, f"{key}/{i}")
 
 
-@pytest.fixture(params=SCHEMAS, ids=lambda path: path.name.split(".")[0])
-def schema(request):
-    return yaml.safe_load(request.param.read_text())
+@pytest.fixture(params=SCHEMAS)
+def schema(request: pytest.FixtureRequest) -> dict[str, Any]:
+    return SCHEMAS[request.param]()
 
 
-def test_schemas_are_schemas(schema):
+def test_there_is_a_schema_of_every_file() -> None:
+    assert FILES.keys() == SCHEMAS.keys()
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_committed_schemas_are_current(name: str) -> None:
+    """`python -m icd schemas` writes them."""
+    committed = json.loads((FOLDER / f"{name}.schema.json").read_text())
+    assert committed == SCHEMAS[name]()
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_files_name_their_schema_and_fit_it(name: str) -> None:
+    validator = Draft202012Validator(SCHEMAS[name]())
+    for file in FILES[name]:
+        first = file.read_text().splitlines()[0]
+        found = re.fullmatch(r"# yaml-language-server: \$schema=(.+)", first)
+        assert found, file
+        assert (file.parent / found[1]).resolve() == FOLDER / f"{name}.schema.json"
+        assert list(validator.iter_errors(read_yaml(file, name))) == []
+
+
+def test_editors_see_options_of_methods_and_unknown_keys() -> None:
+    validator = Draft202012Validator(SCHEMAS["track"]())
+    for key, value in (
+        ("methods.icd.options.head", 8),
+        ("methods.icd.options.where", "nowhere"),
+        ("recipe.colour", 1),
+        ("data.splits.test", None),
+    ):
+        assert list(validator.iter_errors(changed(MINI, key, value))), key
+
+
+def test_schemas_are_schemas(schema: dict[str, Any]) -> None:
     assert schema["$schema"] == Draft202012Validator.META_SCHEMA["$id"]
     Draft202012Validator.check_schema(schema)
 
 
-def test_no_schema_lets_unknown_keys_pass(schema):
-    """A schema that lists properties says what others may be; only an optimiser has others.
-
-    Conditions (if, then) come on top of such a list.
-    """
+def test_no_schema_lets_unknown_keys_pass(schema: dict[str, Any]) -> None:
+    """Only an optimiser has keys that are not listed: arguments of a torch.optim class."""
     listing = {
         key: part
         for key, part in parts(schema)
-        if isinstance(part.get("properties"), dict) and key not in CONDITIONS
+        if part.get("type") == "object" and "properties" in part
     }
-    open_ones = [
-        key for key, part in listing.items() if part.get("additionalProperties") is not False
-    ]
+    open_ones = {key for key, part in listing.items() if part.get("additionalProperties") is True}
     assert listing
-    assert [key for key in open_ones if key != "/$defs/optimizer"] == []
+    assert open_ones == set()
     assert all("additionalProperties" in part for part in listing.values())
 
 
-def test_every_checked_value_is_described(schema):
-    """The description is what a user reads; constants and references have one elsewhere."""
+def test_every_key_is_described(schema: dict[str, Any]) -> None:
+    """The description is what a user reads, in an editor and in an error."""
+
+    def is_described(part: dict[str, Any]) -> bool:
+        if "description" in part:
+            return True
+        inner = [part, *part.get("anyOf", ()), *part.get("allOf", ())]
+        references = [one["$ref"].rpartition("/")[2] for one in inner if "$ref" in one]
+        return any("description" in schema["$defs"][name] for name in references) or any(
+            "description" in one for one in inner
+        )
+
     bare = [
-        key
+        f"{key}/{name}"
         for key, part in parts(schema)
-        if part.get("type") in ("integer", "number", "string") and "description" not in part
+        if part.get("type") == "object" and isinstance(part.get("properties"), dict)
+        for name, value in part["properties"].items()
+        if not is_described(value)
     ]
     assert bare == []
 
 
-GIVEN = {"priors", "channels", "student_channels", "levels", "seed"}  # by data, pyramids and run
-
-
 @pytest.mark.parametrize("method", shipped_methods())
-def test_options_of_a_method_are_the_arguments_of_the_class(method: str):
-    listed = shipped_methods()[method]
-    *module, name = listed["class"].split(".")
-    tree = ast.parse(ROOT.joinpath(*module).with_suffix(".py").read_text())
-    (init,) = (
-        part
-        for node in tree.body
-        if isinstance(node, ast.ClassDef) and node.name == name
-        for part in node.body
-        if isinstance(part, ast.FunctionDef) and part.name == "__init__"
-    )
-    found = {argument.arg: ast.unparse(argument.annotation) for argument in init.args.args[1:]}
-    arguments = {name: found[name] for name in found.keys() - GIVEN}
-    types = {name: part["type"] for name, part in listed["properties"].items()}
-    assert types == {name: JSON_TYPES[annotation] for name, annotation in arguments.items()}
+def test_options_of_a_method_are_the_arguments_of_the_class(method: str) -> None:
+    """Names, defaults and docstrings as Python itself sees them."""
+    import inspect
+
+    from icd.training.method_class import method_class
+
+    found = shipped_methods()[method]
+    kind = method_class(found.path)
+    parameters = dict(inspect.signature(kind).parameters)
+    options = found.options.model_fields
+    assert options.keys() == parameters.keys() - GIVEN
+    for name, field in options.items():
+        assert field.default == list_of(parameters[name].default)
+        assert field.description == argument_meanings(kind.__doc__ or "")[name]
+    assert found.learns is getattr(kind, "learns", False)
+
+
+def list_of(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 OUR_KEYS = [
@@ -124,7 +164,7 @@ def test_numbers_that_yaml_reads_as_text_are_explained(tmp_path, number):
     with pytest.raises(
         InputError, match=rf"YAML reads {number} as text: write numbers like 1\.0e-3"
     ):
-        load_yaml(tmp_path / "track.yaml", "track")
+        load_track(str(tmp_path / "track.yaml"))
 
 
 @pytest.mark.parametrize("number", ["1.0e-3", "0.001", "1.0e-1", ".5"])
@@ -132,7 +172,7 @@ def test_numbers_that_yaml_reads_as_numbers_are_taken(tmp_path, number):
     (tmp_path / "track.yaml").write_text(
         yaml.safe_dump(MINI).replace("decay: cosine", f"decay: [{number}]")
     )
-    assert load_yaml(tmp_path / "track.yaml", "track")["recipe"]["decay"] == [float(number)]
+    assert load_track(str(tmp_path / "track.yaml")).content.recipe.decay == [float(number)]
 
 
 MERGES = {

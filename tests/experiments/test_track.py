@@ -9,14 +9,14 @@ import pytest
 import yaml
 
 from icd.errors import InputError
-from icd.experiments.schema import ROOT, WORKFLOW
 from icd.experiments.track import Track, load_track
+from icd.experiments.yaml_files import ROOT, WORKFLOW
 from tests.experiments.track_files import MINI, OWN, OWN_DATA, changed, leaves, track, write
 
 TRACKS = sorted(path.stem for path in (WORKFLOW / "tracks").glob("*.yaml"))
 CHANGES = ({"role": "teacher"}, {}, {"inherit": True}, {"method": "icd"})
-# What says where and how fast, or which runs, but not what a run is.
-NO_PART = ("title", "seeds", "machine")
+# What says where and how fast, which runs, or what they are measured on, but not what a run is.
+NO_PART = ("title", "seeds", "machine", "data.splits.tune", "data.splits.test")
 
 
 def ids(content: dict[str, Any], **choice: str) -> list[str]:
@@ -34,6 +34,10 @@ def other(key: str, value: Any) -> Any:
         return "train"
     if key.endswith("schedule"):
         return "77x"
+    if key.startswith("images.flips"):
+        return "vertical" if value == "horizontal" else "horizontal"
+    if key.startswith("seeds"):
+        return 100 + value
     if isinstance(value, bool) or value is None:
         return not value
     if isinstance(value, (int, float)):
@@ -68,7 +72,7 @@ def test_every_setting_of_a_track_is_part_of_some_run(key, value):
 @pytest.mark.parametrize(
     ("key", "value"), [pair for pair in leaves(MINI) if pair[0].startswith(NO_PART)]
 )
-def test_machine_title_and_list_of_seeds_are_no_part_of_a_run(key, value):
+def test_what_changes_no_weights_is_not_part_of_a_run(key, value):
     assert ids(changed(MINI, key, other(key, value))) == ids(MINI)
 
 
@@ -108,11 +112,11 @@ def test_a_students_teacher_is_the_teacher_of_its_seed():
 def test_a_role_may_fix_its_seed():
     found = track(changed(MINI, "roles.teacher.seed", 5))
     students = [found.describe({"method": "icd"}, seed) for seed in (0, 1)]
-    assert [student.description["seed"] for student in students] == [0, 1]
+    assert [student.seed for student in students] == [0, 1]
     assert {student.teacher.id for student in students} == {
         found.describe({"role": "teacher"}, seed=9).id
     }
-    assert students[0].teacher.description["seed"] == 5
+    assert students[0].teacher.seed == 5
 
 
 def test_a_row_may_change_detector_backbone_schedule_and_options():
@@ -120,12 +124,12 @@ def test_a_row_may_change_detector_backbone_schedule_and_options():
     teacher = MINI["roles"]["teacher"]["backbone"]
     change = {"detector": "other", "backbone": teacher, "schedule": "1.5x", "method": "icd"}
     run = track(content).describe(change | {"options": {"heads": 2}}, seed=0)
-    assert run.description["detector"] == {"name": "other", "config": "fcos/some.py"}
-    assert run.teacher.description["detector"] == run.description["detector"]
-    assert run.description["backbone"] == {"name": teacher, **MINI["backbones"][teacher]}
-    assert run.description["schedule"]["iterations"] == round(1.5 * MINI["recipe"]["unit"])
+    assert (run.detector.name, run.detector.config) == ("other", "fcos/some.py")
+    assert run.teacher.detector == run.detector
+    assert run.backbone.stated() == {"name": teacher, **MINI["backbones"][teacher]}
+    assert run.schedule.iterations == round(1.5 * MINI["recipe"]["unit"])
     options = MINI["methods"]["icd"]["options"]
-    assert run.description["method"]["options"] == options | {"heads": 2}
+    assert run.method.options == options | {"heads": 2}
 
 
 def test_students_are_of_the_detector_that_the_track_says():
@@ -137,14 +141,14 @@ def test_students_are_of_the_detector_that_the_track_says():
         found = track(content)
         runs = [found.describe(change, seed=0) for change in CHANGES]
         runs += [run.teacher for run in runs if run.teacher]
-        assert {run.description["detector"]["name"] for run in runs} == {expected}
+        assert {run.detector.name for run in runs} == {expected}
         named = found.describe({"detector": "atss"}, seed=0)
-        assert named.description["detector"]["name"] == "atss"
+        assert named.detector.name == "atss"
 
 
 def test_a_roles_recipe_changes_only_what_it_states():
     content = changed(MINI, "roles.teacher.recipe", {"optimizer": {"lr": 0.5}})
-    recipe = track(content).describe({"role": "teacher"}, seed=0).description["recipe"]
+    recipe = track(content).describe({"role": "teacher"}, seed=0).recipe.stated()
     assert recipe == changed(MINI["recipe"], "optimizer.lr", 0.5)
 
 
@@ -153,7 +157,7 @@ def test_a_schedule_may_have_its_own_decay():
     found = track(content)
     student, teacher = (found.describe({"role": role}, 0) for role in ("student", "teacher"))
     assert student.id == track(MINI).describe({}, 0).id  # by what it does, not how it is said
-    assert teacher.description["recipe"]["decay"] == [0.5]
+    assert teacher.recipe.decay == [0.5]
     with pytest.raises(InputError, match=r"recipe\.decay: has no '3x'; .* \['1x', '2x', '4x'\]"):
         found.describe({"schedule": "3x"}, 0)
 
@@ -166,12 +170,12 @@ def test_a_detector_may_change_recipe_and_options():
     run = track(content).describe(change, seed=0)
     # The track's, then the detector's, then the row's; for the recipe, the role's.
     stated = MINI["methods"]["icd"]["options"]
-    assert run.description["method"]["options"] == stated | {"warmup": 7, "query_cap": 50}
-    optimizer = run.description["recipe"]["optimizer"]
+    assert run.method.options == stated | {"warmup": 7, "query_cap": 50}
+    optimizer = run.recipe.optimizer.stated()
     assert optimizer == MINI["recipe"]["optimizer"] | {"lr": 0.5, "clip": 1.0}
-    theirs = run.teacher.description["recipe"]["optimizer"]
+    theirs = run.teacher.recipe.optimizer.stated()
     assert theirs == optimizer | MINI["roles"]["teacher"]["recipe"]["optimizer"]
-    assert run.description["detector"] == {"name": "other", "config": "some.py"}
+    assert (run.detector.name, run.detector.config) == ("other", "some.py")
     assert (
         track(content).describe({"method": "icd"}, 0).id
         == track(MINI).describe({"method": "icd"}, 0).id
@@ -215,7 +219,7 @@ def test_pyramids_of_different_width_are_refused_where_features_are_compared(
 def test_the_width_of_an_own_teacher_is_not_guessed():
     own = changed(MINI, "roles.teacher", {"config": "their.py", "checkpoint": "their.pth"})
     content = changed(own, "backbones.resnet18-w8.neck.out_channels", 32)
-    assert track(content).describe({"method": "icd"}, seed=0).teacher.imported
+    assert track(content).describe({"method": "icd"}, seed=0).teacher.checkpoint == "their.pth"
 
 
 def test_the_folder_of_synthetic_data_names_its_content(tmp_path):
@@ -224,8 +228,12 @@ def test_the_folder_of_synthetic_data_names_its_content(tmp_path):
 
     assert root(MINI).startswith("data/mini-")
     assert root(changed(MINI, "title", "another")) == root(MINI)
-    for key in ("data.synthetic.seed", "data.splits.train"):
-        assert root(changed(MINI, key, 77)) != root(MINI)
+    assert root(changed(MINI, "data.synthetic.seed", 77)) != root(MINI)
+    found = track(MINI)
+    more = track(changed(MINI, "data.splits.test", 77))
+    assert more.annotations("test") != found.annotations("test")
+    assert more.images("test") != found.images("test")
+    assert more.annotations("train") == found.annotations("train")
 
 
 @pytest.mark.parametrize(
@@ -246,12 +254,12 @@ def test_the_root_of_own_data_may_come_from_the_command_line(tmp_path, root, con
 
 
 def test_a_track_needs_no_machine_section():
-    assert track(changed(MINI, "machine", None)).machine == {
+    assert track(changed(MINI, "machine", None)).machine.model_dump() == {
         "threads": 1,
         "gpus": 0,
         "workers": 0,
         "memory": 4000,
-        "seconds_per_iteration": 1.0,
+        "seconds_per_iteration": None,
         "checkpoint_every": 1000,
         "snapshots": 0,
         "evaluator": "hotcoco",
@@ -260,7 +268,7 @@ def test_a_track_needs_no_machine_section():
 
 def test_files_of_the_user_are_asked_for_and_made_ones_are_not(tmp_path):
     track(MINI).require_files()
-    found = Track(tmp_path / "track.yaml", OWN, tmp_path)
+    found = Track(tmp_path / "track.yaml", track(OWN).content, tmp_path)
     for name in ("train", "test"):
         with pytest.raises(InputError, match=rf"data\.splits\.{name}\.annotations"):
             found.require_files()
@@ -280,7 +288,7 @@ def test_a_track_may_take_what_it_does_not_say_from_a_shipped_one(tmp_path):
     whole = OWN | {"name": "own", "title": "My own", "seeds": [7]}
     whole = changed(changed(whole, "recipe.optimizer.lr", 0.5), "images.scale", [64, 64])
     whole = changed(whole, "roles.teacher.seed", 0)
-    assert found.content == whole
+    assert found.content == track(whole).content
     assert found.describe({"method": "icd"}, 0).id == track(whole).describe({"method": "icd"}, 0).id
 
 
@@ -294,24 +302,25 @@ def test_a_track_may_take_what_it_does_not_say_from_a_shipped_one(tmp_path):
 )
 def test_sizes_in_training_are_not_those_of_another_scale(tmp_path, images, sides):
     content = EXTENDED | {"extends": "coco", "images": images}
-    found = load_track(str(write(tmp_path / "own.yaml", content))).content["images"]
-    assert found.get("train_short_sides") == sides
+    found = load_track(str(write(tmp_path / "own.yaml", content))).content.images
+    assert found.train_short_sides == sides
 
 
 def test_a_role_is_replaced_whole(tmp_path):
     """A teacher to take has no schedule, and the other teacher's seed and recipe are its own."""
     roles = {"teacher": {"config": "a.py", "checkpoint": "a.pth"}}
-    found = load_track(str(write(tmp_path / "own.yaml", EXTENDED | {"roles": roles}))).content[
-        "roles"
-    ]
-    assert found == {**roles, "student": OWN["roles"]["student"]}
+    found = load_track(str(write(tmp_path / "own.yaml", EXTENDED | {"roles": roles})))
+    assert found.content.roles.stated() == {**roles, "student": OWN["roles"]["student"]}
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"extends": "maxi"}, r"extends: 'maxi' is no shipped track; expected one of \['coco', "),
-        ({"extends": ["mini"]}, r"extends: \['mini'\] is no shipped track"),
+        (
+            {"extends": "maxi"},
+            r"extends: 'maxi' is not a shipped track; expected one of \['coco', ",
+        ),
+        ({"extends": ["mini"]}, r"extends: \['mini'\] is not a shipped track"),
         ({"name": None}, r"name: is missing"),
         ({"title": None}, r"title: is missing"),
         ({"data": None}, r"data: is missing; expected either synthetic"),
@@ -334,8 +343,8 @@ def test_the_example_of_the_readme_is_a_track(tmp_path):
     found = load_track(str(write(tmp_path / "birds.yaml", yaml.safe_load(example))))
     assert str(found.annotations("train")) == "/data/birds/train.json"
     run = found.describe({"method": "icd"}, found.seeds[0])
-    assert run.description["backbone"]["name"] == "resnet18"
-    assert run.description["schedule"]["iterations"] == 5000
+    assert run.backbone.name == "resnet18"
+    assert run.schedule.iterations == 5000
 
 
 def test_a_student_starts_from_a_training_on_other_images():
@@ -343,12 +352,10 @@ def test_a_student_starts_from_a_training_on_other_images():
     run = found.describe({"method": "icd", "detector": "fcos", "schedule": "3x"}, seed=2)
     start = run.pretrained
     assert (start.split, run.split) == ("pretrain", "train")
-    assert (
-        start.description["schedule"]["name"] == MINI["roles"]["student"]["pretrained"]["schedule"]
-    )
-    for key in ("detector", "backbone", "data"):
-        assert start.description[key] == run.description[key]
-    assert (start.pretrained, start.teacher, start.description["method"]) == (None, None, None)
+    assert start.schedule.name == MINI["roles"]["student"]["pretrained"]["schedule"]
+    for key in ("detector", "backbone", "generated", "files"):
+        assert getattr(start, key) == getattr(run, key)
+    assert (start.pretrained, start.teacher, start.method) == (None, None, None)
     assert found.describe({"detector": "fcos"}, seed=1).pretrained.id == start.id, "for all seeds"
     own = [found.describe({"detector": "fcos", "pretrained": "own"}, seed) for seed in (0, 1)]
     assert own[0].pretrained.id == start.id, "the one for all seeds has seed 0"

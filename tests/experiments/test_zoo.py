@@ -11,7 +11,8 @@ import pytest
 from icd.errors import InputError
 from icd.experiments import zoo
 from icd.experiments.ablation import read_ablation
-from icd.experiments.schema import ROOT
+from icd.experiments.run import ImportedRun
+from icd.experiments.yaml_files import ROOT
 from tests.experiments.track_files import MINI, changed, track, write
 
 HOST = "https://zoo.example/v1"
@@ -109,7 +110,7 @@ def test_a_teacher_is_named_by_its_content_and_not_by_its_host(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     run = track(teacher(zoo="some")).describe({"role": "teacher"}, seed=0)
-    assert run.imported
+    assert isinstance(run, ImportedRun)
     assert run.zoo == "some"
     assert run.id.startswith("zoo-some-")
     stated = {key: run.description[key] for key in ("zoo", "config", "checkpoint", "sha256")}
@@ -131,7 +132,7 @@ def test_a_teacher_is_named_by_its_content_and_not_by_its_host(
 @pytest.mark.usefixtures("small_zoo")
 def test_a_stated_hash_is_the_one_to_match(name: str) -> None:
     run = track(teacher(zoo=name, sha256=SHA256)).describe({"role": "teacher"}, seed=0)
-    assert run.description["sha256"] == SHA256
+    assert run.sha256 == SHA256
 
 
 @pytest.mark.parametrize(
@@ -156,7 +157,7 @@ def test_a_wrong_teacher_is_named_when_the_track_is_read(role: dict, words: list
 
 
 @pytest.mark.parametrize(
-    ("name", "kind", "stated", "expected"),
+    ("name", "iou_type", "stated", "expected"),
     [
         ("some", "bbox", None, {"AP": 38.5, "source": "mmdet's model zoo: some"}),
         ("some", "segm", None, {"AP": 35.1, "source": "mmdet's model zoo: some"}),
@@ -166,7 +167,7 @@ def test_a_wrong_teacher_is_named_when_the_track_is_read(role: dict, words: list
 )
 @pytest.mark.usefixtures("small_zoo")
 def test_the_published_value_of_a_teachers_row_is_mmdets(
-    tmp_path: Path, name: str, kind: str, stated: dict | None, expected: dict | None
+    tmp_path: Path, name: str, iou_type: str, stated: dict | None, expected: dict | None
 ) -> None:
     rows = [
         {"id": "teacher", "label": "Teacher", "change": {"role": "teacher"}},
@@ -174,6 +175,7 @@ def test_the_published_value_of_a_teachers_row_is_mmdets(
     ]
     if stated:
         rows[0]["published"] = stated
-    content = {"title": "T", "question": "?", "baseline": "icd", "kind": kind, "rows": rows}
+    content = {"title": "T", "question": "?", "baseline": "icd", "iou_type": iou_type, "rows": rows}
     ablation = read_ablation(write(tmp_path / "table.yaml", content), track(teacher(zoo=name)))
-    assert [row.published for row in ablation.rows] == [expected, None]
+    published = [row.published and row.published.stated() for row in ablation.rows]
+    assert published == [expected, None]

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from icd.experiments.schema import WORKFLOW
+from icd.experiments.base import validate
 from icd.experiments.track import Track
+from icd.experiments.track_content import TrackContent
+from icd.experiments.yaml_files import WORKFLOW
+from icd.mappings import merge
 
 MINI = yaml.safe_load((WORKFLOW / "tracks/mini.yaml").read_text())
 del MINI["roles"]["teacher"]["seed"]  # so that every seed has a teacher of its own
@@ -53,7 +57,19 @@ def leaves(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 def track(content: dict[str, Any] = MINI) -> Track:
     """A track of this content, without a look at any file."""
-    return Track(Path("track.yaml"), content, Path("data"))
+    return Track(
+        Path("track.yaml"), validate(TrackContent, content, Path("track.yaml")), Path("data")
+    )
+
+
+def laid_over(track: Track, change: dict[str, Any]) -> Track:
+    """A track with other values."""
+    return stating(track, merge(track.content.stated(), change))
+
+
+def stating(track: Track, content: dict[str, Any]) -> Track:
+    """The same track with another content."""
+    return replace(track, content=validate(TrackContent, content, track.file))
 
 
 def write(path: Path, content: Any) -> Path:

@@ -1,8 +1,9 @@
-"""The pictures that are drawn from files alone."""
+"""The figures that are drawn from files alone."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,9 @@ from matplotlib.figure import Figure
 from PIL import ExifTags, Image
 
 from icd.experiments.ablation import load_ablation
-from icd.figures.choice import pictures, read_truth
-from icd.figures.draw import curves, detections, errors
-from icd.figures.draw.detections import draw_line, right
+from icd.figures import draw_curves, draw_detections, draw_errors
+from icd.figures.draw_detections import draw_line, right
+from icd.figures.examples import examples, read_truth
 from tests.figures.tracks import track
 
 MAIN = load_ablation("main", track())
@@ -46,14 +47,14 @@ def steps() -> pd.DataFrame:
 
 
 def error_table(scale: float = 1.0) -> pd.DataFrame:
-    names = [*errors.TYPES, *errors.SUMS]
+    names = [*draw_errors.TYPES, *draw_errors.SUMS]
     lines = [(row, name, scale * 0.1) for row in ROWS for name in names for _ in range(2)]
     return pd.DataFrame(lines, columns=["row", "error", "dAP"])
 
 
 def place_detections(score: float = 0.8) -> None:
     """Two images of one disk and one ring, of which each row finds the disk."""
-    Path("data/test").mkdir(parents=True, exist_ok=True)
+    Path("data/test-2000").mkdir(parents=True, exist_ok=True)
     images = [{"id": i, "file_name": f"{i}.png", "width": 48, "height": 32} for i in (1, 2)]
     annotations = [
         {"id": 2 * i + j, "image_id": i, "category_id": 1 + j, "iscrowd": 0}
@@ -63,9 +64,11 @@ def place_detections(score: float = 0.8) -> None:
     ]
     categories = [{"id": 1, "name": "disk"}, {"id": 2, "name": "ring"}]
     content = {"images": images, "annotations": annotations, "categories": categories}
-    Path("data/test.json").write_text(json.dumps(content))
+    Path("data/test-2000.json").write_text(json.dumps(content))
     for image in images:
-        Image.fromarray(np.full((32, 48, 3), 90, np.uint8)).save(f"data/test/{image['file_name']}")
+        Image.fromarray(np.full((32, 48, 3), 90, np.uint8)).save(
+            f"data/test-2000/{image['file_name']}"
+        )
     for row in MAIN.choose(ROWS):
         folder = row.runs[0].folder / "test"
         folder.mkdir(parents=True, exist_ok=True)
@@ -74,37 +77,43 @@ def place_detections(score: float = 0.8) -> None:
         (folder / "bbox.json").write_text(json.dumps(found))
 
 
-def draw(kind: str, name: str, changed: bool = False) -> list[bytes]:
-    """The files of a picture, as SVG and PNG."""
+def draw(figure: str, name: str, changed: bool = False) -> list[bytes]:
+    """The files of a figure, as SVG and PNG."""
     outputs = [Path(f"{name}.svg"), Path(f"{name}.png")]
-    if kind == "curves":
+    if figure == "curves":
         losses(2.0 if changed else 1.0).to_csv("losses.csv")
         steps().to_csv("steps.csv")
-        curves.write(MAIN, track(), [Path("losses.csv"), Path("steps.csv")], outputs)
-    elif kind == "errors":
+        draw_curves.write(MAIN, track(), [Path("losses.csv"), Path("steps.csv")], outputs)
+    elif figure == "errors":
         error_table(2.0 if changed else 1.0).to_csv("errors.csv")
-        errors.write(MAIN, track(), [Path("errors.csv")], outputs)
+        draw_errors.write(MAIN, track(), [Path("errors.csv")], outputs)
     else:
         place_detections(0.6 if changed else 0.8)
-        detections.write(MAIN, track(), [], outputs)
+        draw_detections.write(MAIN, track(), [], outputs)
     return [output.read_bytes() for output in outputs]
 
 
-@pytest.mark.parametrize("kind", ["curves", "errors", "detections"])
-def test_equal_numbers_give_equal_bytes(kind):
-    first, again, other = draw(kind, "first"), draw(kind, "again"), draw(kind, "other", True)
+@pytest.mark.parametrize("figure", ["curves", "errors", "detections"])
+def test_equal_numbers_give_equal_bytes(figure):
+    first, again, other = draw(figure, "first"), draw(figure, "again"), draw(figure, "other", True)
     assert first == again
     assert all(one != two for one, two in zip(first, other, strict=True))
 
 
 def test_curves_name_their_panels():
     svg = draw("curves", "curves")[0].decode()
-    for text in ("Detection loss", *curves.METHOD.values(), "AP (%), tune split", "ICD", "Student"):
+    for text in (
+        "Detection loss",
+        *draw_curves.METHOD.values(),
+        "AP (%), tune split",
+        "ICD",
+        "Student",
+    ):
         assert f">{text}</text>" in svg
 
 
 def test_the_detection_loss_is_what_the_method_does_not_add():
-    panels = curves.loss_panels(losses())
+    panels = draw_curves.loss_panels(losses())
     detection = panels["Detection loss"]
     assert detection[detection.row == "student"].value.tolist() == [3.0, 3.0]
     assert detection[detection.row == "icd"].value.tolist() == [2.0, 2.0]
@@ -114,7 +123,7 @@ def test_the_detection_loss_is_what_the_method_does_not_add():
 
 def test_curves_do_without_snapshots():
     losses().to_csv("losses.csv")
-    curves.write(MAIN, track(), [Path("losses.csv")], [Path("bare.svg")])
+    draw_curves.write(MAIN, track(), [Path("losses.csv")], [Path("bare.svg")])
     svg = Path("bare.svg").read_text()
     assert "Distillation loss" in svg
     assert "AP (%)" not in svg
@@ -123,9 +132,9 @@ def test_curves_do_without_snapshots():
 def test_a_training_of_one_logged_point_shows_it():
     axes = Figure().subplots()
     table = pd.DataFrame({"row": "icd", "iteration": [20, 40], "value": 1.0})
-    for number, marker in ((1, "o"), (2, "o"), (curves.FEW + 1, "None")):
+    for number, marker in ((1, "o"), (2, "o"), (draw_curves.FEW + 1, "None")):
         many = pd.concat([table] * number).head(number)
-        curves.draw_lines(axes, "Detection loss", many, {"icd": "ICD"})
+        draw_curves.draw_lines(axes, "Detection loss", many, {"icd": "ICD"})
         assert axes.lines[-1].get_marker() == marker
 
 
@@ -146,15 +155,34 @@ def test_detections_lie_on_images_as_training_reads_them():
     pixels = np.zeros((48, 32, 3), np.uint8)
     pixels[:, :16] = (250, 0, 0)
     for name in ("1.png", "2.png"):
-        Image.fromarray(pixels).save(f"data/test/{name}", exif=tags)
+        Image.fromarray(pixels).save(f"data/test-2000/{name}", exif=tags)
     figure = Figure()
     line = figure.subplots(1, 2)
-    (picture, *_) = pictures(track(), read_truth(track()))
-    draw_line(line, picture, {"Student": []}, {1: "disk", 2: "ring"})
+    (example, *_) = examples(track(), read_truth(track()))
+    draw_line(line, example, {"Student": []}, {1: "disk", 2: "ring"})
     shown = line[0].get_images()[0].get_array()
     assert shown.shape == (32, 48, 3)
     assert shown[0, 0].tolist() == [250, 0, 0]
     assert shown[-1, 0].tolist() == [0, 0, 0]
+
+
+def test_curves_and_errors_show_the_rows_that_the_ablation_names():
+    table = replace(MAIN, figures={"curves": ("icd",), "errors": ("icd", "teacher")})
+    losses().to_csv("losses.csv")
+    error_table().to_csv("errors.csv")
+    draw_curves.write(table, track(), [Path("losses.csv")], [Path("curves.svg")])
+    draw_errors.write(table, track(), [Path("errors.csv")], [Path("errors.svg")])
+    for name, labels in (("curves", ["ICD"]), ("errors", ["ICD", "Teacher"])):
+        svg = Path(f"{name}.svg").read_text()
+        shown = [row.label for row in MAIN.rows if f">{row.label}</text>" in svg]
+        assert sorted(shown) == labels
+
+
+def test_more_rows_than_styles_start_again_with_the_first():
+    axes, labels = Figure().subplots(), {f"r{i}": f"Row {i}" for i in range(5)}
+    table = pd.DataFrame([(row, "Cls", 0.1) for row in labels], columns=["row", "error", "dAP"])
+    draw_errors.draw_bars(axes, table, {"Cls": "class"}, labels)
+    assert len(axes.patches) == 5
 
 
 def test_a_detection_is_right_once_and_with_its_class():

@@ -10,7 +10,7 @@ import pytest
 
 from icd.errors import InputError
 from icd.experiments.ablation import load_ablation
-from icd.figures.measure.losses import logged, write
+from icd.figures.measure_losses import logged, write
 from tests.figures.tracks import track
 
 

@@ -1,4 +1,4 @@
-"""What the pipeline is told that a picture needs."""
+"""What the pipeline is told that a figure needs."""
 
 from __future__ import annotations
 
@@ -10,22 +10,39 @@ import pytest
 
 from icd.errors import InputError
 from icd.experiments.ablation import Ablation, load_ablation
-from icd.experiments.schema import ROOT
+from icd.experiments.run import Run
 from icd.experiments.snapshots import snapshot_iterations
+from icd.experiments.yaml_files import ROOT
 from icd.figures import needs
-from icd.figures.kinds import DRAWINGS, NUMBERS, drawing, measuring
+from icd.figures.catalogue import FIGURES, MEASUREMENTS, captions, drawing, measuring, possible
 from tests.figures.tracks import track
 
 TRACK = track()
 MAIN = load_ablation("main", TRACK)
 
 
-def run(row: str, seed: int = 0):
+def run(row: str, seed: int = 0) -> Run:
     return MAIN.choose([row])[0].runs[seed]
 
 
 def without(row: str) -> Ablation:
     return replace(MAIN, rows=tuple(one for one in MAIN.rows if one.id != row))
+
+
+def bare() -> Ablation:
+    """The main table without figures."""
+    return replace(MAIN, figures={})
+
+
+def test_an_ablation_has_the_figures_that_it_asks_for():
+    assert possible(bare()) == []
+    one = replace(MAIN, name="heads", figures={"curves": ("icd",)})
+    assert possible(one) == ["curves"]
+    assert [*captions(TRACK, [bare(), one])] == ["heads/figures/curves"]
+    files = needs.sources("errors", replace(MAIN, name="heads"), TRACK)
+    assert files == [TRACK.results / "heads/figures/errors.csv"]
+    text = captions(TRACK, [MAIN])["figures/detections"]
+    assert text.endswith("Shown: Student, ICD, ICD + inheriting, Teacher.")
 
 
 def test_errors_are_those_of_all_seeds():
@@ -43,20 +60,20 @@ def test_curves_take_as_many_snapshots_as_the_track_keeps():
         for row in ("student", "icd")
         for iteration in (200, 400, 600)
     ]
-    assert [file.name for file in needs.sources("curves", track(3))] == [
+    assert [file.name for file in needs.sources("curves", MAIN, track(3))] == [
         "losses.csv",
         "steps.csv",
     ]
-    assert [file.name for file in needs.sources("curves", track(0))] == ["losses.csv"]
+    assert [file.name for file in needs.sources("curves", MAIN, track(0))] == ["losses.csv"]
 
 
 def test_only_runs_whose_curve_is_drawn_leave_snapshots():
     with_three = track(3)
-    leaving = [one for one in MAIN.runs if needs.snapshots(one, MAIN, with_three)]
+    leaving = [one for one in MAIN.runs if needs.snapshots(one, [MAIN], with_three)]
     assert {one.id for one in leaving} == {run("student").id, run("icd").id}
-    assert needs.snapshots(run("icd"), MAIN, with_three) == 3
-    assert needs.snapshots(run("icd"), without("icd"), with_three) == 0
-    assert needs.snapshots(run("icd"), MAIN, track(0)) == 0
+    assert needs.snapshots(run("icd"), [bare(), MAIN], with_three) == 3
+    assert needs.snapshots(run("icd"), [bare(), without("icd")], with_three) == 0
+    assert needs.snapshots(run("icd"), [MAIN], track(0)) == 0
 
 
 def test_attention_needs_the_method_and_the_teacher():
@@ -67,23 +84,23 @@ def test_attention_needs_the_method_and_the_teacher():
 
 def absent(*rows: str) -> Ablation:
     """The main table of a track that cannot have these rows."""
-    changes = {"runs": (), "absent": "the track has no method icd"}
-    found = (replace(one, **changes) if one.id in rows else one for one in MAIN.rows)
+    reason = "the track has no method icd"
+    found = (replace(r, runs=(), absent=reason) if r.id in rows else r for r in MAIN.rows)
     return replace(MAIN, rows=tuple(found))
 
 
-def test_pictures_of_absent_rows_are_left_out():
-    assert needs.drawings(MAIN) == list(DRAWINGS)
-    assert needs.drawings(absent("teacher")) == ["attention", "curves"]
-    assert needs.drawings(absent("icd_inherit", "student")) == ["attention"]
-    assert needs.drawings(absent("icd")) == []
+def test_figures_of_absent_rows_are_left_out():
+    assert possible(MAIN) == list(FIGURES)
+    assert possible(absent("teacher")) == ["attention", "curves"]
+    assert possible(absent("icd_inherit", "student")) == ["attention"]
+    assert possible(absent("icd")) == []
     with pytest.raises(InputError, match=r"rows\.icd: is needed, but absent: the track has no me"):
         needs.drawn("attention", absent("icd"))
 
 
 def test_an_absent_row_leaves_no_snapshots():
     for row, count in (("student", 3), ("icd", 0)):
-        assert needs.snapshots(run(row), absent("icd"), track(3)) == count
+        assert needs.snapshots(run(row), [absent("icd")], track(3)) == count
 
 
 def test_a_missing_row_is_named():
@@ -105,9 +122,9 @@ def test_snapshots_are_equally_spaced_and_end_with_the_training(count, expected)
     assert snapshot_iterations(run("icd"), 0) == []
 
 
-def test_every_kind_has_its_module():
-    assert all(callable(measuring(kind)) for kind in NUMBERS)
-    assert all(callable(drawing(kind)) for kind in DRAWINGS)
+def test_every_figure_and_measurement_has_its_module():
+    assert all(callable(measuring(name)) for name in MEASUREMENTS)
+    assert all(callable(drawing(name)) for name in FIGURES)
 
 
 def test_the_pipeline_does_not_wait_for_torch():

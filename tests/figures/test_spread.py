@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from icd.figures.spread import cover, spread
-from icd.methods.icd.where import Clues, foreground
-from icd.methods.targets import Targets
-from icd.methods.tokens import valid_tokens
+from icd.methods.tokens import Targets, tokenize
+from icd.methods.where import foreground
 
 # Padded size, image in it, (rows, columns) and stride of each level.
 SHAPES = [
@@ -49,7 +48,7 @@ def test_is_what_loops_over_cells_give(padded, image, sizes, strides):
 @pytest.mark.parametrize(("padded", "image", "sizes", "strides"), SHAPES)
 def test_attention_sums_to_one_over_the_image(padded, image, sizes, strides):
     levels = [torch.zeros(1, 1, *size) for size in sizes]
-    valid = valid_tokens(levels, [image], padded)
+    valid = tokenize(levels, [image], padded).valid
     logits = torch.randn(8, valid.shape[1], generator=torch.Generator().manual_seed(0)).double()
     attention = logits.masked_fill(~valid, -torch.inf).softmax(dim=-1)
     found = spread(attention, sizes, padded, image)
@@ -71,8 +70,8 @@ def test_foreground_is_the_boxes():
     box = torch.tensor([[8.0, 16.0, 40.0, 48.0]])
     targets = Targets([box], [torch.tensor([0])], [(64, 64)], (64, 64))
     levels = [torch.zeros(1, 4, 8, 8)]
-    clues = Clues(targets, levels, levels, torch.ones(1, 64).bool(), [range(1)], 1.0)
-    found = spread(foreground(clues, None)[0, 0].double(), [(8, 8)], (64, 64), (64, 64))
+    weights = foreground(levels, levels, targets, torch.ones(1, 64).bool())
+    found = spread(weights[0, 0].double(), [(8, 8)], (64, 64), (64, 64))
     expected = torch.zeros(64, 64).double()
     expected[16:48, 8:40] = 1 / 32**2
     torch.testing.assert_close(found, expected)

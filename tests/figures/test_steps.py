@@ -9,7 +9,7 @@ import pytest
 
 from icd.errors import InputError
 from icd.experiments.ablation import load_ablation
-from icd.figures.measure.steps import write
+from icd.figures.measure_steps import write
 from tests.figures.tracks import track
 
 

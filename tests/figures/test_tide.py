@@ -11,12 +11,12 @@ from hotcoco import COCO
 
 from icd.evaluation.coco import coco_metrics
 from icd.experiments.ablation import load_ablation
-from icd.figures.measure.errors import tide, write
+from icd.figures.measure_errors import tide, write
 from tests.figures.tracks import track
 
 TYPES = ("Cls", "Loc", "Both", "Dupe", "Bkg", "Miss")
 # Two classes; in each of four images one object of each.
-OBJECTS = [
+OBJECTS: list[dict[str, Any]] = [
     {"id": 2 * image + place + 1, "image_id": image, "category_id": place + 1}
     | {"bbox": [10 + 40 * place, 10, 20, 20], "area": 400, "iscrowd": 0}
     for image in range(4)
@@ -96,7 +96,7 @@ def test_writes_rows_and_seeds(tmp_path, monkeypatch):
     (tmp_path / "data").mkdir()
     ignored = OBJECTS[0] | {"id": 99, "bbox": [60, 60, 20, 20], "ignore": 1, "score": "x"}
     truth = TRUTH | {"annotations": [*OBJECTS, ignored]}
-    (tmp_path / "data/test.json").write_text(json.dumps(truth))
+    (tmp_path / "data/test-2000.json").write_text(json.dumps(truth))
     for row in ablation.choose(["student", "icd", "icd_inherit", "teacher"]):
         for run in row.runs:
             (run.folder / "test").mkdir(parents=True)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
-from icd.experiments.run import merge
 from icd.experiments.track import Track, load_track
+from tests.experiments.track_files import laid_over
 
 
 def track(snapshots: int = 6) -> Track:
     """The mini track with its data in ``data`` and so many snapshots of a training."""
     mini = load_track("mini", data_root=Path("data"))
-    return replace(mini, content=merge(mini.content, {"machine": {"snapshots": snapshots}}))
+    return laid_over(mini, {"machine": {"snapshots": snapshots}})

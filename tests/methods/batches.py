@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from icd.methods.icd.decoder import CrossAttention, DecoderLayer
 from icd.methods.icd.method import ICD
-from icd.methods.icd.queries import Draw, pose
-from icd.methods.targets import Targets
+from icd.methods.icd.queries import make_queries
+from icd.methods.icd.sampling import QuerySamples
+from icd.methods.tokens import Targets
 
 CLASSES = 6
-PRIORS = {
+PRIORS: dict[str, Any] = {
     "frequency": [0.3, 0.25, 0.2, 0.15, 0.1, 0.0],
     "size_mean": [[0.2, 0.3], [0.4, 0.1], [0.05, 0.05], [0.6, 0.6], [0.3, 0.2], [0.0, 0.0]],
     "size_std": [[0.1, 0.1], [0.2, 0.05], [0.03, 0.02], [0.3, 0.3], [0.0, 0.1], [0.0, 0.0]],
@@ -77,7 +80,7 @@ def random_batch(
     return Batch(pyramid(), pyramid(), targets)
 
 
-def random_method(seed: int = 0, **options: object) -> ICD:
+def random_method(seed: int = 0, **options: Any) -> ICD:
     """ICD with parameters large enough that attention is uneven and no bias is zero."""
     method = ICD(PRIORS, **{"channels": 16, "heads": 4, "query_cap": 20, "warmup": 0, **options})
     generator = torch.Generator().manual_seed(seed)
@@ -115,7 +118,25 @@ def image_of(batch: Batch, i: int) -> Batch:
     )
 
 
-def losses_for(method: ICD, batch: Batch, draws: list[Draw]) -> dict[str, Tensor]:
+def losses_for(method: ICD, batch: Batch, draws: list[QuerySamples]) -> dict[str, Tensor]:
     """The losses of ICD for given draws."""
-    queries = pose(batch.targets, draws, method.jitter)
+    queries = make_queries(batch.targets, draws, method.jitter)
     return method.losses(batch.teacher, batch.student, batch.targets, queries, detach=False)
+
+
+def total(losses: dict[str, Tensor]) -> Tensor:
+    """The sum of all losses, as mmengine adds them up."""
+    return torch.stack(list(losses.values())).sum()
+
+
+def gradient(tensor: Tensor) -> Tensor:
+    """The gradient of a tensor, which must have one."""
+    assert tensor.grad is not None
+    return tensor.grad
+
+
+def attention_of(layer: nn.Module) -> CrossAttention:
+    """The attention in a layer of the decoder, which at depth 0 is the layer itself."""
+    attention = layer.attention if isinstance(layer, DecoderLayer) else layer
+    assert isinstance(attention, CrossAttention)
+    return attention

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from tests.methods.batches import Batch, random_batch, run
+from tests.methods.batches import Batch, gradient, random_batch, run, total
 from tests.methods.reference import valid_rows_and_columns
 
-SHAPES: dict[str, dict[str, object]] = {
+SHAPES: dict[str, dict[str, Any]] = {
     "padding": {},
     "no objects": {"counts": (0, 0, 0)},
     "tiny images": {"sizes": ((3, 2), (1, 1), (96, 1))},
@@ -20,6 +21,7 @@ SHAPES: dict[str, dict[str, object]] = {
 }
 
 Losses = Mapping[str, Tensor]
+Method = TypeVar("Method", bound=nn.Module)
 
 
 def double_batch(shape: str) -> Batch:
@@ -45,12 +47,13 @@ def pieces(batch: Batch) -> Iterator[Piece]:
     targets = batch.targets
     for image, size in enumerate(targets.image_sizes):
         for level, (theirs, ours) in enumerate(zip(batch.teacher, batch.student, strict=True)):
-            rows, columns = valid_rows_and_columns(size, targets.padded_size, ours.shape[-2:])
+            full = (ours.shape[-2], ours.shape[-1])
+            rows, columns = valid_rows_and_columns(size, targets.padded_size, full)
             cut = (image, slice(None), slice(rows), slice(columns))
             yield Piece(image, level, theirs[cut], ours[cut])
 
 
-def noisy(method: nn.Module) -> nn.Module:
+def noisy(method: Method) -> Method:
     """A method in float64, with parameters none of which is zero."""
     generator = torch.Generator().manual_seed(3)
     method = method.double()
@@ -70,24 +73,24 @@ def check_values_and_gradients(method: nn.Module, batch: Batch, expected: Losses
         torch.testing.assert_close(loss, expected[name], rtol=1e-10, atol=1e-12)
     learning = [*batch.student, *method.parameters()]
     ours, theirs = (
-        torch.autograd.grad(sum(losses.values()), learning, allow_unused=True)
+        torch.autograd.grad(total(dict(losses)), learning, allow_unused=True)
         for losses in (found, expected)
     )
-    for gradient, reference in zip(ours, theirs, strict=True):
-        assert gradient is not None  # else data-parallel training would stall
-        reference = torch.zeros_like(gradient) if reference is None else reference
-        torch.testing.assert_close(gradient, reference, rtol=1e-8, atol=1e-10)
+    for own, reference in zip(ours, theirs, strict=True):
+        assert own is not None  # else data-parallel training would stall
+        reference = torch.zeros_like(own) if reference is None else reference
+        torch.testing.assert_close(own, reference, rtol=1e-8, atol=1e-10)
 
 
 def check_what_learns(method: nn.Module, batch: Batch) -> None:
     """Students and the method's own parameters get finite gradients, the teacher none."""
-    sum(run(method, batch).values()).backward()
+    total(run(method, batch)).backward()
     assert all(level.grad is None for level in batch.teacher)
     for tensor in (*batch.student, *method.parameters()):
-        assert tensor.grad.isfinite().all()
+        assert gradient(tensor).isfinite().all()
     targets = batch.targets
     for level in batch.student:
-        for grad, size in zip(level.grad, targets.image_sizes, strict=True):
+        for grad, size in zip(gradient(level), targets.image_sizes, strict=True):
             rows, columns = valid_rows_and_columns(size, targets.padded_size, grad.shape[-2:])
             padding = grad.clone()
             padding[:, :rows, :columns] = 0

@@ -9,8 +9,8 @@ from torch import nn
 from icd.methods.adapter import Adapted
 from icd.methods.cwd import CWD
 from icd.methods.fitnet import FitNet
-from icd.methods.targets import Targets
-from tests.methods.batches import Batch, random_batch, random_method, run
+from icd.methods.tokens import Targets
+from tests.methods.batches import Batch, gradient, random_batch, random_method, run
 
 
 def narrow(batch: Batch, channels: int = 6) -> Batch:
@@ -23,7 +23,7 @@ def test_the_method_sees_convolved_features_and_all_else_as_it_is() -> None:
     seen: list = []
 
     class Method(nn.Module):
-        def forward(self, teacher, student, targets: Targets, iteration: int) -> dict:
+        def forward(self, teacher: list, student: list, targets: Targets, iteration: int) -> dict:
             seen.extend([teacher, student, targets, iteration])
             return {"loss_some": student[0].sum()}
 
@@ -33,6 +33,8 @@ def test_the_method_sees_convolved_features_and_all_else_as_it_is() -> None:
     teacher, student, targets, iteration = seen
     assert (teacher, targets, iteration) == (batch.teacher, batch.targets, 7)
     for conv, ours, level in zip(adapted.adapters, student, batch.student, strict=True):
+        assert isinstance(conv, nn.Conv2d)
+        assert conv.bias is not None
         weight, bias = conv.weight[:, :, 0, 0], conv.bias[:, None, None]
         expected = torch.einsum("oc,nchw->nohw", weight, level) + bias
         torch.testing.assert_close(ours, expected)
@@ -51,11 +53,11 @@ def test_the_method_sees_convolved_features_and_all_else_as_it_is() -> None:
 def test_narrow_students_and_what_maps_them_learn(method: nn.Module) -> None:
     batch = narrow(random_batch())
     run(method, batch)["loss_distillation"].backward()
-    assert all(level.grad.any() for level in batch.student[:-1])
+    assert all(gradient(level).any() for level in batch.student[:-1])
     mapping = [p for p in method.parameters() if p.dim() > 1 and p.shape[1] == 6]
     assert len(mapping) > 0
     # On a level of one cell there is nothing to say of where a channel is active.
-    idle = [p for p in mapping if not p.grad.any()]
+    idle = [p for p in mapping if not gradient(p).any()]
     assert len(idle) == isinstance(method, Adapted)
 
 

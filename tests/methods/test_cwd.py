@@ -9,7 +9,7 @@ from scipy.special import rel_entr, softmax
 from torch import Tensor
 
 from icd.methods.cwd import CWD
-from tests.methods.batches import run
+from tests.methods.batches import Batch, run
 from tests.methods.rivals import (
     SHAPES,
     check_bfloat16,
@@ -23,9 +23,9 @@ from tests.methods.rivals import (
 WEIGHT, TEMPERATURE = 3.0, 2.0
 
 
-def definition(batch) -> Tensor:
+def definition(batch: Batch) -> Tensor:
     """T^2 / C sum_c sum_i p_ci log(p_ci / q_ci), over images and levels one by one."""
-    total = 0
+    total = torch.zeros((), dtype=torch.float64)
     for piece in pieces(batch):
         for theirs, ours in zip(piece.teacher.detach(), piece.student, strict=True):
             p, q = (torch.exp(x / TEMPERATURE) for x in (theirs, ours))
@@ -71,6 +71,6 @@ def test_bfloat16_autocast_changes_nothing() -> None:
 
 
 def test_the_configuration_name_builds_the_method() -> None:
-    method = MODELS.build({"type": "CWD"})
+    method = MODELS.build({"type": "icd.methods.cwd.CWD"})
     assert (method.weight, method.temperature) == (5.0, 1.0)
     assert not list(method.parameters())

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from icd.methods import tokens
-from icd.methods.icd import packed
+from icd.methods.icd import fast
 from icd.methods.icd.method import ICD
-from icd.methods.icd.where import WHERE
-from tests.methods.batches import PRIORS, Batch, random_batch, random_method, run, with_gradients
+from icd.methods.where import Where
+from tests.methods.batches import (
+    PRIORS,
+    Batch,
+    gradient,
+    random_batch,
+    random_method,
+    run,
+    total,
+    with_gradients,
+)
 
 
 def in_bfloat16(batch: Batch) -> Batch:
@@ -32,9 +41,9 @@ def run_in(precision: str, method: ICD, batch: Batch) -> dict[str, Tensor]:
 def require_finite(losses: dict[str, Tensor], method: ICD, batch: Batch) -> None:
     """The losses and, computed here, their gradients."""
     assert all(loss.isfinite() and loss.dtype == torch.float32 for loss in losses.values())
-    sum(losses.values()).backward()
+    total(losses).backward()
     for tensor in (*method.parameters(), *batch.student):
-        assert tensor.grad.isfinite().all()
+        assert gradient(tensor).isfinite().all()
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
@@ -64,7 +73,7 @@ def require_finite(losses: dict[str, Tensor], method: ICD, batch: Batch) -> None
     ],
 )
 def test_losses_and_gradients_stay_finite(
-    shape: dict[str, object], normalise: bool, heads: int, precision: str
+    shape: dict[str, Any], normalise: bool, heads: int, precision: str
 ) -> None:
     method, batch = random_method(heads=heads, normalise=normalise), random_batch(**shape)
     batch = with_gradients(in_bfloat16(batch) if precision == "bfloat16" else batch)
@@ -72,7 +81,7 @@ def test_losses_and_gradients_stay_finite(
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-@pytest.mark.parametrize("where", WHERE)
+@pytest.mark.parametrize("where", get_args(Where))
 def test_levels_without_a_valid_cell_are_finite(
     where: str, precision: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -82,13 +91,12 @@ def test_levels_without_a_valid_cell_are_finite(
     def none_on_small_levels(*args: Any) -> list[tuple[int, int]]:
         return count(*args) if args[2][0] > 3 else [(0, 0) for _ in count(*args)]
 
-    for module in (tokens, packed):
-        monkeypatch.setattr(module, "cell_counts", none_on_small_levels)
+    monkeypatch.setattr(tokens, "cell_counts", none_on_small_levels)
     method, batch = random_method(where=where), random_batch()
     batch = with_gradients(in_bfloat16(batch) if precision == "bfloat16" else batch)
     require_finite(run_in(precision, method, batch), method, batch)
-    assert not any(level.grad.any() for level in batch.student if level.shape[2] <= 3)
-    assert batch.student[0].grad.any()
+    assert not any(gradient(level).any() for level in batch.student if level.shape[2] <= 3)
+    assert gradient(batch.student[0]).any()
 
 
 def test_a_batch_without_objects_costs_identification_alone() -> None:
@@ -104,15 +112,15 @@ def test_huge_features_keep_the_losses_finite() -> None:
     assert all(loss.isfinite() for loss in run(random_method(), huge).values())
 
 
-@pytest.mark.parametrize("chunk", [None, 32], ids=["a chunk", "chunks of whole rows"])
+@pytest.mark.parametrize("block", [None, 32 * 40], ids=["a block", "blocks of 40 tokens"])
 @pytest.mark.parametrize("features", ["bfloat16", "float32"])
 @pytest.mark.parametrize("layers", [0, 1, 2])
 def test_bfloat16_autocast_stays_close_to_single_precision(
-    layers: int, features: str, chunk: int | None, monkeypatch: pytest.MonkeyPatch
+    layers: int, features: str, block: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also of features in float32, as training has them, in images with many tokens."""
-    if chunk:
-        monkeypatch.setattr(packed, "CHUNK", chunk)
+    if block:
+        monkeypatch.setattr(fast, "CPU_BLOCK", block)
     torch.manual_seed(0)
     method = ICD(PRIORS, channels=32, heads=4, layers=layers, warmup=0)
     batch = random_batch(channels=32)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
 from mmdet.registry import MODELS
-from torch import Tensor
+from torch import Tensor, nn
 
 from icd.methods.fgd import FGD, ContextBlock, box_scale
+from icd.methods.tokens import sizes_of
 from tests.methods.batches import P3_P7, Batch, run
 from tests.methods.rivals import (
     SHAPES,
@@ -33,14 +35,14 @@ OPTIONS = {
 }
 
 
-def method_for(batch: Batch, **options: object) -> FGD:
+def method_for(batch: Batch, **options: Any) -> FGD:
     return noisy(FGD(batch.teacher[0].shape[1], levels=len(batch.teacher), **options))
 
 
 def scales(boxes: Tensor, rows: int, columns: int, full: tuple[int, int], stride: int) -> tuple:
     """M S and (1 - M) S of equations 2 to 4, cell by cell; ``full``: the level with its padding."""
     foreground = torch.zeros(rows, columns, dtype=torch.float64)
-    areas = []
+    areas: list[tuple[int, range, range]] = []
     for x1, y1, x2, y2 in boxes.tolist():
         xs = range(math.floor(x1 / stride), min(math.ceil(x2 / stride), full[1]))
         ys = range(math.floor(y1 / stride), min(math.ceil(y2 / stride), full[0]))
@@ -51,7 +53,7 @@ def scales(boxes: Tensor, rows: int, columns: int, full: tuple[int, int], stride
                 if y < rows and x < columns:
                     foreground[y, x] = 1 / area
     background = (foreground == 0).double()
-    return foreground, background / max(background.sum(), 1)
+    return foreground, background / background.sum().clamp(min=1)
 
 
 def softmax(values: Tensor) -> Tensor:
@@ -70,8 +72,11 @@ def related(features: Tensor, block: ContextBlock) -> Tensor:
     """R(F) of equation 12, with the context as a sum over cells."""
     cells = features.flatten(1).T
     share = softmax(cells @ block.key.weight[0] + block.key.bias)
-    context = sum(s * cell for s, cell in zip(share, cells, strict=True))
+    context = torch.stack([s * cell for s, cell in zip(share, cells, strict=True)]).sum(dim=0)
     first, norm, _, second = block.transform
+    assert isinstance(first, nn.Linear)
+    assert isinstance(norm, nn.LayerNorm)
+    assert isinstance(second, nn.Linear)
     hidden = first.weight @ context + first.bias
     variance = hidden.var(correction=0)
     hidden = (hidden - hidden.mean()) / torch.sqrt(variance + norm.eps) * norm.weight + norm.bias
@@ -82,15 +87,17 @@ def related(features: Tensor, block: ContextBlock) -> Tensor:
 def losses(method: FGD, piece: Piece, batch: Batch, stride: int) -> dict[str, Tensor]:
     """Equations 9, 10 and 12 for one level of one image, without their weights."""
     theirs, ours = piece.teacher.detach(), piece.student
-    full = batch.teacher[piece.level].shape[-2:]
-    masks = scales(batch.targets.boxes[piece.image], *ours.shape[-2:], full, stride)
+    rows, columns = ours.shape[-2:]
+    full = sizes_of(batch.teacher)[piece.level]
+    masks = scales(batch.targets.boxes[piece.image], rows, columns, full, stride)
     (spatial, channel), (own_spatial, own_channel) = (
         attention(x, OPTIONS["temperature"]) for x in (theirs, ours)
     )
     error = spatial * channel[:, None, None] * (theirs - ours) ** 2
-    gap = related(theirs, method.teacher_blocks[piece.level]) - related(
-        ours, method.student_blocks[piece.level]
-    )
+    blocks = method.teacher_blocks[piece.level], method.student_blocks[piece.level]
+    assert isinstance(blocks[0], ContextBlock)
+    assert isinstance(blocks[1], ContextBlock)
+    gap = related(theirs, blocks[0]) - related(ours, blocks[1])
     return {
         "foreground": (masks[0] * error).sum(),
         "background": (masks[1] * error).sum(),
@@ -104,7 +111,7 @@ def definition(method: FGD, batch: Batch) -> dict[str, Tensor]:
     names = {"foreground": 0.3, "background": 0.2, "attention": 0.7, "global": 0.05}
     images = len(batch.targets.boxes)
     return {
-        f"loss_{name}": 2.0 * weight * sum(part[name] for part in found) / images
+        f"loss_{name}": 2.0 * weight / images * torch.stack([part[name] for part in found]).sum()
         for name, weight in names.items()
     }
 
@@ -167,7 +174,7 @@ def test_bfloat16_autocast_stays_close_to_single_precision() -> None:
 
 
 def test_the_configuration_name_builds_the_method() -> None:
-    method = MODELS.build({"type": "FGD", "channels": 16, "levels": 4})
+    method = MODELS.build({"type": "icd.methods.fgd.FGD", "channels": 16, "levels": 4})
     assert len(method.teacher_blocks) == len(method.student_blocks) == 4
     assert method.weights == {
         "loss_foreground": 1e-3,

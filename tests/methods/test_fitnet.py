@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from mmdet.registry import MODELS
-from torch import Tensor
+from torch import Tensor, nn
 
 from icd.methods.fitnet import FitNet
-from tests.methods.batches import Batch, random_batch
+from tests.methods.batches import Batch, gradient, random_batch
 from tests.methods.reference import valid_rows_and_columns
 
-SHAPES: dict[str, dict[str, object]] = {
+SHAPES: dict[str, dict[str, Any]] = {
     "padding": {},
     "no objects": {"counts": (0, 0, 0)},
     "tiny images": {"sizes": ((3, 2), (1, 1), (96, 1))},
@@ -27,7 +28,7 @@ def double_batch(shape: str) -> Batch:
     return random_batch(dtype=torch.float64, **SHAPES[shape])
 
 
-def method_for(batch: Batch, **options: object) -> FitNet:
+def method_for(batch: Batch, **options: Any) -> FitNet:
     torch.manual_seed(0)
     channels = batch.teacher[0].shape[1]
     return FitNet(channels, levels=len(batch.teacher), **options).to(batch.teacher[0].dtype)
@@ -48,9 +49,13 @@ def test_the_loss_follows_its_definition(shape: str) -> None:
         for adapter, ours, theirs in zip(
             method.adapters, batch.student, batch.teacher, strict=True
         ):
+            assert isinstance(adapter, nn.Conv2d)
+            assert adapter.bias is not None
             weight = adapter.weight.detach().numpy()[:, :, 0, 0]
             bias = adapter.bias.detach().numpy()
-            rows, columns = valid_rows_and_columns(size, targets.padded_size, ours.shape[-2:])
+            rows, columns = valid_rows_and_columns(
+                size, targets.padded_size, (ours.shape[-2], ours.shape[-1])
+            )
             for row in range(rows):
                 for column in range(columns):
                     adapted = weight @ ours[image, :, row, column].numpy() + bias
@@ -64,6 +69,8 @@ def test_a_student_that_equals_the_teacher_costs_nothing_with_equal_adapters() -
     batch = double_batch("padding")
     method = method_for(batch)
     for adapter in method.adapters:
+        assert isinstance(adapter, nn.Conv2d)
+        assert adapter.bias is not None
         torch.nn.init.dirac_(adapter.weight)
         torch.nn.init.zeros_(adapter.bias)
     same = replace(batch, student=batch.teacher)
@@ -80,11 +87,11 @@ def test_students_and_adapters_learn_and_padding_does_not_matter(shape: str) -> 
     run(method, batch).backward()
     assert all(level.grad is None for level in batch.teacher)
     for parameter in method.parameters():
-        assert parameter.grad.isfinite().all()
-        assert parameter.grad.any()
+        assert gradient(parameter).isfinite().all()
+        assert gradient(parameter).any()
     targets = batch.targets
     for level in batch.student:
-        for grad, size in zip(level.grad, targets.image_sizes, strict=True):
+        for grad, size in zip(gradient(level), targets.image_sizes, strict=True):
             rows, columns = valid_rows_and_columns(size, targets.padded_size, grad.shape[-2:])
             used = torch.zeros(grad.shape[-2:], dtype=torch.bool)
             used[:rows, :columns] = True
@@ -114,7 +121,7 @@ def test_another_number_of_levels_is_an_error() -> None:
 
 
 def test_the_configuration_name_builds_the_method() -> None:
-    method = MODELS.build({"type": "FitNet", "channels": 16, "levels": 4})
+    method = MODELS.build({"type": "icd.methods.fitnet.FitNet", "channels": 16, "levels": 4})
     assert isinstance(method, FitNet)
     assert len(method.adapters) == 4
     assert method.weight == 20.0

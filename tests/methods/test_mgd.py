@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from mmdet.registry import MODELS
 from torch import Tensor, nn
 
 from icd.methods import mgd
-from icd.methods.mgd import MGD
-from tests.methods.batches import Batch, random_batch, run
+from icd.methods.mgd import MGD, Generator
+from tests.methods.batches import Batch, gradient, random_batch, run
 from tests.methods.rivals import (
     SHAPES,
     check_bfloat16,
@@ -21,7 +23,7 @@ from tests.methods.rivals import (
 )
 
 
-def method_for(batch: Batch, **options: object) -> MGD:
+def method_for(batch: Batch, **options: Any) -> MGD:
     return noisy(MGD(batch.teacher[0].shape[1], levels=len(batch.teacher), **options))
 
 
@@ -30,6 +32,7 @@ def convolve(x: Tensor, layer: nn.Conv2d) -> Tensor:
     rows, columns = x.shape[-2:]
     padded = x.new_zeros(len(x), rows + 2, columns + 2)
     padded[:, 1:-1, 1:-1] = x
+    assert layer.bias is not None
     total = layer.bias[:, None, None]
     for i in range(3):
         for j in range(3):
@@ -41,11 +44,12 @@ def convolve(x: Tensor, layer: nn.Conv2d) -> Tensor:
 def definition(method: MGD, batch: Batch, weight: float) -> Tensor:
     """Equations 2 to 6 on images without their padding."""
     masks = method.draw(batch.student, iteration=0)
-    total = 0
+    total = torch.zeros((), dtype=torch.float64)
     for piece in pieces(batch):
         rows, columns = piece.student.shape[-2:]
         mask = masks[piece.level][piece.image, 0, :rows, :columns]
         layer = method.generators[piece.level]
+        assert isinstance(layer, Generator)
         hidden = torch.clamp(convolve(piece.student * mask, layer.first), min=0)
         generated = convolve(hidden, layer.second)
         total = total + ((piece.teacher.detach() - generated) ** 2).sum()
@@ -95,8 +99,8 @@ def test_hidden_cells_get_no_gradient() -> None:
     method = method_for(batch)
     run(method, batch)["loss_distillation"].backward()
     for level, shown in zip(batch.student, method.draw(batch.student, 0), strict=True):
-        assert not (level.grad * ~shown).any()
-        assert level.grad.any()
+        assert not (gradient(level) * ~shown).any()
+        assert gradient(level).any()
 
 
 def test_bfloat16_autocast_stays_close_to_single_precision() -> None:
@@ -105,6 +109,6 @@ def test_bfloat16_autocast_stays_close_to_single_precision() -> None:
 
 
 def test_the_configuration_name_builds_the_method() -> None:
-    method = MODELS.build({"type": "MGD", "channels": 16, "levels": 4})
+    method = MODELS.build({"type": "icd.methods.mgd.MGD", "channels": 16, "levels": 4})
     assert len(method.generators) == 4
     assert (method.weight, method.masked, method.seed) == (2e-5, 0.65, 0)

@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from icd.methods.targets import Targets
+from icd.methods.tokens import Targets
 from tests.methods.batches import (
     Batch,
+    gradient,
     image_of,
     losses_for,
     random_batch,
@@ -23,7 +24,9 @@ def fill_padding(levels: list[Tensor], targets: Targets, value: float) -> list[T
     filled = [level.clone() for level in levels]
     for level in filled:
         for image, size in zip(level, targets.image_sizes, strict=True):
-            rows, columns = valid_rows_and_columns(size, targets.padded_size, level.shape[-2:])
+            rows, columns = valid_rows_and_columns(
+                size, targets.padded_size, (level.shape[-2], level.shape[-1])
+            )
             image[:, rows:] = value
             image[:, :, columns:] = value
     return filled
@@ -46,9 +49,9 @@ def test_values_in_the_padding_change_no_loss_and_get_no_gradient(
     losses["loss_distillation"].backward()
     outside = fill_padding([torch.zeros_like(level) for level in student], batch.targets, 1.0)
     for level, mask in zip(student, outside, strict=True):
-        assert level.grad.isfinite().all()
-        assert level.grad.any()
-        assert not level.grad[mask.bool()].any()
+        assert gradient(level).isfinite().all()
+        assert gradient(level).any()
+        assert not gradient(level)[mask.bool()].any()
 
 
 def test_losses_of_a_batch_follow_from_those_of_its_images() -> None:

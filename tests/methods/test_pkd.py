@@ -9,7 +9,7 @@ from mmdet.registry import MODELS
 from torch import Tensor
 
 from icd.methods.pkd import EPSILON, PKD
-from tests.methods.batches import Batch, run
+from tests.methods.batches import Batch, gradient, run
 from tests.methods.rivals import (
     SHAPES,
     check_bfloat16,
@@ -24,15 +24,16 @@ from tests.methods.rivals import (
 def channels(batch: Batch, level: int) -> tuple[list[Tensor], list[Tensor]]:
     """All values of each channel of a level in the batch, of teacher and student: C times [m]."""
     found = [piece for piece in pieces(batch) if piece.level == level]
-    return tuple(
+    theirs, ours = (
         list(torch.cat([getattr(piece, who).flatten(1) for piece in found], dim=1))
         for who in ("teacher", "student")
     )
+    return theirs, ours
 
 
 def definition(batch: Batch, weight: float) -> Tensor:
     """1 / 2m sum (s_hat - t_hat)^2, channel by channel."""
-    total = 0
+    total = torch.zeros((), dtype=torch.float64)
     for level in range(len(batch.teacher)):
         gaps = []
         for theirs, ours in zip(*channels(batch, level), strict=True):
@@ -41,7 +42,7 @@ def definition(batch: Batch, weight: float) -> Tensor:
                 for x in (theirs.detach(), ours)
             )
             gaps.append(((s - t) ** 2).sum() / (2 * len(s)))
-        total = total + sum(gaps) / len(gaps)
+        total = total + torch.stack(gaps).mean()
     return weight * total
 
 
@@ -100,7 +101,7 @@ def test_one_cell_in_all_has_no_correlation() -> None:
     loss = run(PKD(), first)["loss_distillation"]
     loss.backward()
     assert loss == 0
-    assert all(not level.grad.any() for level in first.student)
+    assert all(not gradient(level).any() for level in first.student)
 
 
 def test_bfloat16_autocast_changes_nothing() -> None:
@@ -108,6 +109,6 @@ def test_bfloat16_autocast_changes_nothing() -> None:
 
 
 def test_the_configuration_name_builds_the_method() -> None:
-    method = MODELS.build({"type": "PKD"})
+    method = MODELS.build({"type": "icd.methods.pkd.PKD"})
     assert method.weight == 10.0
     assert not list(method.parameters())

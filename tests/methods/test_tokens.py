@@ -11,10 +11,9 @@ from hypothesis import strategies as st
 from mmdet.models.layers.positional_encoding import SinePositionalEncoding
 from torch import Tensor
 
-from icd.methods.tokens import flatten_levels, sine_position, tokenize, valid_cells
+from icd.methods.tokens import cell_counts, flatten_levels, tokenize
 from tests.methods.batches import P2_P6, P3_P7, level_sizes
 
-CPU = torch.device("cpu")
 SIZES = [(96, 128), (70, 33), (5, 128)]
 PADDED = (96, 128)
 
@@ -70,11 +69,11 @@ def test_valid_cells_use_the_mean_stride_of_both_axes(
     size: tuple[int, int], padding: tuple[int, int], level: tuple[int, int]
 ) -> None:
     padded = (size[0] + padding[0] - 1, size[1] + padding[1] - 1)
-    counts = valid_cells([size], padded, level, CPU)
+    (counts,) = cell_counts([size], padded, level)
     stride = (padded[0] / level[0] + padded[1] / level[1]) / 2
     for count, extent, length in zip(counts, size, level, strict=True):
-        assert int(count) == sum(row < math.ceil(extent / stride) for row in range(length))
-        assert 1 <= int(count) <= length
+        assert count == sum(row < math.ceil(extent / stride) for row in range(length))
+        assert 1 <= count <= length
 
 
 def test_an_image_without_padding_is_valid_throughout() -> None:
@@ -116,8 +115,7 @@ def test_position_depends_on_the_image_and_not_on_its_padding() -> None:
 
 def test_y_is_the_first_half_of_a_position() -> None:
     level = torch.zeros(1, 8, 3, 5)
-    rows, columns = torch.tensor([3]), torch.tensor([5])
-    position = sine_position(rows, columns, level).unflatten(1, (3, 5))[0]
+    position = tokenize([level], [(3, 5)], (3, 5)).position.unflatten(1, (3, 5))[0]
     assert torch.equal(position[:, :1, :4].expand(-1, 5, -1), position[..., :4])
     assert torch.equal(position[:1, :, 4:].expand(3, -1, -1), position[..., 4:])
     assert not torch.equal(position[0, 0], position[1, 0])
@@ -127,7 +125,7 @@ def test_y_is_the_first_half_of_a_position() -> None:
 def test_position_of_double_features_has_double_precision() -> None:
     channels, length = 12, 7
     level = torch.zeros(1, 2 * channels, length, 1, dtype=torch.float64)
-    position = sine_position(torch.tensor([length]), torch.tensor([1]), level)[0, :, :channels]
+    position = tokenize([level], [(length, 1)], (length, 1)).position[0, :, :channels]
     for k in range(length):
         for c in range(channels):
             angle = 2 * math.pi * (k + 1) / (length + 1e-6) / 10000 ** (c // 2 * 2 / channels)

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from icd.errors import InputError
-from icd.experiments.schema import ROOT
+from icd.experiments.yaml_files import ROOT
 from icd.process import devices
 from icd.process.devices import VISIBLE, cards, claim, use_gpus
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 import pytest
 
 from icd.errors import InputError
-from icd.experiments.schema import ROOT
+from icd.experiments.yaml_files import ROOT
 from icd.process.failures import KILLED, failure, recorded
 
 

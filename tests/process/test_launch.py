@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from icd.__main__ import main
-from icd.experiments.schema import ROOT
+from icd.experiments.yaml_files import ROOT
 
 CODE = "import sys; from icd.process.launch import launch; sys.exit(launch(2, sys.argv[1:]))"
 

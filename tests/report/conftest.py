@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from tests.report.small_table import CONTENT, LEVELS, SEEDS, collected
 
 
 @pytest.fixture
-def ablation(tmp_path, monkeypatch) -> Ablation:
+def ablation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ablation:
     monkeypatch.chdir(tmp_path)
     return read_ablation(
         write(tmp_path / "table.yaml", CONTENT), track(changed(MINI, "seeds", SEEDS))
@@ -23,15 +25,19 @@ def ablation(tmp_path, monkeypatch) -> Ablation:
 
 
 @pytest.fixture
-def content(ablation) -> dict[str, dict]:
+def content(ablation: Ablation) -> dict[str, dict[str, Any]]:
     """Metrics of every run, with all their digits; large objects are missing."""
-    random, found = np.random.default_rng(0), {}
+    random = np.random.default_rng(0)
+    found: dict[str, dict[str, Any]] = {}
     images = random.normal(0, 0.02, 50)
     for row in ablation.rows:
         for run in row.runs:
-            metrics = {name: float(random.random()) for name in (*METRICS, "AR1")}
-            metrics |= {"APl": None, "AP": LEVELS[row.id] + float(random.normal(0, 0.01))}
-            bootstrap = metrics["AP"] + images + random.normal(0, 0.005, 50)
+            metrics: dict[str, float | None] = {
+                name: float(random.random()) for name in (*METRICS, "AR1")
+            }
+            ap = LEVELS[row.id] + float(random.normal(0, 0.01))
+            metrics |= {"APl": None, "AP": ap}
+            bootstrap = ap + images + random.normal(0, 0.005, 50)
             found[run.id] = {
                 "metrics": {"bbox": metrics},
                 "bootstrap": {"bbox": bootstrap.tolist()},
@@ -41,12 +47,12 @@ def content(ablation) -> dict[str, dict]:
 
 
 @pytest.fixture
-def results(ablation, content) -> Results:
+def results(ablation: Ablation, content: dict[str, dict[str, Any]]) -> Results:
     return collected(ablation, content)
 
 
 @pytest.fixture
-def broken(ablation, content) -> tuple[Ablation, Results]:
+def broken(ablation: Ablation, content: dict[str, dict[str, Any]]) -> tuple[Ablation, Results]:
     """One seed of inheriting failed, ICD's teacher of seed 1 too; a row that cannot be."""
     first, *_ = ablation.row("inherit").runs
     teacher = ablation.row("teacher").runs[1]

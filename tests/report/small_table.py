@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any, TypeVar
 
 from icd.experiments.ablation import Ablation
 from icd.report.results import Results, read_results, write_results
 from icd.report.summary import summarise
 from icd.report.tables import markdown
 
-ROWS = {
+ROWS: dict[str, tuple[str, dict[str, Any], float | None]] = {
     "teacher": ("Teacher", {"role": "teacher"}, 40.4),
     "student": ("Student", {}, 37.4),
     "inherit": ("Student + inheriting", {"inherit": True}, None),
     "icd": ("ICD", {"method": "icd"}, 39.9),
 }
-CONTENT = {
+CONTENT: dict[str, Any] = {
     "title": "A title",
     "question": "A question?",
     "notes": "Some notes.",
@@ -30,6 +31,13 @@ CONTENT = {
 SEEDS = [0, 1, 2]
 LEVELS = {"teacher": 0.5, "student": 0.1, "inherit": 0.15, "icd": 0.3}
 GAIN = "gain over Student [95 %]"
+T = TypeVar("T")
+
+
+def known(value: T | None) -> T:
+    """A value that the test expects to be there."""
+    assert value is not None
+    return value
 
 
 def place(ablation: Ablation, content: dict[str, dict]) -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from icd.experiments.ablation import Ablation, ablation_names, load_ablation
-from icd.figures.kinds import CAPTIONS
 from icd.report.page import page, write_page
 from icd.report.results import write_results
-from tests.experiments.track_files import track
+from tests.experiments.track_files import laid_over, track
 from tests.report.small_table import place
 
 # AP of the rows of `heads` in the order of the paper but for one and four heads; on all seeds.
@@ -19,7 +18,7 @@ TABLE = "# {}\n\nWhy?\n\n| a | b |\n|:--|--:|\n| x | <1 |\n"
 
 
 @pytest.fixture
-def tables(tmp_path, monkeypatch) -> list[Ablation]:
+def tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Ablation]:
     """All ablations, of which two have a table."""
     monkeypatch.chdir(tmp_path)
     found = [load_ablation(name, track()) for name in ablation_names(track())]
@@ -39,17 +38,17 @@ def metrics(row: str) -> dict:
 
 
 def test_the_main_table_comes_first_and_what_is_not_there_is_not_named(tables):
-    text = page(track(), tables)
+    text = page(track(), tables, {})
     titles = [line.removeprefix("## ") for line in text.splitlines() if line.startswith("## ")]
     shown = {ablation.name: ablation.title for ablation in tables}
     assert titles == [shown["main"], shown["heads"]]
     assert f"| [{shown['heads']}](#attention-heads): How many" in text
     assert "](heads/figure.png)" in text
-    assert "Pictures" not in text
+    assert "Figures" not in text
 
 
 def test_the_contents_say_how_far_each_order_is_the_published_one(tables):
-    lines = [line for line in page(track(), tables).splitlines() if line.startswith("| [")]
+    lines = [line for line in page(track(), tables, {}).splitlines() if line.startswith("| [")]
     main, heads = ([cell.strip() for cell in line.split("|")[2:-1]] for line in lines)
     # Of ten pairs one is the other way round in the paper, and one equal: (8 - 1) / sqrt(10 * 9).
     # Without the student, who is last in both: (4 - 1) / sqrt(6 * 5).
@@ -59,25 +58,27 @@ def test_the_contents_say_how_far_each_order_is_the_published_one(tables):
 
 def test_a_table_without_its_raw_numbers_is_not_shown(tables):
     (track().results / "main/bootstrap.csv").unlink()
-    assert "](main/figure.png)" not in page(track(), tables)
+    assert "](main/figure.png)" not in page(track(), tables, {})
 
 
-def test_pictures_that_are_there_are_shown_with_a_caption(tables):
-    folder = track().results / "pictures"
+def test_figures_that_are_there_are_shown_with_a_caption(tables):
+    folder = track().results / "figures"
     folder.mkdir()
     (folder / "curves.png").touch()
-    write_page(track(), tables)
+    captions = {"figures/curves": "Losses.", "figures/errors": "Errors."}
+    write_page(track(), tables, captions)
     text = (track().results / "README.md").read_text()
-    assert f"{CAPTIONS['curves']}\n\n![curves](pictures/curves.png)" in text
+    assert "Losses.\n\n![curves](figures/curves.png)" in text
     assert "errors.png" not in text
-    assert "\n[Pictures](#pictures)\n" in text
+    assert "Errors." not in text
+    assert "\n[Figures](#figures)\n" in text
 
 
 def test_costs_that_were_measured_stand_at_the_end(tables):
     folder = track().results / "cost"
     folder.mkdir()
     (folder / "table.md").write_text(TABLE.format("What distillation costs"))
-    text = page(track(), tables)
+    text = page(track(), tables, {})
     assert "\n[What distillation costs](#what-distillation-costs)\n" in text
     assert text.endswith(
         "## What distillation costs"
@@ -88,5 +89,5 @@ def test_costs_that_were_measured_stand_at_the_end(tables):
 
 def test_another_track_has_another_page(tables):
     other = track()
-    other = replace(other, content=other.content | {"name": "other", "title": "Others"})
-    assert page(other, tables).startswith("# Results on the track other: Others\n")
+    other = laid_over(other, {"name": "other", "title": "Others"})
+    assert page(other, tables, {}).startswith("# Results on the track other: Others\n")

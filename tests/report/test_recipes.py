@@ -11,7 +11,7 @@ def test_baselines_that_differ_in_their_pre_training_say_so():
     text = recipes(load_ablation("pretraining", load_track("mini")))
     one, own = text.split("): ", 1)[1].split(". Teacher")[0].split("; ")
     assert one.endswith(": nothing else")
-    assert own.endswith(": each seed from a pre-training of its own")
+    assert own.endswith(": each seed with its own pre-training")
 
 
 def test_what_baselines_share_stands_once():

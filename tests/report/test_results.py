@@ -29,16 +29,16 @@ def test_the_csv_holds_every_number_unrounded(ablation, content, results):
 
 
 def test_a_line_of_the_csv_describes_its_run(ablation, results):
-    lines = results.lines
+    lines = results.records
     assert list(lines.columns[:2]) == ["row", "run"]
-    assert list(lines.columns[-5:]) == ["split", "status", "kind", "metric", "value"]
+    assert list(lines.columns[-5:]) == ["split", "status", "iou_type", "metric", "value"]
     icd = lines[lines.row == "icd"]
     assert icd.seed.unique().tolist() == SEEDS
     assert set(icd.method) == {"icd"}
     runs = {run.id: run for run in ablation.runs}
     for line in icd.itertuples():
         assert line.teacher == runs[line.run].teacher.id
-    assert not lines.duplicated(["row", "seed", "kind", "metric"]).any()
+    assert not lines.duplicated(["row", "seed", "iou_type", "metric"]).any()
     assert lines.row.unique().tolist() == list(ROWS)
 
 
@@ -60,7 +60,7 @@ def test_what_a_table_shows_need_not_be_trained_again(ablation, content, results
     for name in ("results.csv", "bootstrap.csv"):
         assert Path("again", name).read_bytes() == Path("out", name).read_bytes()
     write_results(ablation, Path("anew"))
-    assert set(read_results(Path("anew")).lines.status) == {"not run"}
+    assert set(read_results(Path("anew")).records.status) == {"not run"}
 
 
 def test_a_run_that_was_trained_here_counts_more_than_its_line_in_a_table(
@@ -92,11 +92,11 @@ def test_a_table_of_another_split_reads_the_metrics_there(ablation, content):
         run.metrics("tune").write_text(json.dumps(content[run.id]))
     write_results(tuned, Path("out"))
     results = read_results(Path("out"))
-    assert set(results.lines.status) == {"done"}
-    assert set(results.lines.split) == {"tune"}
+    assert set(results.records.status) == {"done"}
+    assert set(results.records.split) == {"tune"}
     assert "on the tune split" in markdown(summarise(tuned, results))
     write_results(ablation, Path("out"))
-    assert set(read_results(Path("out")).lines.status) == {"not run"}
+    assert set(read_results(Path("out")).records.status) == {"not run"}
 
 
 def test_replicates_are_a_line_per_run(ablation, content, results):
@@ -113,10 +113,7 @@ def test_replicates_are_a_line_per_run(ablation, content, results):
 
 def test_values_are_percent_by_seed(ablation, content, results):
     for line in ablation.rows:
-        expected = {
-            run.description["seed"]: 100 * content[run.id]["metrics"]["bbox"]["AP50"]
-            for run in line.runs
-        }
+        expected = {run.seed: 100 * content[run.id]["metrics"]["bbox"]["AP50"] for run in line.runs}
         assert results.values(line, "AP50", "bbox") == pytest.approx(expected)
         assert results.values(line, "AP50", "segm") == {}
         assert results.values(line, "APl", "bbox") == {}
@@ -124,7 +121,7 @@ def test_values_are_percent_by_seed(ablation, content, results):
 
 def test_missing_runs_have_a_line_without_a_value(broken):
     _, results = broken
-    lines = results.lines[results.lines.status != "done"]
+    lines = results.records[results.records.status != "done"]
     assert lines.value.isna().all()
     assert set(lines.metric) == {"AP"}
     found = {(line.row, line.status): line.run for line in lines.itertuples() if line.row != "icd"}

@@ -18,7 +18,7 @@ from icd.report.statistics import Estimate
 from icd.report.summary import METRICS, summarise
 from icd.report.tables import markdown, numbers, signed
 from tests.experiments.track_files import MINI, changed, track, write
-from tests.report.small_table import CONTENT, GAIN, LEVELS, collected, shown
+from tests.report.small_table import CONTENT, GAIN, LEVELS, collected, known, shown
 
 
 def test_a_teacher_from_elsewhere_leaves_the_seeds_whole_numbers(tmp_path, monkeypatch):
@@ -33,7 +33,7 @@ def test_a_teacher_from_elsewhere_leaves_the_seeds_whole_numbers(tmp_path, monke
     cells = shown(found, results)
     assert [line["AP"] for line in cells.values()] == ["100.0"] + ["100.0 ± 0.0"] * 3
     assert cells["Teacher"][GAIN].startswith("+0.0 [+0.0, +0.0]"), "it stands beside every seed"
-    assert "taken as it is" in markdown(summarise(found, results))
+    assert "used unchanged" in markdown(summarise(found, results))
 
 
 def test_a_table_of_masks_leaves_out_what_has_none(ablation, content):
@@ -42,7 +42,7 @@ def test_a_table_of_masks_leaves_out_what_has_none(ablation, content):
             metrics = content[run.id]["metrics"]
             metrics["segm"] = {"AP": metrics["bbox"]["AP"] / 2}
     results = collected(ablation, content)
-    table = replace(ablation, kind="segm")
+    table = replace(ablation, iou_type="segm")
     expected = statistics.mean(
         50 * content[run.id]["metrics"]["bbox"]["AP"] for run in ablation.row("icd").runs
     )
@@ -55,9 +55,9 @@ def test_a_table_of_masks_leaves_out_what_has_none(ablation, content):
     assert "Mask AP" in Path("figure.svg").read_text()
 
 
-def test_the_kind_is_read_from_the_file(tmp_path):
-    content = CONTENT | {"kind": "segm"}
-    assert read_ablation(write(tmp_path / "table.yaml", content), track(MINI)).kind == "segm"
+def test_the_iou_type_is_read_from_the_file(tmp_path):
+    content = CONTENT | {"iou_type": "segm"}
+    assert read_ablation(write(tmp_path / "table.yaml", content), track(MINI)).iou_type == "segm"
 
 
 def test_a_gain_is_paired_and_has_both_errors(ablation, content, results):
@@ -98,30 +98,29 @@ def test_a_row_may_have_a_reference_of_its_own(ablation, results):
     assert cells["Student + inheriting"][name] == shown(one, results)["Student + inheriting"][name]
     two = replace(ablation, rows=rows(inherit="icd", teacher="inherit"))
     assert "difference to its reference [95 %]" in shown(two, results)["Teacher"]
-    line = summarise(two, results).line("teacher")
-    level = {name: np.mean(summarise(two, results).line(name).metrics["AP"]) for name in LEVELS}
-    assert line.difference.mean == pytest.approx(level["teacher"] - level["inherit"])
+    line = summarise(two, results).entry("teacher")
+    level = {name: np.mean(summarise(two, results).entry(name).metrics["AP"]) for name in LEVELS}
+    assert known(line.difference).mean == pytest.approx(level["teacher"] - level["inherit"])
 
 
 def test_a_row_may_have_a_baseline_of_its_own(ablation, results):
     rows = tuple(replace(r, baseline="inherit") if r.id == "icd" else r for r in ablation.rows)
     summary = summarise(replace(ablation, rows=rows), results)
-    line = summary.lines[-1]
-    expected = np.mean(line.metrics["AP"]) - np.mean(summary.lines[2].metrics["AP"])
-    assert line.gain.mean == pytest.approx(expected)
+    line = summary.entries[-1]
+    expected = np.mean(line.metrics["AP"]) - np.mean(summary.entries[2].metrics["AP"])
+    assert known(line.gain).mean == pytest.approx(expected)
     assert line.published_gain is None, "the paper has no value of that baseline"
     text = markdown(summary)
     assert "gain over its baseline" in text
-    notes = re.search(
-        r"Baselines \(all: (.+?)\): Student: (.*?); Student \+ inheriting: (.*?)\.", text
-    )
+    pattern = r"Baselines \(all: (.+?)\): Student: (.*?); Student \+ inheriting: (.*?)\."
+    notes = known(re.search(pattern, text))
     assert notes[1].startswith("retinanet, resnet18-w8, pre-trained 2x")
     assert notes[1].endswith("seeds 0, 1, 2")
     assert (notes[2], notes[3]) == ("nothing else", "inheriting")
 
 
-def test_what_is_not_decided_is_called_undecided():
-    assert signed(Estimate((0.3, 0.3), (-0.21, 0.81), True)) == "+0.3 [-0.2, +0.8] undecided"
+def test_a_difference_whose_interval_holds_zero_is_called_inconclusive():
+    assert signed(Estimate((0.3, 0.3), (-0.21, 0.81), True)) == "+0.3 [-0.2, +0.8] inconclusive"
     assert signed(Estimate((0.3,), (0.01, 0.59), True)) == "+0.3 [+0.0, +0.6]"
     assert signed(Estimate((-2.0,), None, False)) == "-2.0"
 
@@ -133,7 +132,7 @@ def test_a_gain_without_its_baseline_says_so(ablation, content):
     icd = shown(ablation, first)["ICD"]
     assert (icd["seeds"], icd[GAIN] != "-") == ("3", True)
     text = markdown(summarise(ablation, first))
-    assert "All intervals: over the seeds in common alone." in text
+    assert "All intervals cover the common seeds only." in text
     (ablation.row("icd").runs[0].folder / "metrics.json").unlink()
     assert shown(ablation, collected(ablation, {}))["ICD"][GAIN] == "no common seed"
     (ablation.row("student").runs[0].folder / "metrics.json").unlink()
@@ -143,11 +142,11 @@ def test_a_gain_without_its_baseline_says_so(ablation, content):
 def test_a_published_value_of_another_recipe_counts_in_no_order(ablation, results):
     order = summarise(ablation, results).order
     (*others, icd) = ablation.rows
-    icd = replace(icd, published={**icd.published, "comparable": False})
+    icd = replace(icd, published=icd.published.model_copy(update={"comparable": False}))
     found = summarise(replace(ablation, rows=(*others, icd)), results)
-    assert order.rows == 3
+    assert known(order).rows == 3
     assert found.order is None, "two are left"
-    assert found.line("icd").published == 39.9
+    assert found.entry("icd").published == 39.9
 
 
 def test_without_a_bootstrap_the_seeds_stand_alone_and_the_table_says_so(ablation, content):
@@ -155,7 +154,9 @@ def test_without_a_bootstrap_the_seeds_stand_alone_and_the_table_says_so(ablatio
         del entry["bootstrap"]
     results = collected(ablation, content)
     assert len(results.bootstrap) == 0
-    assert "over the seeds alone, for want of a bootstrap" in markdown(summarise(ablation, results))
+    assert "cover the seeds only, because there is no bootstrap" in markdown(
+        summarise(ablation, results)
+    )
     values, others = (
         list(results.values(ablation.row(name), "AP", "bbox").values())
         for name in ("icd", "student")

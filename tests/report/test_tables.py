@@ -10,17 +10,18 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from icd.experiments.ablation_content import Published
 from icd.report.figure import write_figures
 from icd.report.notes import agreement, sources
 from icd.report.statistics import Agreement
 from icd.report.summary import METRICS, summarise
-from icd.report.tables import aligned, markdown, spread, write_tables
+from icd.report.tables import markdown, spread, write_tables
 from tests.experiments.track_files import MINI
 from tests.report.small_table import GAIN, ROWS, collected, shown
 
 
 def test_the_table_shows_means_spreads_and_gains(ablation, results):
-    frame = results.lines[results.lines.kind == "bbox"]
+    frame = results.records[results.records.iou_type == "bbox"]
     table = frame.pivot_table(index=["row", "seed"], columns="metric", values="value")
     means, spreads = (100 * getattr(table.groupby("row"), name)() for name in ("mean", "std"))
     cells = shown(ablation, results)
@@ -58,20 +59,21 @@ def test_what_is_missing_is_named_with_its_reason(broken):
         "ICD, seed 1 (its teacher failed); ICD, seed 2." in text
     )
     assert "Absent: Zoo & 50 % (needs COCO)." in text
-    assert "Interval of Student + inheriting: over the images alone, from one seed." in text
+    assert "Interval of Student + inheriting: images only (one seed)." in text
 
 
 def test_what_holds_of_all_intervals_is_said_once(ablation, content):
     rows = tuple(replace(row, runs=row.runs[:1]) for row in ablation.rows)
     one_seed = replace(ablation, rows=rows)
     text = markdown(summarise(one_seed, collected(one_seed, content)))
-    assert "All intervals: over the images alone, from one seed." in text
+    assert "All intervals cover the images only, because there is one seed." in text
     assert "Interval of" not in text
 
 
 def test_a_broken_table_is_rendered_in_all_forms(broken):
-    write_tables(*broken, Path("out"))
-    write_figures(*broken, [Path("out/figure.png"), Path("out/figure.svg")])
+    ablation, results = broken
+    write_tables(ablation, results, Path("out"))
+    write_figures(ablation, results, [Path("out/figure.png"), Path("out/figure.svg")])
     frame = pd.read_csv("out/table.csv").set_index("row")
     assert frame.state.to_dict() == {
         "teacher": "done",
@@ -94,12 +96,12 @@ def test_the_table_says_whether_the_order_is_the_papers(ablation, results):
     text = markdown(summarise(ablation, results))
     line = next(line for line in text.splitlines() if line.startswith("Does our order"))
     assert "Yes: Kendall's tau is +1.00 over the 3 rows" in line
-    assert re.search(r"decide \d of the 3 pairs", line)
+    assert re.search(r"find \d of the 3 pairs of these rows significant", line)
     rows = tuple(replace(r, published=None) if r.id == "icd" else r for r in ablation.rows)
     assert "Fewer than three rows" in markdown(summarise(replace(ablation, rows=rows), results))
     swapped = {"teacher": 1.0, "student": 3.0, "icd": 2.0}
     rows = tuple(
-        replace(r, published=r.published and {"AP": swapped[r.id], "source": ""})
+        replace(r, published=r.published and Published(AP=swapped[r.id], source=""))
         for r in ablation.rows
     )
     assert "No: Kendall's tau is -1.00" in markdown(
@@ -109,7 +111,7 @@ def test_the_table_says_whether_the_order_is_the_papers(ablation, results):
 
 def test_rows_of_one_source_are_named_together(ablation):
     rows = tuple(
-        replace(line, published={"AP": 1.0, "source": "paper"} if i < 2 else None)
+        replace(line, published=Published(AP=1.0, source="paper") if i < 2 else None)
         for i, line in enumerate(ablation.rows)
     )
     labels = [line.label for line in rows]
@@ -130,7 +132,7 @@ def test_the_table_carries_question_findings_recipe_notes_and_sources(ablation, 
     assert (
         "Baseline Student: retinanet, resnet18-w8, pre-trained 2x on the split pretrain, "
         f"1x ({iterations:,} iterations of {batch} "
-        f"images), AdamW at a learning rate of {recipe['optimizer']['lr']:g}, cosine decay, "
+        f"images), AdamW with a learning rate of {recipe['optimizer']['lr']:g}, cosine schedule, "
         "images within 128 x 128 pixels, seeds 0, 1, 2. Teacher: retinanet, resnet18-w32, "
         f"4x ({4 * iterations:,} iterations" in text
     )
@@ -147,13 +149,3 @@ def test_the_table_carries_question_findings_recipe_notes_and_sources(ablation, 
 )
 def test_spread(values, text):
     assert spread(values) == text
-
-
-def test_markdown_is_aligned_in_its_source():
-    lines = aligned(["", "AP"], [["a long label", "1.0"], ["a|b", "10.0 ± 2.0"]]).splitlines()
-    assert lines == [
-        "|              |         AP |",
-        "|:-------------|-----------:|",
-        "| a long label |        1.0 |",
-        r"| a\|b         | 10.0 ± 2.0 |",
-    ]

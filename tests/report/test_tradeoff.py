@@ -7,6 +7,7 @@ import json
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from icd.report.results import Results, read_results, write_results
 from icd.report.summary import summarise
 from icd.report.tables import markdown, numbers, write_tables
 from tests.experiments.track_files import MINI, changed, track, write
+from tests.report.small_table import known
 
 MEASURED = {
     ("retinanet", "icd"): Cost(1.1, 30.0),
@@ -27,10 +29,10 @@ MEASURED = {
     ("fcos", "icd"): Cost(1.2, 40.0),
 }
 COSTS = {
-    track(MINI).describe({"detector": detector, "method": method}, 0).step: cost
+    track(MINI).describe({"detector": detector, "method": method}, 0).step_key: cost
     for (detector, method), cost in MEASURED.items()
 }
-CONTENT = {
+CONTENT: dict[str, Any] = {
     "title": "Methods",
     "question": "Which?",
     "baseline": "student",
@@ -110,21 +112,23 @@ def test_a_table_without_costs_stays_as_it_is_when_they_are_measured(
 def test_each_measured_row_has_a_mark_at_its_cost_and_ap(
     ablation: Ablation, results: Results
 ) -> None:
-    lines = [line for line in summarise(ablation, results, COSTS).lines if line.cost]
+    lines = [line for line in summarise(ablation, results, COSTS).entries if line.cost]
     time, memory = tradeoff.draw(ablation, lines).axes
     for axes, what in ((time, "time"), (memory, "memory")):
         marks = [
-            tuple(mark.get_offsets()[0]) for mark in axes.collections if mark.get_label()[0] != "_"
+            tuple(np.asarray(mark.get_offsets())[0])
+            for mark in axes.collections
+            if str(mark.get_label())[0] != "_"
         ]
-        expected = [(getattr(line.cost, what), line.level.mean) for line in lines]
+        expected = [(getattr(line.cost, what), known(line.level).mean) for line in lines]
         assert marks == [pytest.approx(place) for place in expected]
         assert [text.get_text() for text in axes.texts] == ["ICD", "ICD", "CWD"]
 
 
 def test_names_are_not_written_over_each_other(ablation: Ablation, results: Results) -> None:
     """Also where several rows have the same cost and AP."""
-    line, *_ = (line for line in summarise(ablation, results, COSTS).lines if line.cost)
-    figure = tradeoff.draw(ablation, [line] * 4)
+    entry, *_ = (one for one in summarise(ablation, results, COSTS).entries if one.cost)
+    figure = tradeoff.draw(ablation, [entry] * 4)
     figure.draw_without_rendering()
     for axes in figure.axes:
         boxes = [text.get_window_extent() for text in axes.texts]
@@ -133,9 +137,9 @@ def test_names_are_not_written_over_each_other(ablation: Ablation, results: Resu
 
 
 def test_each_detector_has_axes_of_its_own(ablation: Ablation, results: Results) -> None:
-    line, *_ = (line for line in summarise(ablation, results, COSTS).lines if line.cost)
-    other = replace(line, row=replace(line.row, label="FCOS, ICD"))
-    figure = tradeoff.draw(ablation, [line, other, other])
+    entry, *_ = (one for one in summarise(ablation, results, COSTS).entries if one.cost)
+    other = replace(entry, row=replace(entry.row, label="FCOS, ICD"))
+    figure = tradeoff.draw(ablation, [entry, other, other])
     assert [len(axes.texts) for axes in figure.axes] == [1, 1, 2, 2]
     assert figure.axes[2].get_title(loc="left") == "FCOS"
 

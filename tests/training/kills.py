@@ -23,8 +23,8 @@ import torch
 from mmengine.fileio.backends import LocalBackend
 
 from icd import mmcv_ext
-from icd.experiments.run import Run
-from icd.figures.measure.losses import logged
+from icd.experiments.run import TrainedRun
+from icd.figures.measure_losses import logged
 from icd.files import PREFIX
 from icd.process.lock import locked
 from icd.process.signals import interruptible
@@ -36,13 +36,13 @@ EVERY = 3  # iterations between checkpoints
 HOOKS = config.default_hooks
 
 
-def logged_often(run: Run, checkpoint_every: int) -> dict[str, dict]:
+def logged_often(run: TrainedRun, checkpoint_every: int) -> dict[str, dict]:
     """mmengine's hooks, with a log of losses also of trainings as short as these."""
     hooks = HOOKS(run, checkpoint_every)
     return hooks | {"logger": {"type": "LoggerHook", "interval": 2}}
 
 
-def train(lab: Lab, run: Run, every: int = EVERY) -> Path:
+def train(lab: Lab, run: TrainedRun, every: int = EVERY) -> Path:
     """Carry out a run; its folder."""
     with mock.patch.object(config, "default_hooks", logged_often):
         return lab.train(run, checkpoint_every=every)
@@ -62,7 +62,7 @@ def fill_disk(backend: LocalBackend, content: bytes, file: str) -> None:
     raise OSError(28, os.strerror(28))
 
 
-def cut_off(lab: Lab, run: Run, rng: random.Random) -> None:
+def cut_off(lab: Lab, run: TrainedRun, rng: random.Random) -> None:
     """Truncate the newest checkpoint, as a disk may that has lost its power."""
     files = sorted((lab.folder(run) / "work").glob("iter_*.pth"), key=os.path.getmtime)
     if files:
@@ -78,7 +78,7 @@ class Kills:
     """
 
     lab: Lab
-    run: Run
+    run: TrainedRun
     rng: random.Random
     seconds: float
     done: Counter[str] = field(default_factory=Counter)
@@ -136,7 +136,7 @@ class Kills:
 WAYS = ("SIGKILL", "SIGTERM", "write", "cut off", "full disk")
 
 
-def torment(lab: Lab, run: Run, whole: Lab, kills: int, rng: random.Random) -> Counter[str]:
+def torment(lab: Lab, run: TrainedRun, whole: Lab, kills: int, rng: random.Random) -> Counter[str]:
     """Kill a training ``kills`` times, begin another one whenever it is done, compare each.
 
     Args:
@@ -162,7 +162,7 @@ def torment(lab: Lab, run: Run, whole: Lab, kills: int, rng: random.Random) -> C
     return done + Counter({"trainings compared": part})
 
 
-def copy(lab: Lab, whole: Lab, run: Run) -> Lab:
+def copy(lab: Lab, whole: Lab, run: TrainedRun) -> Lab:
     """A fresh place with what the run needs of others."""
     lab.project.mkdir()
     for source in run.sources:
@@ -170,12 +170,12 @@ def copy(lab: Lab, whole: Lab, run: Run) -> Lab:
     return lab
 
 
-def duration(whole: Lab, run: Run) -> float:
+def duration(whole: Lab, run: TrainedRun) -> float:
     """Seconds that the undisturbed training took."""
     return float((whole.folder(run) / "seconds").read_text())
 
 
-def undisturbed(lab: Lab, run: Run) -> Lab:
+def undisturbed(lab: Lab, run: TrainedRun) -> Lab:
     """Train a run in peace, and note how long it takes."""
     start = time.monotonic()
     folder = train(lab, run)

@@ -18,7 +18,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from icd.errors import InputError
-from icd.experiments.run import Run
+from icd.experiments.run import TrainedRun
 from icd.training.checkpoint import load_weights, read_weights
 from tests.lab import Lab, differing, snapshot
 
@@ -285,7 +285,9 @@ def test_weights_too_many(file: Path) -> None:
         ({"backbone": {"depth": 34}}, "backbone.layer1.2"),
     ],
 )
-def test_a_detector_of_another_config(lab: Lab, teacher: Run, change: dict, key: str) -> None:
+def test_a_detector_of_another_config(
+    lab: Lab, teacher: TrainedRun, change: dict, key: str
+) -> None:
     config = lab.config(lab.run(role="teacher"))
     config.merge_from_dict({"model": change})
     file = lab.folder(teacher) / "model.pth"

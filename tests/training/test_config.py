@@ -18,15 +18,17 @@ from mmengine.optim import build_optim_wrapper
 
 from icd.errors import InputError
 from icd.experiments.ablation import ablation_names, load_ablation
-from icd.experiments.run import Run
+from icd.experiments.options import Method
+from icd.experiments.run import ImportedRun, TrainedRun
 from icd.training.config import plain_config
 from icd.training.pipeline import pipeline
+from tests.experiments.track_files import changed
 from tests.lab import Lab, snapshot, teacher_of
 
 RETINANET = "mmdet::retinanet/retinanet_r50_fpn_1x_coco.py"
 
 
-def plain(lab: Lab, run: Run) -> Config:
+def plain(lab: Lab, run: TrainedRun | ImportedRun) -> Config:
     return plain_config(run, lab.inputs)
 
 
@@ -47,12 +49,13 @@ def test_runs_of_the_shipped_ablations_build(mini: Lab, name: str) -> None:
     """Model and optimiser of every row, and the plain detector that is left of it."""
     rows = load_ablation(name, mini.track).rows
     for run in {run.id: run for row in rows for run in row.runs[:1]}.values():
+        assert isinstance(run, TrainedRun)
         if run.teacher and not mini.folder(run.teacher).exists():
             mini.place_untrained(teacher_of(run))
         config = mini.config(run)
         model = MODELS.build(config.model)
         build_optim_wrapper(model, config.optim_wrapper)
-        student = model.student if run.description["method"] else model
+        student = model.student if run.method else model
         bare = MODELS.build(plain(mini, run).model)
         assert snapshot(student).keys() == snapshot(bare).keys()
         assert {p.device.type for p in model.parameters()} == {"cpu"}
@@ -151,15 +154,13 @@ def test_a_config_that_draws_sizes_gets_the_tracks_instead(
 ) -> None:
     steps = get_config(f"mmdet::{shipped}").train_pipeline
     assert kind in {s.type for s in steps}
-    sizes = [
-        s for s in pipeline(steps, mini.track.content["images"], True) if "Resize" in s["type"]
-    ]
+    sizes = [s for s in pipeline(steps, mini.track.content.images, True) if "Resize" in s["type"]]
     assert sizes == [{"type": "Resize", "scale": (128, 128), "keep_ratio": True}]
 
 
 def test_a_config_that_resizes_nothing_is_refused(mini: Lab) -> None:
     with pytest.raises(InputError, match="model: train_pipeline: has no step that resizes"):
-        pipeline([{"type": "LoadImageFromFile"}], mini.track.content["images"], True)
+        pipeline([{"type": "LoadImageFromFile"}], mini.track.content.images, True)
 
 
 def test_the_masks_of_condinst_are_read_as_polygons(mini: Lab) -> None:
@@ -176,7 +177,7 @@ def test_a_backbone_of_another_type_replaces_the_configs(coco: Lab) -> None:
         model = plain(coco, run).model
         assert model.backbone == {
             key: value
-            for key, value in coco.track.content["backbones"]["mobilenetv2"]["backbone"].items()
+            for key, value in coco.track.content.backbones["mobilenetv2"].backbone.items()
             if key != "_delete_"
         }
         assert model.neck.in_channels == [24, 32, 96, 1280]
@@ -233,9 +234,9 @@ def test_what_is_evaluated_is_what_the_detector_finds(
 def test_a_teacher_of_the_zoo_is_mmdets_on_the_tracks_images(
     coco: Lab, name: str, mean: list[float]
 ) -> None:
-    roles = coco.track.content["roles"] | {"teacher": {"zoo": name}}
-    lab = replace(coco, track=replace(coco.track, content=coco.track.content | {"roles": roles}))
-    config = plain(lab, lab.run(role="teacher"))
+    content = changed(coco.track.content.stated(), "roles.teacher", {"zoo": name})
+    lab = coco.stating(content)
+    config = plain(lab, lab.imported_teacher())
     assert leaves(config.model.to_dict()) == leaves(
         get_config(f"mmdet::retinanet/{name}.py").model.to_dict()
     )
@@ -297,7 +298,7 @@ def test_an_incomplete_config_is_named(coco: Lab, tmp_path: Path, key: str, valu
     ("method", "given"),
     [
         ("icd", {"type", "priors", "seed", "heads", "warmup", "scale_offset"}),
-        ("fitnet", {"type", "weight"}),
+        ("fitnet", {"type"}),  # mini's weight is the default
         ("cwd", {"type", "weight"}),
         ("pkd", {"type", "weight"}),
         ("mgd", {"type", "seed", "weight"}),
@@ -312,8 +313,8 @@ def test_a_method_gets_what_it_asks_for(lab: Lab, method: str, given: set[str]) 
 
 def test_an_unknown_method_is_named(lab: Lab) -> None:
     run = lab.run(method="icd")
-    run.description["method"]["name"] = "magic"
-    with pytest.raises(InputError, match=r"methods: magic: is no known method; expected one of"):
+    run = run.model_copy(update={"method": Method(name="magic")})
+    with pytest.raises(InputError, match=r"methods: magic: is not a known method; expected one of"):
         lab.config(run)
 
 
@@ -326,5 +327,5 @@ def test_a_student_is_trained_on_its_split_from_its_pretraining(lab: Lab) -> Non
     hooks = [hook["type"] for hook in changed.config(run).custom_hooks]
     assert hooks.index("PretrainedHook") < hooks.index("InheritHook")
     first, second = (changed.config(r).train_dataloader.dataset for r in (run.pretrained, run))
-    assert (first.ann_file, second.ann_file) == ("test.json", "train.json")
+    assert (first.ann_file, second.ann_file) == ("test-8.json", "train-16.json")
     assert "PretrainedHook" not in str(changed.config(run.pretrained).custom_hooks)

@@ -18,7 +18,7 @@ from mmdet.testing import demo_mm_inputs
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
-from icd.experiments.run import Run
+from icd.experiments.run import TrainedRun
 from icd.experiments.track import load_track
 from icd.training import distiller
 from icd.training.config import plain_config
@@ -75,10 +75,12 @@ def without_gradient(model: nn.Module) -> list[str]:
 
 
 def test_both_scales_have_every_detector() -> None:
-    assert MINI["detectors"].keys() == COCO["detectors"].keys() == PYRAMIDS.keys()
-    for name, small in MINI["detectors"].items():
-        ours, theirs = (entry.get("methods", {}) for entry in (small, COCO["detectors"][name]))
-        ours, theirs = (entry.get("icd", {}).get("options", {}) for entry in (ours, theirs))
+    assert MINI.detectors.keys() == COCO.detectors.keys() == PYRAMIDS.keys()
+    for name, small in MINI.detectors.items():
+        ours, theirs = (
+            dict(entry.methods["icd"].options) if "icd" in entry.methods else {}
+            for entry in (small, COCO.detectors[name])
+        )
         theirs.pop("weight", None)  # on mini, one weight was chosen for all detectors
         assert ours == theirs
 
@@ -140,7 +142,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-@pytest.mark.parametrize("name", MINI["detectors"])
+@pytest.mark.parametrize("name", MINI.detectors)
 def test_trains_and_leaves_as_mmdets(brief: Lab, course: Course, name: str, variant: str) -> None:
     """Losses fall, what shall learn moves and nothing else does, mmdet alone takes the outcome."""
     if "bfloat16" in variant:
@@ -174,7 +176,7 @@ def check_what_moved(course: Course) -> None:
     assert not any(differing(course.teachers[0], later) for later in course.teachers[1:])
 
 
-@pytest.mark.parametrize("name", MINI["detectors"])
+@pytest.mark.parametrize("name", MINI.detectors)
 def test_is_evaluated_on_what_it_finds(brief: Lab, name: str) -> None:
     run = brief.run(detector=name)
     brief.place_untrained(run)
@@ -190,7 +192,7 @@ def test_is_evaluated_on_what_it_finds(brief: Lab, name: str) -> None:
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-@pytest.mark.parametrize("name", MINI["detectors"])
+@pytest.mark.parametrize("name", MINI.detectors)
 def test_any_number_of_objects_is_finite(brief: Lab, name: str, precision: str) -> None:
     """None in an image, none in a batch, one, hundreds; the method's parameters always learn.
 
@@ -212,8 +214,8 @@ def test_any_number_of_objects_is_finite(brief: Lab, name: str, precision: str) 
         assert without_gradient(model.method) == []
 
 
-@pytest.mark.parametrize("method", [name for name in MINI["methods"] if name != "icd"])
-@pytest.mark.parametrize("name", MINI["detectors"])
+@pytest.mark.parametrize("method", [name for name in MINI.methods if name != "icd"])
+@pytest.mark.parametrize("name", MINI.detectors)
 def test_every_other_method_trains_too(brief: Lab, name: str, method: str) -> None:
     """With and without objects, in both precisions: finite, and all of its parameters learn."""
     run = brief.run(detector=name, method=method)
@@ -235,7 +237,7 @@ def test_every_other_method_trains_too(brief: Lab, name: str, method: str) -> No
             assert model.student.neck.fpn_convs[0].conv.weight.grad.any()
 
 
-@pytest.mark.parametrize("name", COCO["detectors"])
+@pytest.mark.parametrize("name", COCO.detectors)
 def test_the_method_fits_the_pyramid(coco: Lab, name: str) -> None:
     strides, weight, cap = PYRAMIDS[name]
     run = coco.run(detector=name, method="icd")
@@ -247,8 +249,8 @@ def test_the_method_fits_the_pyramid(coco: Lab, name: str) -> None:
     assert [256 // level.shape[-1] for level in levels] == strides
 
 
-@pytest.mark.parametrize("backbone", COCO["backbones"])
-@pytest.mark.parametrize("name", COCO["detectors"])
+@pytest.mark.parametrize("backbone", COCO.backbones)
+@pytest.mark.parametrize("name", COCO.detectors)
 def test_every_pair_of_detector_and_backbone_builds(coco: Lab, name: str, backbone: str) -> None:
     run = coco.run(detector=name, backbone=backbone)
     model = weightless(coco, run)
@@ -261,7 +263,7 @@ def test_every_pair_of_detector_and_backbone_builds(coco: Lab, name: str, backbo
 
 @pytest.mark.parametrize(
     ("name", "backbone"),
-    [(name, "resnet50") for name in COCO["detectors"]]
+    [(name, "resnet50") for name in COCO.detectors]
     + [("retinanet", "mobilenetv2"), ("faster-rcnn", "efficientnet-b0")],
 )
 def test_one_step_at_full_width(
@@ -280,7 +282,7 @@ def test_one_step_at_full_width(
     assert without_gradient(model) == []
 
 
-def weightless(lab: Lab, run: Run) -> Any:
+def weightless(lab: Lab, run: TrainedRun) -> Any:
     """The detector of a run on the meta device: shapes without numbers."""
     config = plain_config(run, lab.inputs).model
     # EfficientNet computes with the values of a tensor as it is built.
@@ -289,7 +291,7 @@ def weightless(lab: Lab, run: Run) -> Any:
         return MODELS.build(config).to("meta")
 
 
-def dump_teacher(lab: Lab, run: Run) -> None:
+def dump_teacher(lab: Lab, run: TrainedRun) -> None:
     """The config of a run's teacher where its training would leave it."""
     folder = lab.folder(teacher_of(run))
     folder.mkdir(parents=True)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from icd import mmcv_ext
-from icd.experiments.run import Run
+from icd.experiments.run import TrainedRun
 from tests.lab import Lab, teacher_of
 
 # The work of somebody who has mmdet and not this package; there is no compiled mmcv here, so the
@@ -79,7 +79,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def exported(
-    shared_lab: Lab, teacher: Run, tmp_path_factory: pytest.TempPathFactory
+    shared_lab: Lab, teacher: TrainedRun, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, dict[str, float]]:
     """The folder of a student of ICD, and its metrics."""
     lab = shared_lab.at(tmp_path_factory.mktemp("exported"))

@@ -14,8 +14,9 @@ from mmengine.config import Config
 
 from icd.errors import InputError
 from icd.experiments import zoo
-from icd.experiments.run import Run
+from icd.experiments.run import TrainedRun
 from icd.files import sha256
+from tests.experiments.track_files import changed
 from tests.lab import Lab, differing, weights
 
 pytestmark = pytest.mark.slow
@@ -29,13 +30,11 @@ CAFFE: dict[str, Any] = {
 
 def with_teacher(lab: Lab, **role: str) -> Lab:
     """The lab with a teacher from elsewhere."""
-    lab = lab.changed({})
-    lab.track.content["roles"] = lab.track.content["roles"] | {"teacher": role}
-    return lab
+    return lab.stating(changed(lab.track.content.stated(), "roles.teacher", role))
 
 
 @pytest.fixture
-def with_imported_teacher(lab: Lab, teacher: Run) -> Lab:
+def with_imported_teacher(lab: Lab, teacher: TrainedRun) -> Lab:
     """A track whose teacher is a finished detector: the one that was trained."""
     folder = lab.folder(teacher)
     config, checkpoint = (str(folder / name) for name in ("model.py", "model.pth"))
@@ -44,16 +43,17 @@ def with_imported_teacher(lab: Lab, teacher: Run) -> Lab:
 
 @pytest.mark.parametrize("in_training", [False, True])
 def test_a_teacher_from_elsewhere_is_taken_as_it_is(
-    with_imported_teacher: Lab, teacher: Run, shared_lab: Lab, in_training: bool
+    with_imported_teacher: Lab, teacher: TrainedRun, shared_lab: Lab, in_training: bool
 ) -> None:
-    lab, role = with_imported_teacher, with_imported_teacher.track.content["roles"]["teacher"]
+    lab = with_imported_teacher
     if in_training:  # as mmengine saves it, with more than weights
-        role["checkpoint"] = str(shared_lab.folder(teacher) / "work" / "iter_30.pth")
-    run = lab.run(role="teacher")
+        checkpoint = str(shared_lab.folder(teacher) / "work" / "iter_30.pth")
+        lab = lab.changed({"roles": {"teacher": {"checkpoint": checkpoint}}})
+    run = lab.imported_teacher()
     folder = lab.train(run)
     assert not differing(weights(folder), weights(lab.folder(teacher)))
     manifest = json.loads((folder / "manifest.json").read_text())
-    checkpoint = sha256(Path(role["checkpoint"]))
+    checkpoint = sha256(Path(run.checkpoint))
     assert manifest["inputs"] == {"checkpoint": checkpoint, "survey": sha256(lab.survey)}
     assert manifest["outputs"] == {"model.pth": sha256(folder / "model.pth")}
     assert lab.evaluate(run)["metrics"] == shared_lab.evaluate(teacher)["metrics"]
@@ -61,7 +61,7 @@ def test_a_teacher_from_elsewhere_is_taken_as_it_is(
 
 
 @pytest.fixture
-def with_zoo_teacher(lab: Lab, teacher: Run, monkeypatch: pytest.MonkeyPatch) -> Lab:
+def with_zoo_teacher(lab: Lab, teacher: TrainedRun, monkeypatch: pytest.MonkeyPatch) -> Lab:
     """A track whose teacher is in mmdet's model zoo, where the trained one was put."""
     folder, shelf = lab.folder(teacher), lab.project / "zoo"
     (shelf / "shapes").mkdir(parents=True)
@@ -79,10 +79,10 @@ def with_zoo_teacher(lab: Lab, teacher: Run, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_teacher_of_the_zoo_keeps_its_own_preprocessing(
-    with_zoo_teacher: Lab, teacher: Run
+    with_zoo_teacher: Lab, teacher: TrainedRun
 ) -> None:
     lab = with_zoo_teacher
-    run = lab.run(role="teacher")
+    run = lab.imported_teacher()
     folder = lab.train(run)
     assert not differing(weights(folder), weights(lab.folder(teacher)))
     found = Config.fromfile(folder / "model.py").model.data_preprocessor
@@ -99,10 +99,10 @@ def test_a_teacher_of_the_zoo_keeps_its_own_preprocessing(
 
 def test_other_weights_than_the_zoos_are_refused(with_zoo_teacher: Lab) -> None:
     lab = with_zoo_teacher
-    run = lab.run(role="teacher")
-    file = lab.project / run.description["checkpoint"]
+    run = lab.imported_teacher()
+    file = lab.project / run.checkpoint
     file.write_bytes(file.read_bytes() + b" ")
-    digits = run.description["sha256"]
+    digits = run.sha256
     with pytest.raises(InputError, match=rf"{file.name}: holds other content .* with {digits}"):
         lab.train(run)
     assert not (lab.folder(run) / "model.pth").exists()
@@ -110,10 +110,9 @@ def test_other_weights_than_the_zoos_are_refused(with_zoo_teacher: Lab) -> None:
 
 @pytest.mark.parametrize("key", ["config", "checkpoint"])
 def test_a_teacher_from_elsewhere_must_exist(with_imported_teacher: Lab, key: str) -> None:
-    lab = with_imported_teacher
-    lab.track.content["roles"]["teacher"][key] = "nowhere"
+    lab = with_imported_teacher.changed({"roles": {"teacher": {key: "nowhere"}}})
     with pytest.raises(InputError, match=r"^nowhere: "):
-        lab.train(lab.run(role="teacher"))
+        lab.train(lab.imported_teacher())
 
 
 def test_a_teacher_of_other_classes_is_refused(with_imported_teacher: Lab, tmp_path: Path) -> None:
@@ -123,4 +122,4 @@ def test_a_teacher_of_other_classes_is_refused(with_imported_teacher: Lab, tmp_p
     fuller.write_text(json.dumps(survey))
     lab = replace(with_imported_teacher, survey=fuller)
     with pytest.raises(InputError, match=r"model\.pth: bbox_head\.retina_cls\..*number of classes"):
-        lab.train(lab.run(role="teacher"))
+        lab.train(lab.imported_teacher())

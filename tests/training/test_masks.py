@@ -1,4 +1,4 @@
-"""The attention of a trained run, and the picture of it."""
+"""The attention of a trained run, and the figure of it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from mmdet.registry import MODELS
 
 from icd.errors import InputError
 from icd.experiments.ablation import Ablation, Row
-from icd.experiments.run import Run
+from icd.experiments.run import TrainedRun
+from icd.figures import draw_attention
 from icd.figures.attention_maps import by_area, load_distiller, load_images, look
-from icd.figures.draw import attention
+from icd.methods.icd.plain import look_up
 from icd.methods.tokens import tokenize
 from icd.training.distiller import Distiller, targets_of
 from tests.lab import Lab, teacher_of
@@ -26,19 +27,19 @@ IMAGE = 2
 
 
 @pytest.fixture
-def run(lab: Lab) -> Run:
+def run(lab: Lab) -> TrainedRun:
     run = lab.run(method="icd")
     lab.train(run)
     return run
 
 
 @pytest.fixture
-def trained(lab: Lab, run: Run) -> Distiller:
+def trained(lab: Lab, run: TrainedRun) -> Distiller:
     return load_distiller(run, lab.inputs)
 
 
 @pytest.fixture
-def sample(lab: Lab, run: Run) -> dict:
+def sample(lab: Lab, run: TrainedRun) -> dict:
     (sample,) = load_images(run, lab.inputs, [IMAGE])
     return sample
 
@@ -62,7 +63,7 @@ def attention_of(distiller: Distiller, sample: dict) -> torch.Tensor:
     )
     tokens = tokenize(features, targets.image_sizes, targets.padded_size)
     method: Any = distiller.method
-    return method.decoder(method.encoder(Asked), tokens)[-1].logits[0].softmax(dim=-1)
+    return method.decoder(method.encoder(Asked), tokens, look_up)[-1].logits[0].softmax(dim=-1)
 
 
 @torch.no_grad()
@@ -96,7 +97,7 @@ def test_foreground_lies_on_the_boxes(trained: Distiller, sample: dict) -> None:
 
 
 def test_shows_the_image_and_its_annotations(lab: Lab, trained: Distiller, sample: dict) -> None:
-    truth = json.loads((lab.data / "test.json").read_text())
+    truth = json.loads((lab.track.annotations("test")).read_text())
     boxes = [a["bbox"] for a in truth["annotations"] if a["image_id"] == IMAGE]
     expected = [[x, y, x + width, y + height] for x, y, width, height in boxes]
     for rank in range(2 * len(boxes)):
@@ -105,8 +106,8 @@ def test_shows_the_image_and_its_annotations(lab: Lab, trained: Distiller, sampl
         assert masks.chosen == by_area(torch.tensor(expected))[rank % len(boxes)]
 
 
-def test_annotations_may_lack_their_area(lab: Lab, run: Run, sample: dict) -> None:
-    file = lab.data / "test.json"
+def test_annotations_may_lack_their_area(lab: Lab, run: TrainedRun, sample: dict) -> None:
+    file = lab.track.annotations("test")
     complete = file.read_text()
     content = json.loads(complete)
     for annotation in content["annotations"]:
@@ -135,32 +136,40 @@ def test_is_deterministic(trained: Distiller, sample: dict) -> None:
     assert np.array_equal(first.heads, again.heads)
 
 
-def test_boxes_are_resized_with_their_image(lab: Lab, run: Run) -> None:
+def test_boxes_are_resized_with_their_image(lab: Lab, run: TrainedRun) -> None:
     twice = lab.changed({"images": {"scale": [128, 128]}})
-    larger = Run(run.description | {"images": twice.track.content["images"]})
+    larger = run.model_copy(update={"images": twice.track.content.images})
     (small,), (large,) = (load_images(one, lab.inputs, [IMAGE]) for one in (run, larger))
     boxes, doubled = (one["data_samples"].gt_instances.bboxes.tensor for one in (small, large))
     torch.testing.assert_close(doubled, 2 * boxes)
     assert large["inputs"].shape[-1] == 2 * small["inputs"].shape[-1]
 
 
-def test_draws_the_attention(lab: Lab, run: Run, tmp_path: Path) -> None:
-    ablation = Ablation("main", "", "", "", "icd", (Row("icd", "ICD", (run,), None),))
+def test_draws_the_attention(lab: Lab, run: TrainedRun, tmp_path: Path) -> None:
+    ablation = Ablation(
+        "main",
+        "",
+        "",
+        "",
+        "icd",
+        (Row("icd", "ICD", (run,), None),),
+        figures={"attention": ("icd",)},
+    )
     outputs = [tmp_path / f"{name}{kind}" for name in "ab" for kind in (".svg", ".png")]
     for files in (outputs[:2], outputs[2:]):
-        attention.write(ablation, lab.track, [lab.survey], files)
+        draw_attention.write(ablation, lab.track, [lab.survey], files)
     first, second = outputs[:2], outputs[2:]
     assert [file.read_bytes() for file in first] == [file.read_bytes() for file in second]
     assert "heads 1 to 4" in outputs[0].read_text()
 
 
-def test_says_how_to_get_the_weights_of_the_method(lab: Lab, run: Run) -> None:
+def test_says_how_to_get_the_weights_of_the_method(lab: Lab, run: TrainedRun) -> None:
     (lab.folder(run) / "method.pth").unlink()
     with pytest.raises(InputError, match=r"method\.pth: does not exist; .*train again"):
         load_distiller(run, lab.inputs)
 
 
 def test_an_ablation_without_the_row_is_named(lab: Lab, tmp_path: Path) -> None:
-    ablation = Ablation("main", "", "", "", "student", ())
+    ablation = Ablation("main", "", "", "", "student", (), figures={"attention": ("icd",)})
     with pytest.raises(InputError, match=r"main\.yaml: rows: has no row 'icd'"):
-        attention.write(ablation, lab.track, [lab.survey], [tmp_path / "a.svg"])
+        draw_attention.write(ablation, lab.track, [lab.survey], [tmp_path / "a.svg"])

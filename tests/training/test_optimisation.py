@@ -6,6 +6,7 @@ import pytest
 import torch
 from mmengine.optim import build_optim_wrapper
 
+from icd.experiments.recipe import Optimizer
 from icd.training.config import plain_config
 from icd.training.optimisation import optim_wrapper, optimisation
 from tests.lab import Lab, teacher_of
@@ -71,7 +72,7 @@ def test_the_rate_of_the_student_is_proportional_to_the_batch(
     config = lab.config(lab.run())
     assert config.optim_wrapper.optimizer.lr == pytest.approx(lr)
     assert config.linear_rule == batch_size / 16
-    recipe, method = lab.run().description["recipe"], lab.track.content["methods"]["icd"]
+    recipe, method = lab.run().recipe, lab.run(method="icd").method
     wrappers = optimisation(recipe, method, 90_000)["optim_wrapper"]
     assert wrappers["student"]["optimizer"]["lr"] == pytest.approx(lr)
     assert wrappers["method"]["optimizer"]["lr"] == 1e-4
@@ -80,7 +81,7 @@ def test_the_rate_of_the_student_is_proportional_to_the_batch(
 def test_without_a_reference_the_rate_is_as_it_stands(mini: Lab) -> None:
     lab = mini.changed({"recipe": {"batch_size": 2}})
     config = lab.config(lab.run())
-    assert config.optim_wrapper.optimizer.lr == lab.track.content["recipe"]["optimizer"]["lr"]
+    assert config.optim_wrapper.optimizer.lr == lab.track.content.recipe.optimizer.lr
     assert config.linear_rule == 1
 
 
@@ -118,6 +119,6 @@ def test_the_papers_optimiser_of_the_method(coco: Lab) -> None:
 def test_parameters_are_stepped_at_once_where_pytorch_can(
     optimizer: dict, fused: bool | None
 ) -> None:
-    wrapper = optim_wrapper({"lr": 0.1, "clip": 1.0, **optimizer})
+    wrapper = optim_wrapper(Optimizer(lr=0.1, clip=1.0, **optimizer))
     assert wrapper["optimizer"].get("fused") == fused
     build_optim_wrapper(torch.nn.Linear(2, 2), wrapper)

@@ -24,11 +24,12 @@ from icd.__main__ import main
 from icd.data.survey import write_survey
 from icd.errors import InputError
 from icd.evaluation.coco import NAMES, coco_metrics
-from icd.experiments.run import Run, merge
+from icd.experiments.run import TrainedRun
 from icd.experiments.track import load_track
 from icd.training.dataset import CompletedCocoDataset
 from icd.training.distiller import targets_of
 from icd.training.masks import require_masks
+from tests.experiments.track_files import laid_over
 from tests.lab import SMALL, Lab
 
 pytestmark = pytest.mark.slow
@@ -109,7 +110,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> OwnData:
     loaded = load_track(str(root / "own.yaml"))
     small = {key: value for key, value in SMALL.items() if key != "data"}
     small["recipe"] = {"unit": 3, "batch_size": 4, "ramp": 0}
-    loaded = replace(loaded, content=merge(loaded.content, small))
+    loaded = laid_over(loaded, small)
     write_survey(loaded.split_files, root / "data.json")
     return OwnData(Lab(loaded, root / "data.json", root), content)
 
@@ -239,8 +240,8 @@ def test_a_detector_of_masks_asks_for_masks(
 
 def test_a_pre_training_asks_for_the_masks_of_its_own_split(own: OwnData) -> None:
     run = own.lab.run(detector="mask-rcnn")
-    other = Run(run.description | {"split": "extra"})
-    other.description["data"]["splits"]["extra"] = other.description["data"]["splits"]["train"]
+    files = run.files | {"extra": run.files["train"]}
+    other = run.model_copy(update={"trained_on": "extra", "files": files})
     inputs = survey_of(own.lab, "train", without_mask=4).inputs
     splits = inputs.survey["splits"]
     splits["extra"] = {"without_mask": 0, "run_lengths": 0}
@@ -251,7 +252,7 @@ def test_a_pre_training_asks_for_the_masks_of_its_own_split(own: OwnData) -> Non
 
 
 def test_training_asks_for_masks(own: OwnData) -> None:
-    run: Run = own.lab.run(detector="mask-rcnn")
+    run: TrainedRun = own.lab.run(detector="mask-rcnn")
     with pytest.raises(InputError, match=r"all\.json: annotations: 14 have no mask"):
         own.lab.train(run)
 

@@ -12,7 +12,7 @@ from mmdet.registry import MODELS
 from mmengine.optim import build_optim_wrapper
 
 from icd.errors import InputError
-from icd.experiments.run import Run
+from icd.experiments.run import TrainedRun
 from icd.methods.adapter import Adapted
 from icd.training.hooks.inherit import inherit
 from tests.lab import HEAD, WIDTH, Lab, batch, snapshot, teacher_of, weights
@@ -47,7 +47,7 @@ def pairs(lab: Lab) -> Lab:
     return lab.changed(OTHERS)
 
 
-def built(lab: Lab, run: Run) -> tuple[Any, Any]:
+def built(lab: Lab, run: TrainedRun) -> tuple[Any, Any]:
     """The Distiller of a run with a random teacher, and its optimisers."""
     lab.place_untrained(teacher_of(run))
     config = lab.config(run)
@@ -56,7 +56,7 @@ def built(lab: Lab, run: Run) -> tuple[Any, Any]:
     return model.train(), build_optim_wrapper(model, config.optim_wrapper)
 
 
-def check_trains(lab: Lab, run: Run) -> Any:
+def check_trains(lab: Lab, run: TrainedRun) -> Any:
     model, wrapper = built(lab, run)
     model.iteration = 1000  # past the warm-up
     for _ in range(2):
@@ -74,7 +74,7 @@ def test_detectors_may_differ(
     pairs: Lab, method: str, student: str, source: str, levels: int
 ) -> None:
     run = pairs.run(detector=student, method=method, teacher={"detector": source})
-    assert teacher_of(run).description["detector"]["name"] == source
+    assert teacher_of(run).detector.name == source
     model = check_trains(pairs, run)
     seen = []
     hook = model.method.register_forward_pre_hook(lambda module, inputs: seen.extend(inputs[:2]))

@@ -16,10 +16,10 @@ from mmdet.registry import MODELS
 from mmengine.registry import init_default_scope
 
 from icd.errors import InputError
-from icd.experiments.run import Run
-from icd.experiments.schema import ROOT
+from icd.experiments.run import TrainedRun
+from icd.experiments.yaml_files import ROOT
 from icd.methods.icd.method import ICD
-from icd.methods.targets import Targets
+from icd.methods.tokens import Targets
 from icd.training import parallel
 from tests.lab import Lab, batch, differing, teacher_of, weights
 from tests.training.two_processes import freeze_norms, losses_and_gradients
@@ -30,7 +30,7 @@ OBJECTS = [3, 1, 0, 2]  # of two images in each process; their numbers of object
 
 
 def torchrun(*command: str, cwd: Path | None = None, fails: bool = False) -> str:
-    """Run a command in two processes; what they print. ``fails``: they must not succeed."""
+    """TrainedRun a command in two processes; what they print. ``fails``: they must not succeed."""
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     search = os.pathsep.join([str(ROOT), str(Path(__file__).parent)])
     result = subprocess.run(
@@ -91,7 +91,7 @@ def test_two_processes_compute_what_one_does_with_both_batches(
                 )
 
 
-def command(lab: Lab, run: Run) -> list[str]:
+def command(lab: Lab, run: TrainedRun) -> list[str]:
     """The arguments of ``python -m icd`` that train a run."""
     return [
         *("train", str(run.folder), "--data", str(lab.data)),
@@ -100,7 +100,7 @@ def command(lab: Lab, run: Run) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def whole(shared_lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> tuple[Lab, Run]:
+def whole(shared_lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> tuple[Lab, TrainedRun]:
     """A run that two processes have trained, with both optimisers and no parameter idle."""
     init_default_scope("mmdet")
     lab = shared_lab.changed({"machine": {"gpus": 2}}).at(tmp_path_factory.mktemp("whole"))
@@ -111,7 +111,7 @@ def whole(shared_lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> tuple[La
     return lab, run
 
 
-def test_a_run_in_two_processes_leaves_one_outcome(whole: tuple[Lab, Run]) -> None:
+def test_a_run_in_two_processes_leaves_one_outcome(whole: tuple[Lab, TrainedRun]) -> None:
     """From the command line to the manifest."""
     lab, run = whole
     manifest = json.loads((lab.project / "manifest.json").read_text())
@@ -125,7 +125,7 @@ def test_a_run_in_two_processes_leaves_one_outcome(whole: tuple[Lab, Run]) -> No
 
 
 def test_if_one_process_is_asked_to_stop_all_do_and_go_on_later(
-    whole: tuple[Lab, Run], tmp_path: Path
+    whole: tuple[Lab, TrainedRun], tmp_path: Path
 ) -> None:
     """After the same iteration, with the state that follows it, and with the same outcome."""
     lab, run = whole

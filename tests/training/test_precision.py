@@ -20,7 +20,7 @@ from tests.lab import Lab, batch, teacher_of
 
 pytestmark = pytest.mark.slow
 
-DETECTORS = load_track("mini").content["detectors"]
+DETECTORS = load_track("mini").content.detectors
 # What softmax, norms over channels and losses are made of.
 EXACT = ("softmax", "layer_norm", "log", "exp", "sigmoid", "entropy", "l1_loss", "pow", "roi_align")
 NETWORK = ("convolution", "addmm", "bmm")

@@ -35,7 +35,7 @@ LOW = Pyramid(in_channels=[1] * 4, start_level=0, num_outs=5)  # P2-P6
 SHORT = Pyramid(in_channels=[1] * 3, start_level=0, num_outs=3)  # P3-P5 of C3-C5
 
 
-@pytest.mark.parametrize("name", load_track("mini").content["detectors"])
+@pytest.mark.parametrize("name", load_track("mini").content.detectors)
 def test_strides_are_those_of_the_levels(mini: Lab, name: str) -> None:
     with torch.device("meta"):
         model = MODELS.build(plain_config(mini.run(detector=name), mini.inputs).model)

@@ -11,7 +11,7 @@ from mmdet.models import DetDataPreprocessor
 from mmdet.registry import MODELS
 from mmengine.optim import build_optim_wrapper
 
-from icd.experiments.run import Run
+from icd.experiments.run import TrainedRun
 from icd.training.distiller import Distiller
 from icd.training.teacher import Renormalise
 from tests.lab import Lab, batch, differing, snapshot, weights
@@ -38,7 +38,7 @@ def test_is_not_in_the_optimiser(distiller: Distiller, lab: Lab) -> None:
 
 
 def test_keeps_its_weights_when_the_model_is_initialised(
-    distiller: Distiller, lab: Lab, teacher: Run
+    distiller: Distiller, lab: Lab, teacher: TrainedRun
 ) -> None:
     before = snapshot(distiller.student)
     distiller.init_weights()
@@ -47,7 +47,7 @@ def test_keeps_its_weights_when_the_model_is_initialised(
     assert not differing(stored, snapshot(distiller.teacher.detector))
 
 
-def test_is_untouched_by_training(distiller: Distiller, lab: Lab, teacher: Run) -> None:
+def test_is_untouched_by_training(distiller: Distiller, lab: Lab, teacher: TrainedRun) -> None:
     wrapper = build_optim_wrapper(distiller, lab.config(lab.run(method="icd")).optim_wrapper)
     distiller.iteration = 1000  # past the warm-up
     student = snapshot(distiller.student)
@@ -63,7 +63,7 @@ def test_is_untouched_by_training(distiller: Distiller, lab: Lab, teacher: Run) 
 
 
 def test_gives_the_features_of_the_plain_detector(
-    distiller: Distiller, lab: Lab, teacher: Run
+    distiller: Distiller, lab: Lab, teacher: TrainedRun
 ) -> None:
     plain = MODELS.build(distiller_config(lab)["teacher"]["config"])
     plain.load_state_dict(weights(lab.folder(teacher)))

@@ -13,11 +13,11 @@ from mmengine.model import BaseModel
 from mmengine.runner import IterBasedTrainLoop
 
 from icd.errors import InputError
-from icd.experiments.run import Run
+from icd.experiments.run import TrainedRun
 from icd.files import sha256, write_json
 from icd.methods.icd.method import ICD
-from icd.methods.icd.queries import Draw
-from icd.methods.targets import Targets
+from icd.methods.icd.sampling import QuerySamples
+from icd.methods.tokens import Targets
 from icd.training import train
 from icd.training.hooks.progress import ProgressHook
 from tests.lab import Lab, differing, teacher_of, weights
@@ -76,7 +76,7 @@ def test_leaves_a_detector_and_its_provenance(lab: Lab, change: dict) -> None:
         "survey": sha256(lab.survey),
         **({"teacher": sha256(lab.folder(run.teacher) / "model.pth")} if run.teacher else {}),
     }
-    names = ["model.pth", "method.pth"] if run.description["method"] else ["model.pth"]
+    names = ["model.pth", "method.pth"] if run.distils else ["model.pth"]
     assert manifest["outputs"] == {name: sha256(folder / name) for name in names}
     checkpoint = torch.load(folder / "model.pth", weights_only=True)
     assert checkpoint["meta"]["dataset_meta"]["classes"] == lab.inputs.survey["classes"]
@@ -135,7 +135,7 @@ def test_another_seed_gives_another_detector(lab: Lab) -> None:
 
 
 def test_the_method_does_not_change_how_the_student_starts(
-    lab: Lab, teacher: Run, monkeypatch: pytest.MonkeyPatch
+    lab: Lab, teacher: TrainedRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     skip_training(monkeypatch)
     plain, distilled, inheriting = (
@@ -152,7 +152,7 @@ def test_the_method_does_not_change_how_the_student_starts(
     )
 
 
-def test_everything_trains_but_the_teacher(lab: Lab, teacher: Run) -> None:
+def test_everything_trains_but_the_teacher(lab: Lab, teacher: TrainedRun) -> None:
     run, before = lab.run(**DISTILLED), weights(lab.folder(teacher))
     folder = lab.train(run, checkpoint_every=1)
     earlier, later = (
@@ -171,7 +171,7 @@ def test_everything_trains_but_the_teacher(lab: Lab, teacher: Run) -> None:
 def test_the_method_knows_the_iteration(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     seen, draw = [], ICD.draw
 
-    def watched(method: ICD, targets: Targets, iteration: int) -> list[Draw]:
+    def watched(method: ICD, targets: Targets, iteration: int) -> list[QuerySamples]:
         seen.append(iteration)
         return draw(method, targets, iteration)
 
@@ -190,7 +190,7 @@ def test_numbers_that_underflow_cost_no_time_while_it_trains(
     def underflows() -> bool:
         return not (torch.full((8,), 1e-38) / 8).any()
 
-    def watched(method: ICD, targets: Targets, iteration: int) -> list[Draw]:
+    def watched(method: ICD, targets: Targets, iteration: int) -> list[QuerySamples]:
         seen.append(underflows())
         return draw(method, targets, iteration)
 
@@ -209,7 +209,7 @@ def test_trains_in_the_memory_format_of_the_recipe(lab: Lab, wanted: bool) -> No
 
 def test_a_diverging_run_stops(lab: Lab) -> None:
     lab = lab.changed({"recipe": {"optimizer": {"type": "SGD", "lr": 1e30}}})
-    optimizer = lab.track.content["recipe"]["optimizer"]
+    optimizer = lab.track.content.recipe.optimizer.stated()
     del optimizer["clip"]
     run = lab.run()
     with pytest.raises(FloatingPointError, match="no finite loss in iteration"):
@@ -246,7 +246,7 @@ def test_a_diverged_run_resumes_from_its_last_good_checkpoint(
     assert not differing(weights(lab.train(run)), whole)
 
 
-def test_a_wrong_teacher_ends_the_run_before_training(lab: Lab, teacher: Run) -> None:
+def test_a_wrong_teacher_ends_the_run_before_training(lab: Lab, teacher: TrainedRun) -> None:
     (lab.folder(teacher) / "model.pth").write_text("<!DOCTYPE html>")
     with pytest.raises(InputError, match=r"model\.pth: is damaged or not a checkpoint"):
         lab.train(lab.run(**DISTILLED))
@@ -262,7 +262,7 @@ def test_shows_its_progress(lab: Lab, capsys: pytest.CaptureFixture[str]) -> Non
 
 @pytest.mark.parametrize("what", ["annotations", "teacher"])
 def test_resumes_only_from_a_training_on_the_same_files(
-    lab: Lab, tmp_path: Path, teacher: Run, what: str
+    lab: Lab, tmp_path: Path, teacher: TrainedRun, what: str
 ) -> None:
     """A changed file lies under an old path, so the name of the run does not tell."""
     run, survey = lab.run(method="icd"), tmp_path / "data.json"
@@ -284,7 +284,7 @@ def test_resumes_only_from_a_training_on_the_same_files(
 
 
 def test_refuses_weights_that_reused_runs_have_not_come_from(
-    lab: Lab, tmp_path: Path, teacher: Run
+    lab: Lab, tmp_path: Path, teacher: TrainedRun
 ) -> None:
     run, known = lab.run(method="icd"), lab.run(method="icd", inherit=True)
     lab.write_description(run)
@@ -307,6 +307,6 @@ def test_a_scaled_rate_stands_in_the_log_and_in_the_config(lab: Lab) -> None:
     (log,) = folder.glob("work/*/*.log")
     assert "linear rule: learning rate multiplied by 0.25" in log.read_text()
     config = json.loads((folder / "config.json").read_text())
-    stated = lab.track.content["recipe"]["optimizer"]["lr"]
+    stated = lab.track.content.recipe.optimizer.lr
     assert config["linear_rule"] == 0.25
     assert config["optim_wrapper"]["optimizer"]["lr"] == 0.25 * stated

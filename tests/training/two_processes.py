@@ -8,13 +8,13 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
 from mmengine.registry import MODEL_WRAPPERS, init_default_scope
 from torch import nn
 
-from icd.experiments.run import Run
 from icd.training import train  # noqa: F401  (registers all that configs name)
 from icd.training.distiller import unwrap
 from icd.training.parallel import WRAPPER, join, leave, share_counts
@@ -46,7 +46,8 @@ def main(folder: Path) -> None:
     """Write one file for each case that lies in the folder, and process."""
     init_default_scope("mmdet")
     rank = int(os.environ["RANK"])
-    join(Run({"devices": 2}))
+    run: Any = SimpleNamespace(processes=2, folder=folder)
+    join(run)
     for file in sorted(folder.glob("*.case")):
         case = torch.load(file, weights_only=False)
         model = freeze_norms(case["model"].train())

@@ -19,9 +19,9 @@ import yaml
 
 from icd.evaluation.coco import NAMES
 from icd.experiments.ablation import ablation_names, load_ablation, with_sources
-from icd.experiments.schema import ROOT
 from icd.experiments.track import load_track
-from icd.figures.kinds import DRAWINGS
+from icd.experiments.yaml_files import ROOT
+from icd.figures.catalogue import FIGURES
 from tests.workflow.toy import Project, changed, jobs, made, snakemake, toy_track, unchanged
 
 pytestmark = pytest.mark.slow
@@ -61,7 +61,7 @@ def test_one_command_makes_the_table(project):
 def test_a_watcher_sees_which_run_is_where(project):
     for row in project.ablation.rows:
         run = project.run(row.id)
-        total = run.description["schedule"]["iterations"]
+        total = run.iterations
         line = rf"^{re.escape(run.id)}  {total}/{total}  loss \d+\.\d+ .*\d:\d\d left$"
         assert re.search(line, project.printed, re.M)
 
@@ -78,7 +78,7 @@ def test_a_teacher_is_evaluated_before_anything_is_distilled_from_it(project):
 def test_the_csv_holds_twelve_metrics_of_every_row_and_seed(project):
     with (project.folder / "results/toy/main/results.csv").open() as stream:
         lines = list(csv.DictReader(stream))
-    keys = [(line["row"], line["seed"], line["kind"], line["metric"]) for line in lines]
+    keys = [(line["row"], line["seed"], line["iou_type"], line["metric"]) for line in lines]
     rows = [row.id for row in project.ablation.rows]
     assert keys == [(row, "0", "bbox", name) for row in rows for name in NAMES]
     assert len(NAMES) == 12
@@ -102,8 +102,8 @@ def test_a_manifest_tells_where_a_run_comes_from(project, row):
     assert manifest["description"] == run.description
     assert manifest["description"] == json.loads(project.file(row, "run.json").read_text())
     config = json.loads(project.file(row, "config.json").read_text())
-    assert config["randomness"]["seed"] == run.description["seed"] == 0
-    assert config["train_cfg"]["max_iters"] == run.description["schedule"]["iterations"]
+    assert config["randomness"]["seed"] == run.seed == 0
+    assert config["train_cfg"]["max_iters"] == run.iterations
     for name in ("torch", "onedl-mmdetection", "numpy"):
         assert manifest["versions"][name] == version(name)
     head = subprocess.run(["git", "-C", ROOT, "rev-parse", "HEAD"], capture_output=True, text=True)
@@ -309,12 +309,12 @@ def test_the_report_is_one_page_with_the_question_of_the_table(project):
     assert "data:text/html;charset=utf8;filename=table" in page, "the table itself"
 
 
-def test_pictures_need_no_further_training(project):
+def test_figures_need_no_further_training(project):
     """And none is planned for what they take from the runs: the track keeps no snapshots."""
-    numbers = {f"Measure the {kind} of the pictures" for kind in ("losses", "errors")}
-    expected = numbers | {f"Draw the picture of {kind}" for kind in DRAWINGS}
-    expected |= {"Complete the pictures"}
-    assert jobs(project.snakemake("--dry-run", "pictures")) == expected
+    numbers = {f"Measure the {name} for figures" for name in ("losses", "errors")}
+    expected = numbers | {f"Draw figures/{name}" for name in FIGURES}
+    expected |= {"Complete the figures"}
+    assert jobs(project.snakemake("--dry-run", "figures")) == expected
 
 
 def test_a_failed_run_stands_in_the_table(project):
@@ -353,14 +353,14 @@ def other_track(tmp_path_factory) -> Path:
     return file
 
 
-def test_a_track_of_any_detector_and_method_has_tables_pictures_and_costs(other_track):
+def test_a_track_of_any_detector_and_method_has_tables_figures_and_costs(other_track):
     config = ("--config", f"track={other_track}")
     planned = jobs(snakemake(other_track.parent, "--dry-run", "everything", *config))
     found = load_track(str(other_track))
     tables = [load_ablation(name, found) for name in ablation_names(found)]
     assert {f"Train {run.id}" for table in tables for run in table.runs} < planned
     assert {f"Render {table.name}" for table in tables if table.measured} < planned
-    assert {"Measure the cost of training steps", "Draw the picture of errors"} < planned
+    assert {"Measure the cost of training steps", "Draw figures/errors"} < planned
     assert "Render instance_boxes" not in planned
     assert jobs(snakemake(other_track.parent, "--dry-run", *config)) > END
 

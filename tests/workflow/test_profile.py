@@ -6,7 +6,7 @@ import pytest
 import yaml
 from snakemake.cli import get_argument_parser
 
-from icd.experiments.schema import ROOT, WORKFLOW
+from icd.experiments.yaml_files import ROOT, WORKFLOW
 
 PROFILES = sorted((ROOT / "profiles").glob("*/config*.yaml"))
 

@@ -15,8 +15,7 @@ sys.path.insert(0, workflow.basedir)
 
 from icd.cost import cases as costs
 from icd.errors import InputError
-from icd.figures import needs
-from icd.figures.kinds import CAPTIONS, DRAWINGS, NUMBERS
+from icd.figures import catalogue, needs
 from icd.experiments.ablation import (
     FOLDER,
     ablation_names,
@@ -25,8 +24,10 @@ from icd.experiments.ablation import (
     with_sources,
 )
 from icd.report.results import tabulated
+from icd.experiments.run import ImportedRun
 from icd.experiments.snapshots import snapshot_file
-from icd.experiments.track import TEST, TUNE, load_track
+from icd.experiments.splits import TEST, TUNE
+from icd.experiments.track import load_track
 from icd.experiments.zoo import WEIGHTS
 
 ANSWERS = {"true": True, "false": False}
@@ -51,15 +52,16 @@ if (answer := str(config.get("reuse", False)).lower()) not in ANSWERS:
     sys.exit(f"error: --config reuse={answer}: expected true (take over runs from tables) or false")
 REUSE = ANSWERS[answer]
 RUNS = {run.id: run for ablation in ABLATIONS.values() for run in ablation.runs}
-DISTILLED = {run.id for run in RUNS.values() if run.description.get("method")}
+DISTILLED = {run.id for run in RUNS.values() if run.distils}
 SOURCES = {source.id for run in RUNS.values() for source in run.sources}
-ZOO = {Path(run.description["checkpoint"]).name: run for run in RUNS.values() if run.zoo}
+IMPORTED = {run.id: run for run in RUNS.values() if isinstance(run, ImportedRun)}
+ZOO = {Path(run.checkpoint).name: run for run in IMPORTED.values() if run.zoo}
 RESULTS = str(TRACK.results)
 SURVEY, SAMPLES = f"{RESULTS}/data.json", f"{RESULTS}/samples.png"
 TAKE_OVER = "--reuse" if REUSE else ""
 PAGE = f"{RESULTS}/README.md"
 COST = str(costs.folder(TRACK))
-GPUS = TRACK.machine["gpus"]
+GPUS = TRACK.machine.gpus
 
 # Snakemake would silently let a run count as less than it takes.
 if "gpu" in workflow.global_resources and workflow.global_resources["gpu"].value < GPUS:
@@ -89,7 +91,7 @@ def require_survey():
     survey = Path(SURVEY)
     if not (survey.exists() and any((run.folder / "model.pth").exists() for run in RUNS.values())):
         return
-    for file in map(TRACK.annotations, TRACK.content["data"]["splits"]):
+    for file in map(TRACK.annotations, TRACK.splits):
         if file.exists() and file.stat().st_mtime > survey.stat().st_mtime:
             sys.exit(
                 f"error: {file}: is newer than {survey}, and runs were trained before; expected to run"
@@ -140,7 +142,7 @@ def teachers_metrics(wildcards):
 
     Snakemake looks for no other reason to run what lies below an `ancient` input that is made again.
     """
-    teacher = RUNS[wildcards.run].teacher
+    teacher = RUNS[wildcards.run].sources_by_role.get("teacher")
     return [teacher.metrics()] if teacher else []
 
 
@@ -164,22 +166,21 @@ def lost_page():
 def source_files(wildcards):
     """The weights that a run needs: of its teacher, and those it starts from."""
     run = RUNS[wildcards.run]
-    if run.imported:
-        keys = ["checkpoint"] if run.zoo else ["config", "checkpoint"]  # mmdet has the config
-        return [run.description[key] for key in keys]
+    if run.id in IMPORTED:
+        return [run.checkpoint] if run.zoo else [run.config, run.checkpoint]  # mmdet has the config
     files = [
         f"{source.folder}/{name}" for source in run.sources for name in ("model.py", "model.pth")
     ]
-    if run.teacher:
+    if teacher := run.sources_by_role.get("teacher"):
         # It is evaluated before anything is distilled from it; that it was is all that counts.
-        files.append(ancient(run.teacher.metrics()))
+        files.append(ancient(teacher.metrics()))
     return files
 
 
 def training_minutes(wildcards):
     """Walltime of a training, with half as much again; one that needs more resumes when retried."""
-    iterations = RUNS[wildcards.run].summary.get("iterations", 0)  # none where it is imported
-    return 20 + math.ceil(1.5 * iterations * TRACK.machine["seconds_per_iteration"] / 60)
+    seconds = TRACK.machine.seconds_per_iteration or 1.0
+    return 20 + math.ceil(1.5 * RUNS[wildcards.run].iterations * seconds / 60)
 
 
 def train_annotations(wildcards):

@@ -15,7 +15,7 @@ rule measure_cost:
     threads: workflow.resource_settings.cores or 1  # nothing of this pipeline runs beside it
     resources:
         gpu=min(GPUS, 1),
-        mem_mb=TRACK.machine["memory"],
+        mem_mb=TRACK.machine.memory,
     params:
         track=TRACK_NAME,
         root=TRACK.data_root,
@@ -53,7 +53,7 @@ rule cost:
     params:
         track=TRACK_NAME,
         root=TRACK.data_root,
-        caption=lambda wildcards: costs.load_plan(TRACK).content["question"],
+        caption=lambda wildcards: costs.load_plan(TRACK).content.question,
     message:
         "Complete cost"
     shell:

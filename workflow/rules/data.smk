@@ -1,17 +1,19 @@
 """The data: made where the track is synthetic, checked in any case."""
 
-SPLITS = list(TRACK.content["data"]["splits"])
+SPLITS = list(TRACK.splits)
 ANNOTATIONS = [str(TRACK.annotations(split)) for split in SPLITS]
 
 if TRACK.synthetic:
 
     rule data:
-        """Make the images and annotations of all splits."""
+        """Make the images and annotations of a split."""
         output:
-            ANNOTATIONS,
-            [directory(str(TRACK.images(split))) for split in SPLITS],
+            f"{TRACK.data_root}/{{split}}-{{size}}.json",
+            directory(f"{TRACK.data_root}/{{split}}-{{size}}"),
         log:
-            f"{RESULTS}/runs/logs/data.log",
+            f"{RESULTS}/runs/logs/data-{{split}}-{{size}}.log",
+        wildcard_constraints:
+            size="[0-9]+",
         conda:
             "../envs/icd.yaml"
         threads: 4  # or as many as there are; a job on a cluster has to count as it was submitted
@@ -19,9 +21,10 @@ if TRACK.synthetic:
             track=TRACK_NAME,
             root=TRACK.data_root,
         message:
-            f"Make the data of {TRACK.name}"
+            f"Make the split {{wildcards.split}} of {TRACK.name}"
         shell:
-            "python -m icd data {params.track:q} --data {params.root:q} --workers {threads} 2>&1"
+            "python -m icd data {params.track:q} --data {params.root:q} --split {wildcards.split:q}"
+            " --workers {threads} 2>&1"
             " | tee {log:q}"
 
 

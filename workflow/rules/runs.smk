@@ -40,7 +40,7 @@ rule fetch:
         "../envs/icd.yaml"
     params:
         name=lambda wildcards: ZOO[wildcards.weights].zoo,
-        sha256=lambda wildcards: ZOO[wildcards.weights].description["sha256"],
+        sha256=lambda wildcards: ZOO[wildcards.weights].sha256,
     message:
         "Fetch {wildcards.weights}"
     shell:
@@ -57,7 +57,7 @@ rule train:
         source_files,
         run=f"{RESULTS}/runs/{{run}}/run.json",
         annotations=train_annotations,
-        survey=ancient(SURVEY),  # of these annotations; made once more for its picture, it is the same
+        survey=ancient(SURVEY),  # of these annotations; made again for its figure, it is the same
     output:
         config=f"{RESULTS}/runs/{{run}}/model.py",
         checkpoint=f"{RESULTS}/runs/{{run}}/model.pth",
@@ -66,20 +66,20 @@ rule train:
         f"{RESULTS}/runs/{{run}}/train.log",
     conda:
         "../envs/icd.yaml"
-    threads: TRACK.machine["threads"]
+    threads: TRACK.machine.threads
     resources:
         gpu=GPUS,
         nodes=1,
-        mem_mb=TRACK.machine["memory"],
+        mem_mb=TRACK.machine.memory,
         runtime=training_minutes,
     params:
         folder=lambda wildcards: RUNS[wildcards.run].folder,
         root=TRACK.data_root,
         environment="" if GPUS else KEEP_MEMORY,
         gpus=GPUS,
-        workers=TRACK.machine["workers"],
-        every=TRACK.machine["checkpoint_every"],
-        snapshots=lambda wildcards: needs.snapshots(RUNS[wildcards.run], ABLATIONS["main"], TRACK),
+        workers=TRACK.machine.workers,
+        every=TRACK.machine.checkpoint_every,
+        snapshots=lambda wildcards: needs.snapshots(RUNS[wildcards.run], ABLATIONS.values(), TRACK),
         reuse=TAKE_OVER,
     message:
         "Train {wildcards.run}"
@@ -122,14 +122,14 @@ rule evaluate:
     priority: 1  # others wait for a teacher's
     conda:
         "../envs/icd.yaml"
-    threads: TRACK.machine["threads"]
+    threads: TRACK.machine.threads
     resources:
         gpu=min(GPUS, 1),
-        mem_mb=TRACK.machine["memory"],
+        mem_mb=TRACK.machine.memory,
     params:
         folder=lambda wildcards: RUNS[wildcards.run].folder,
         gpus=min(GPUS, 1),
-        evaluator=TRACK.machine["evaluator"],
+        evaluator=TRACK.machine.evaluator,
         split=TEST,
     message:
         "Evaluate {wildcards.run}"
@@ -153,7 +153,7 @@ use rule evaluate as evaluate_tuning with:
     params:
         folder=lambda wildcards: RUNS[wildcards.run].folder,
         gpus=min(GPUS, 1),
-        evaluator=TRACK.machine["evaluator"],
+        evaluator=TRACK.machine.evaluator,
         split=TUNE,
     message:
         "Evaluate {wildcards.run} on images to tune by"

@@ -3,46 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Literal, get_args
 
-import torch
 import torch.nn.functional as F
+from mmengine.dist import all_reduce, get_world_size
 from torch import Tensor, nn
 
-from icd.methods.counts import mean_count
-from icd.methods.icd.mlp import MLP
-from icd.methods.icd.queries import Queries
+from icd.methods.icd.queries import Queries, mlp
+from icd.methods.tokens import full_precision
 
-AUXILIARY_LOSSES = ("identification", "localisation")
+AuxiliaryLoss = Literal["identification", "localisation"]
+AUXILIARY_LOSSES: tuple[AuxiliaryLoss, ...] = get_args(AuxiliaryLoss)
 
 
 class AuxiliaryTask(nn.Module):
-    """Predicts objectness and four sides from what the decoder found; trains the decoder.
-
-    Args:
-        channels: width C of what the decoder found.
-        losses: those of ``AUXILIARY_LOSSES`` that are asked for.
-    """
+    """Predicts objectness and four sides from the decoder's output, which trains the decoder."""
 
     def __init__(self, channels: int, losses: Collection[str] = AUXILIARY_LOSSES) -> None:
         super().__init__()
         if not set(losses) <= set(AUXILIARY_LOSSES):
             raise ValueError(f"auxiliary losses are {AUXILIARY_LOSSES}, not {losses}")
-        self.predictor = MLP(channels, channels, 5)
+        self.predictor = mlp(channels, channels, 5)
         self.losses = losses
 
-    def forward(self, found: Tensor, queries: Queries) -> dict[str, Tensor]:
-        """The losses that are asked for, by name (scalars), of decoder outputs [N, K, C]."""
-        prediction = full_precision(self.predictor(found))
+    def forward(self, decoded: Tensor, queries: Queries) -> dict[str, Tensor]:
+        """The chosen losses (scalars) by name, of a decoder layer's output [N, K, C]."""
+        prediction = full_precision(self.predictor(decoded))
         losses = {
             "identification": identification_loss(prediction[..., 0], queries),
             "localisation": localisation_loss(prediction[..., 1:].sigmoid(), queries),
         }
         return {name: losses[name] for name in AUXILIARY_LOSSES if name in self.losses}
-
-
-def full_precision(x: Tensor) -> Tensor:
-    """Losses, norms and softmax are computed in float32 at least, whatever autocast chose."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def identification_loss(objectness: Tensor, queries: Queries) -> Tensor:
@@ -61,3 +52,18 @@ def localisation_loss(sides: Tensor, queries: Queries) -> Tensor:
     scale = queries.sizes.repeat(1, 1, 2).clamp(min=1e-6)
     error = ((sides - queries.sides).abs() / scale).sum(dim=-1)
     return (error * queries.real).sum() / mean_count(queries.real.sum(), minimum=1)
+
+
+def mean_count(count: Tensor, minimum: int = 0) -> Tensor:
+    """The mean over processes of a number of objects, of which there are at least ``minimum``.
+
+    PyTorch averages gradients over processes: a sum divided by this mean count averages to the sum
+    over the whole batch divided by its count.
+    """
+    processes = get_world_size()
+    if processes == 1:
+        return count.clamp(min=minimum)
+    total = count.float()  # a copy, unless it is one already
+    total = total.clone() if total is count else total
+    all_reduce(total)
+    return total.clamp(min=minimum) / processes

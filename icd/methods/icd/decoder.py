@@ -3,27 +3,43 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 from torch import Tensor, nn
 
-from icd.methods.icd import attention, plain
-from icd.methods.icd.attention import Found
-from icd.methods.icd.auxiliary import full_precision
-from icd.methods.icd.packed import PackedTokens
-from icd.methods.icd.plain import LookUp
-from icd.methods.tokens import Tokens
+from icd.methods.tokens import Tokens, full_precision
 
-VALUE_SPACES = ("trained", "fixed", "identity")
+ValueSpace = Literal["trained", "fixed", "identity"]
+
+
+@dataclass(frozen=True)
+class LayerOutput(ABC):
+    """What a decoder layer returns; with M heads of d = C / M channels.
+
+    queries: [N, K, C].
+    values: [N, M, L, d], V_j^T of the tokens.
+    """
+
+    queries: Tensor
+    values: Tensor
+
+    @abstractmethod
+    def attention(self, counted: Tensor, temperature: float) -> Tensor:
+        """Attention [N, M, L] summed over the queries that count, without gradient.
+
+        ``counted`` [N, k] tells of the first k queries whether they count; the others do not. The
+        ``temperature`` divides the logits; above 1 the attention is flatter.
+        """
 
 
 class CrossAttention(nn.Module):
-    """Multi-head attention of queries over tokens (equation 5).
+    """Multi-head attention of queries over tokens (equation 5, see ``look_up`` in plain.py).
 
     The position embedding enters the keys through a projection of its own, the values carry no
     position. Projections start as those of ``torch.nn.MultiheadAttention``.
-
-    Its equations stand in :func:`icd.methods.icd.plain.look_up`.
     """
 
     def __init__(self, channels: int, heads: int) -> None:
@@ -33,43 +49,19 @@ class CrossAttention(nn.Module):
         self.heads = heads
         self.query = nn.Linear(channels, channels)
         self.key = nn.Linear(channels, channels)
-        self.value = value_projection(channels)
+        self.value = init_projection(nn.Linear(channels, channels))
         self.position = nn.Linear(channels, channels)
         self.out = nn.Linear(channels, channels)
         for projection in (self.query, self.key):
             init_projection(projection)
         nn.init.zeros_(self.out.bias)
 
-    def forward(self, queries: Tensor, tokens: Tokens | PackedTokens) -> LookUp | Found:
-        """Aggregate the values of ``tokens`` for ``queries``.
-
-        [N, K, C] for :class:`Tokens`, which is the plain formulation, or [Q, C] for packed ones,
-        which is the same without padding and at less cost.
-        """
-        look_up = attention.look_up if isinstance(tokens, PackedTokens) else plain.look_up
+    def forward(self, queries: Tensor, tokens: Tokens, look_up: LookUp) -> LayerOutput:
+        """Aggregate the values of ``tokens`` for ``queries`` [N, K, C]."""
         return look_up(self, queries, tokens)
 
 
-def value_projection(channels: int, features: int | None = None) -> nn.Linear:
-    """F^v, the projection of features, maybe of another width, into where they are compared."""
-    return init_projection(nn.Linear(features or channels, channels))
-
-
-def set_value_space(decoder: Decoder, space: str) -> None:
-    """Choose what the teacher's values are, before training.
-
-    Args:
-        decoder: as it was initialised.
-        space: ``trained`` by the auxiliary task as in the paper, ``fixed`` as initialised, or
-            ``identity``, the teacher's features themselves.
-    """
-    if space not in VALUE_SPACES:
-        raise ValueError(f"value_space is {space!r}, not one of {VALUE_SPACES}")
-    for name, module in decoder.named_modules():
-        if name.endswith("value") and space != "trained":
-            if space == "identity":
-                nn.init.eye_(module.weight)
-            module.requires_grad_(False)
+LookUp = Callable[[CrossAttention, Tensor, Tokens], LayerOutput]
 
 
 def init_projection(linear: nn.Linear) -> nn.Linear:
@@ -92,28 +84,38 @@ class DecoderLayer(nn.Module):
         )
         self.norm2 = nn.LayerNorm(channels)
 
-    def forward(self, queries: Tensor, tokens: Tokens | PackedTokens) -> LookUp | Found:
-        """One round of looking up; ``queries`` do not see each other."""
-        found = self.attention(queries, tokens)
-        queries = self.norm1(full_precision(queries) + found.queries)
-        queries = self.norm2(queries + self.ffn(queries))
-        return replace(found, queries=queries)
+    def forward(self, queries: Tensor, tokens: Tokens, look_up: LookUp) -> LayerOutput:
+        """One round of looking up; ``queries`` [N, K, C] do not see each other."""
+        output = self.attention(queries, tokens, look_up)
+        queries = self.norm1(full_precision(queries) + output.queries)
+        return replace(output, queries=self.norm2(queries + self.ffn(queries)))
 
 
 class Decoder(nn.Module):
-    """A stack of ``depth`` layers; depth 0 is one bare attention without residual, norm or FFN."""
+    """A stack of ``depth`` layers; depth 0 is one bare attention without residual, norm or FFN.
 
-    def __init__(self, channels: int, heads: int, depth: int) -> None:
+    ``value_space`` says what the teacher's values are: ``trained`` by the auxiliary task as in the
+    paper, ``fixed`` as initialised, or ``identity``, the features themselves.
+    """
+
+    def __init__(
+        self, channels: int, heads: int, depth: int, value_space: ValueSpace = "trained"
+    ) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(
-            [DecoderLayer(channels, heads) for _ in range(depth)]
-            or [CrossAttention(channels, heads)]
-        )
+        if value_space not in get_args(ValueSpace):
+            raise ValueError(f"value_space is {value_space!r}, not one of {get_args(ValueSpace)}")
+        layers = [DecoderLayer(channels, heads) for _ in range(depth)]
+        self.layers = nn.ModuleList(layers or [CrossAttention(channels, heads)])
+        for attention in self.modules():
+            if isinstance(attention, CrossAttention) and value_space != "trained":
+                if value_space == "identity":
+                    nn.init.eye_(attention.value.weight)
+                attention.value.requires_grad_(False)
 
-    def forward(self, queries: Tensor, tokens: Tokens | PackedTokens) -> list[LookUp] | list[Found]:
-        """What each layer found for ``queries``; see :class:`CrossAttention`."""
-        found = []
+    def forward(self, queries: Tensor, tokens: Tokens, look_up: LookUp) -> list[LayerOutput]:
+        """The output of each layer for ``queries`` [N, K, C], which ``look_up`` computes."""
+        outputs: list[LayerOutput] = []
         for layer in self.layers:
-            found.append(layer(queries, tokens))
-            queries = found[-1].queries
-        return found
+            outputs.append(layer(queries, tokens, look_up))
+            queries = outputs[-1].queries
+        return outputs

@@ -5,103 +5,102 @@
     query        q_i   = F_q(E(y_i))                              queries.py
     attention    m_ij  = softmax(K_j F_j^q(q_i) / sqrt(d))        decoder.py
     auxiliary    L_aux = BCE(F_obj(g_i), real_i) + L1(F_reg(g_i), box_i)     auxiliary.py
-    distillation L_distill = <m_ij, MSE(V_j^S, V_j^T)>            where.py, distillation.py
+    distillation L_distill = <m_ij, MSE(V_j^S, V_j^T)>            plain.py, fast.py
     total        L = L_det + L_aux + weight * L_distill
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import ModuleType
+from typing import Annotated
 
 import torch
-from mmdet.registry import MODELS
+from annotated_types import Ge, Gt
 from mmengine.dist import get_rank
 from torch import Tensor, nn
 
 from icd.data.priors import Priors
-from icd.methods.icd.attention import Found
-from icd.methods.icd.auxiliary import AUXILIARY_LOSSES, AuxiliaryTask
-from icd.methods.icd.decoder import Decoder, set_value_space, value_projection
-from icd.methods.icd.imitation import Comparison, imitation_loss
-from icd.methods.icd.packed import pack
-from icd.methods.icd.queries import Draw, FakeSampler, Queries, QueryEncoder, pose, query_count
-from icd.methods.icd.ragged import pad, unpad
-from icd.methods.icd.where import Clues, weighing
-from icd.methods.targets import Targets
-from icd.methods.tokens import valid_tokens
+from icd.methods import Requires
+from icd.methods.icd import fast
+from icd.methods.icd.auxiliary import AUXILIARY_LOSSES, AuxiliaryLoss, AuxiliaryTask
+from icd.methods.icd.decoder import Decoder, ValueSpace, init_projection
+from icd.methods.icd.queries import Queries, QueryEncoder, make_queries
+from icd.methods.icd.sampling import QuerySampler, QuerySamples, query_count
+from icd.methods.tokens import Targets, flatten_levels, tokenize
+from icd.methods.where import ALTERNATIVES, Where
 from icd.seeds import seed_of
 
 
-@MODELS.register_module()
 class ICD(nn.Module):
     """Losses that teach a student what a teacher knows about each annotated instance.
 
     Args:
-        priors: fields of :class:`Priors`, computed from the training annotations.
-        channels: width C of the teacher's feature pyramid.
-        student_channels: width of the student's, if another: its projection maps it.
-        heads: number M of attention heads.
-        layers: decoder depth; 0 is a bare attention.
-        weight: lambda, the weight of the distillation loss.
-        fake_ratio: fake instances per real one.
-        query_cap: largest number of queries of an image, unless it has more real instances.
-        jitter: largest move of a query's centre, in units of its box.
-        temperature: flattens the attention of the distillation loss.
-        warmup: iterations in which the student's features are detached, so that only its value
-            projection learns from the distillation loss.
-        auxiliary: which of ``identification`` and ``localisation`` train the decoder; with none
-            it stays as it was initialised.
-        scale_hint, scale_offset: see :class:`QueryEncoder`.
-        normalise: layer-normalise the values of each head before comparing them.
-        value_space: of the teacher's values, see :func:`icd.methods.icd.decoder.set_value_space`;
-            the student's projection into it is trained in any case.
-        where: what weighs the tokens in the distillation loss, a name in
-            :data:`icd.methods.icd.where.WHERE`. All else stays the same.
-        fakes: sum the attention of all queries, not of the annotated instances alone.
-        seed: of the fake instances and the jitter.
+        priors: Given by the trainer: fields of Priors, from the training annotations.
+        channels: Given by the trainer: width C of the teacher's feature pyramid.
+        heads: Number M of attention heads.
+        layers: Depth of the decoder; 0 is an attention without residual, norm and FFN.
+        weight: Weight lambda of the distillation loss.
+        fake_ratio: Fake instances per annotated one.
+        query_cap: Most queries per image, unless more instances are annotated.
+        jitter: Largest shift of a query's centre, in units of its box.
+        temperature: Divides the attention logits of the distillation loss; above 1 it is flatter.
+        warmup: Iterations during which the distillation loss does not train the student.
+        auxiliary: Losses that train the decoder; without any it stays as initialised.
+        scale_hint: Whether a query encodes the coarse size of its box.
+        scale_offset: Log2 of half the width in pixels where the second scale bin begins.
+        normalise: Whether to layer-normalise the values of each head before comparing them.
+        value_space: Where values are compared: a trained or fixed projection, or the features.
+        where: Which tokens the distillation loss weighs, and how much.
+        fakes: Whether fake instances count in the attention of the distillation loss.
+        seed: Given by the trainer: seed of the fake instances and the jitter.
+        student_channels: Given by the trainer: width of the student's pyramid, if it differs.
     """
+
+    learns = True  # has parameters of its own
 
     def __init__(
         self,
         priors: dict,
         channels: int = 256,
-        heads: int = 8,
-        layers: int = 1,
-        weight: float = 8.0,
-        fake_ratio: float = 5.0,
-        query_cap: int = 300,
-        jitter: float = 0.3,
-        temperature: float = 1.0,
-        warmup: int = 1000,
-        auxiliary: Sequence[str] = AUXILIARY_LOSSES,
+        heads: Annotated[int, Ge(1)] = 8,
+        layers: Annotated[int, Ge(0)] = 1,
+        weight: Annotated[float, Ge(0)] = 8.0,
+        fake_ratio: Annotated[float, Ge(0)] = 5.0,
+        query_cap: Annotated[int, Ge(1)] = 300,
+        jitter: Annotated[float, Ge(0)] = 0.3,
+        temperature: Annotated[float, Gt(0)] = 1.0,
+        warmup: Annotated[int, Ge(0)] = 1000,
+        auxiliary: Sequence[AuxiliaryLoss] = AUXILIARY_LOSSES,
         scale_hint: bool = True,
         scale_offset: float = 5.0,
         normalise: bool = True,
-        value_space: str = "trained",
-        where: str = "instance",
-        fakes: bool = False,
+        value_space: ValueSpace = "trained",
+        where: Where = "instance",
+        fakes: Annotated[bool, Requires(where="instance")] = False,
         seed: int = 0,
         student_channels: int | None = None,
     ) -> None:
         super().__init__()
-        self.sampler = FakeSampler(Priors(**priors))
+        self.sampler = QuerySampler(Priors(**priors))
         classes = len(self.sampler.frequency)
         self.encoder = QueryEncoder(classes, channels, scale_offset, scale_hint)
-        self.decoder = Decoder(channels, heads, layers)
-        set_value_space(self.decoder, value_space)
+        self.decoder = Decoder(channels, heads, layers, value_space)
         self.auxiliary = AuxiliaryTask(channels, auxiliary)
         if not auxiliary:  # nothing would train them, and idle parameters stall data parallelism
             for untrained in (self.encoder, self.decoder, self.auxiliary):
                 untrained.requires_grad_(False)
         self.student_values = nn.ModuleList(
-            value_projection(channels, student_channels) for _ in self.decoder.layers
+            init_projection(nn.Linear(student_channels or channels, channels))
+            for _ in self.decoder.layers
         )
-        self.channels, self.heads = channels, heads
+        if where != "instance" and (where not in ALTERNATIVES or fakes):
+            problem = "which uses no queries, but fakes is true" if fakes else "which is unknown"
+            raise ValueError(f"where is {where!r}, {problem}")
+        self.channels, self.normalise, self.seed = channels, normalise, seed
         self.weight, self.temperature, self.warmup = weight, temperature, warmup
         self.fake_ratio, self.query_cap, self.jitter = fake_ratio, query_cap, jitter
-        self.normalise = normalise
-        self.weigh, self.fakes = weighing(where, fakes), fakes
-        self.seed = seed
+        self.where, self.fakes = where, fakes
 
     def forward(
         self,
@@ -112,15 +111,12 @@ class ICD(nn.Module):
     ) -> dict[str, Tensor]:
         """Auxiliary and distillation losses of one batch.
 
-        Args:
-            teacher, student: FPN levels, each [N, C, h, w], of the same sizes.
-            targets: ground truth of the N images.
-            iteration: training iteration, from 0.
+        Teacher and student are FPN levels [N, C, h, w] of the same sizes; iterations count from 0.
         """
-        queries = pose(targets, self.draw(targets, iteration), self.jitter)
+        queries = make_queries(targets, self.draw(targets, iteration), self.jitter)
         return self.losses(teacher, student, targets, queries, detach=iteration < self.warmup)
 
-    def draw(self, targets: Targets, iteration: int) -> list[Draw]:
+    def draw(self, targets: Targets, iteration: int) -> list[QuerySamples]:
         """Fakes and jitter of each image: a function of seed, process and iteration alone."""
         generator = torch.Generator().manual_seed(seed_of(self.seed, get_rank(), iteration))
         counts = [query_count(len(b), self.fake_ratio, self.query_cap) for b in targets.boxes]
@@ -133,47 +129,35 @@ class ICD(nn.Module):
         targets: Targets,
         queries: Queries,
         detach: bool,
+        formulation: ModuleType = fast,
     ) -> dict[str, Tensor]:
-        """The losses for given queries; ``detach`` spares the student (warm-up).
+        """The losses for given queries, in the formulation of the module ``fast`` or ``plain``.
 
-        The same as :func:`icd.methods.icd.plain.losses`, where the equations stand.
+        With ``detach`` they do not train the student (warm-up). The auxiliary losses are summed
+        over the decoder's layers, the distillation loss is averaged.
         """
-        sizes = targets.image_sizes, targets.padded_size
-        tokens, counts = pack(teacher, *sizes, queries.counts), queries.counts
-        found = self.decoder(unpad(self.encoder(queries), counts), tokens)
-        clues = Clues(
-            targets,
-            teacher,
-            student,
-            valid_tokens(teacher, *sizes),
-            self.asked(targets, queries),
-            self.temperature,
-        )
-        student = [level.detach() for level in student] if detach else student
-        per_layer = [self.auxiliary(pad(layer.queries, counts), queries) for layer in found]
-        return self.total(per_layer, self.imitation(found, student, clues))
-
-    def asked(self, targets: Targets, queries: Queries) -> list[range]:
-        """Whose attention counts: the annotated instances, which come first, or all."""
-        if self.fakes:
-            return [range(count) for count in queries.counts]
-        return [range(len(boxes)) for boxes in targets.boxes]
-
-    def imitation(
-        self, found: Sequence[Found], student: Sequence[Tensor], clues: Clues
-    ) -> list[Tensor]:
-        """L_distill of each of the decoder's layers for student levels [N, C, h, w]."""
-        comparison = Comparison(found[0].layout, self.heads, self.normalise)
-        return [
-            imitation_loss(student, projection, layer.values, self.weigh(clues, layer), comparison)
-            for layer, projection in zip(found, self.student_values, strict=True)
+        tokens = tokenize(teacher, targets.image_sizes, targets.padded_size)
+        outputs = self.decoder(self.encoder(queries), tokens, formulation.look_up)
+        if self.where == "instance":
+            counted = self.counted(targets, queries)
+            weights = [output.attention(counted, self.temperature) for output in outputs]
+        else:
+            weigh = ALTERNATIVES[self.where]
+            weights = [weigh(teacher, student, targets, tokens.valid)] * len(outputs)
+        features = flatten_levels([level.detach() for level in student] if detach else student)
+        imitation = [
+            formulation.imitation_loss(features, project, output.values, weight, self.normalise)
+            for project, output, weight in zip(self.student_values, outputs, weights, strict=True)
         ]
-
-    def total(
-        self, per_layer: Sequence[dict[str, Tensor]], imitation: Sequence[Tensor]
-    ) -> dict[str, Tensor]:
-        """Losses from those of each layer: the auxiliary task's are summed, L_distill averaged."""
-        return {
-            **{f"loss_{name}": sum(losses[name] for losses in per_layer) for name in per_layer[0]},
-            "loss_distillation": self.weight * torch.stack(list(imitation)).mean(),
+        auxiliary = [self.auxiliary(output.queries, queries) for output in outputs]
+        losses = {
+            f"loss_{name}": torch.stack([layer[name] for layer in auxiliary]).sum()
+            for name in auxiliary[0]
         }
+        return losses | {"loss_distillation": self.weight * torch.stack(imitation).mean()}
+
+    def counted(self, targets: Targets, queries: Queries) -> Tensor:
+        """Whose attention the distillation loss sums, [N, k]: annotated instances, or all."""
+        if self.fakes:
+            return queries.valid
+        return queries.real[:, : max(len(boxes) for boxes in targets.boxes)]

@@ -6,14 +6,15 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from icd.methods.icd.method import ICD
-from icd.methods.icd.queries import Draw
-from icd.methods.targets import Targets
+from icd.methods.icd.sampling import QuerySamples
+from icd.methods.tokens import Targets
 
 FOLDER = Path(__file__).parents[2] / "golden"
 CASES = sorted(path.stem for path in FOLDER.glob("small.*.npz"))
@@ -41,7 +42,7 @@ class GoldenCase:
         return dict(np.load(FOLDER / f"{stem}.npz"))
 
     @cached_property
-    def options(self) -> dict[str, object]:
+    def options(self) -> dict[str, Any]:
         flat = json.loads(str(self.values["meta/opts"]))
         pairs = zip(flat[::2], flat[1::2], strict=True)
         return {key.rsplit(".", 1)[1]: value for key, value in pairs}
@@ -56,12 +57,16 @@ class GoldenCase:
     def layers(self) -> int:
         return int(self.options.get("ATT_LAYERS", 1))
 
+    @property
+    def heads(self) -> int:
+        return int(self.options["ATT_HEADS"])
+
     def method(self) -> ICD:
         """Our ICD with the stored parameters."""
         icd = ICD(
             UNIFORM_PRIORS,
             channels=32,
-            heads=int(self.options["ATT_HEADS"]),
+            heads=self.heads,
             layers=self.layers,
             weight=float(self.options.get("WEIGHT_VALUE", 8.0)),
             query_cap=int(self.options.get("MAX_LABELS", 300)),
@@ -127,9 +132,9 @@ class GoldenCase:
             padded_size=tuple(json.loads(str(self.inputs["padded"]))),
         )
 
-    def draws(self) -> list[Draw]:
+    def draws(self) -> list[QuerySamples]:
         return [
-            Draw(
+            QuerySamples(
                 labels=self.out(f"sample.fake_cls.{i}"),
                 boxes=self.out(f"sample.fake_box_xyxy_norm.{i}"),
                 jitter=self.out(f"sample.jitter_rand.{i}") * 2 - 1,

@@ -10,11 +10,12 @@ from torch import Tensor
 
 from icd.methods.icd.auxiliary import (
     AuxiliaryTask,
-    full_precision,
     identification_loss,
     localisation_loss,
 )
 from icd.methods.icd.queries import Queries
+from icd.methods.tokens import full_precision
+from tests.methods.batches import gradient
 
 
 def make_queries(counts: tuple[int, ...] = (3, 2), real: tuple[int, ...] = (2, 1)) -> Queries:
@@ -58,7 +59,7 @@ def test_unused_slots_do_not_enter_identification() -> None:
         identification_loss(logits, queries), identification_loss(other, queries)
     )
     identification_loss(logits, queries).backward()
-    assert (logits.grad != 0).equal(queries.valid)
+    assert gradient(logits).ne(0).equal(queries.valid)
 
 
 def test_certain_and_right_costs_nothing_certain_and_wrong_costs_the_logit() -> None:
@@ -113,8 +114,8 @@ def test_fake_queries_do_not_enter_localisation() -> None:
     queries = make_queries()
     sides = torch.rand(2, 3, 4).requires_grad_()
     localisation_loss(sides, queries).backward()
-    assert (sides.grad != 0).all(dim=-1).equal(queries.real)
-    assert (sides.grad != 0).any(dim=-1).equal(queries.real)
+    assert gradient(sides).ne(0).all(dim=-1).equal(queries.real)
+    assert gradient(sides).ne(0).any(dim=-1).equal(queries.real)
 
 
 def test_without_real_queries_localisation_and_its_gradient_are_zero() -> None:
@@ -122,7 +123,7 @@ def test_without_real_queries_localisation_and_its_gradient_are_zero() -> None:
     loss = localisation_loss(sides, make_queries(real=(0, 0)))
     loss.backward()
     assert loss == 0
-    assert torch.equal(sides.grad, torch.zeros_like(sides))
+    assert torch.equal(gradient(sides), torch.zeros_like(sides))
 
 
 def test_boxes_without_area_keep_localisation_finite() -> None:
@@ -131,7 +132,7 @@ def test_boxes_without_area_keep_localisation_finite() -> None:
     loss = localisation_loss(sides, queries)
     loss.backward()
     assert loss.isfinite()
-    assert sides.grad.isfinite().all()
+    assert gradient(sides).isfinite().all()
 
 
 # --- Together ---------------------------------------------------------------------------------

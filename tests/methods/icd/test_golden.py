@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 import torch
 from torch import Tensor
 
+from icd.methods.icd import plain
 from icd.methods.icd.auxiliary import identification_loss, localisation_loss
-from icd.methods.icd.distillation import distillation_loss, instance_weights
-from icd.methods.icd.plain import compared
-from icd.methods.icd.queries import Queries, pose, query_count
+from icd.methods.icd.method import ICD
+from icd.methods.icd.plain import compared, distillation_loss, instance_weights
+from icd.methods.icd.queries import Queries, make_queries
+from icd.methods.icd.sampling import query_count
 from icd.methods.tokens import flatten_levels, tokenize
+from tests.methods.batches import gradient
 from tests.methods.icd.golden import CASES, GoldenCase
 
 TOLERANCE = 1e-5  # of each tensor's largest magnitude
@@ -50,7 +55,7 @@ def test_query_count(case: GoldenCase) -> None:
 
 
 def test_queries(case: GoldenCase) -> None:
-    queries = pose(case.targets, case.draws(), jitter_range=0.3)
+    queries = make_queries(case.targets, case.draws(), jitter_range=0.3)
     used = ~case.out("query_pad_mask")
     assert torch.equal(queries.valid, used)
     assert torch.equal(queries.real.float() * used, case.out("query_is_real") * used)
@@ -61,7 +66,7 @@ def test_queries(case: GoldenCase) -> None:
 
 def test_query_encoding(case: GoldenCase) -> None:
     method, used = case.method(), ~case.out("query_pad_mask")
-    queries = published_scale(case, pose(case.targets, case.draws(), 0.3))
+    queries = published_scale(case, make_queries(case.targets, case.draws(), 0.3))
     described = method.encoder.describe(queries)
     assert_close(described[used], case.out("query_input").transpose(0, 1)[used])
     assert_close(method.encoder(queries)[used], case.out("query_encoded").transpose(0, 1)[used])
@@ -69,7 +74,7 @@ def test_query_encoding(case: GoldenCase) -> None:
 
 def test_single_image_needs_no_correction() -> None:
     case = GoldenCase("small.single")
-    ours = case.method().encoder.describe(pose(case.targets, case.draws(), 0.3))
+    ours = case.method().encoder.describe(make_queries(case.targets, case.draws(), 0.3))
     assert_close(ours, case.out("query_input").transpose(0, 1))
 
 
@@ -84,9 +89,9 @@ def test_tokens(case: GoldenCase) -> None:
 def test_decoder(case: GoldenCase) -> None:
     method, targets = case.method(), case.targets
     used = ~case.out("query_pad_mask")
-    queries = published_scale(case, pose(targets, case.draws(), 0.3))
+    queries = published_scale(case, make_queries(targets, case.draws(), 0.3))
     tokens = tokenize(case.levels("tea"), targets.image_sizes, targets.padded_size)
-    for i, layer in enumerate(method.decoder(method.encoder(queries), tokens)):
+    for i, layer in enumerate(method.decoder(method.encoder(queries), tokens, plain.look_up)):
         theirs = case.out(f"attn_logits.{i}").transpose(1, 2)[used]
         assert_close(layer.logits.transpose(1, 2)[used], theirs)
         assert_close(layer.queries[used], case.out(f"decoder_out.{i}").transpose(0, 1)[used])
@@ -108,34 +113,38 @@ def test_student_values_and_layer_losses(case: GoldenCase) -> None:
     method = case.method()
     features = flatten_levels(case.levels("stu"))
     for i, projection in enumerate(method.student_values):
-        values = projection(features).unflatten(-1, (method.heads, -1)).transpose(1, 2)
+        values = projection(features).unflatten(-1, (case.heads, -1)).transpose(1, 2)
         assert_close(values, case.out(f"svalue_raw.{i}").permute(1, 2, 0, 3))
         loss = distillation_loss(
-            compared(method, values),
-            compared(method, case.out(f"tvalue_raw.{i}").permute(1, 2, 0, 3)),
+            compared(values, method.normalise),
+            compared(case.out(f"tvalue_raw.{i}").permute(1, 2, 0, 3), method.normalise),
             case.out(f"value_mask.{i}").squeeze(2),
         )
         assert_close(loss, case.out(f"mimic_loss_per_layer.{i}"))
 
 
-def losses_and_student(case: GoldenCase) -> tuple[dict[str, Tensor], list[Tensor], object]:
+def losses_and_student(case: GoldenCase) -> tuple[dict[str, Tensor], list[Tensor], ICD]:
     method = case.method()
     student = [level.requires_grad_() for level in case.levels("stu")]
-    queries = published_scale(case, pose(case.targets, case.draws(), 0.3))
+    queries = published_scale(case, make_queries(case.targets, case.draws(), 0.3))
     losses = method.losses(case.levels("tea"), student, case.targets, queries, detach=False)
     return losses, student, method
+
+
+def summed(losses: Iterable[Tensor]) -> Tensor:
+    return torch.stack(list(losses)).sum(dim=0)
 
 
 def test_losses(case: GoldenCase) -> None:
     losses, _, method = losses_and_student(case)
     layers = range(len(method.decoder.layers))
-    theirs = sum(case.out(f"loss.tea.{i}.prop_conf") for i in layers)
+    theirs = summed(case.out(f"loss.tea.{i}.prop_conf") for i in layers)
     assert_close(losses["loss_identification"], theirs)
-    theirs = sum(case.out(f"loss.tea.{i}.prop_reg") for i in layers)
+    theirs = summed(case.out(f"loss.tea.{i}.prop_reg") for i in layers)
     assert_close(losses["loss_localisation"], theirs)
     # The published code logs one entry per layer, already divided by their number.
     keys = [f"loss.distill.0.matt.{i}.value" for i in layers] + ["loss.distill.0.matt.value"]
-    theirs = sum(case.out(key) for key in keys if case.has(key))
+    theirs = summed(case.out(key) for key in keys if case.has(key))
     assert_close(losses["loss_distillation"], theirs)
 
 
@@ -143,23 +152,24 @@ def test_losses(case: GoldenCase) -> None:
 ZERO_GRADIENT = (".key.bias", ".position.bias")
 
 
-def check_gradients(case: GoldenCase, method: object, kind: str) -> int:
+def check_gradients(case: GoldenCase, method: ICD, kind: str) -> int:
     """Compare every gradient of ``kind`` that is stored; the number of tensors compared."""
     parameters, compared = dict(method.named_parameters()), 0
     for ours, theirs, rows in case.names():
-        gradient = parameters[ours].grad
+        found = parameters[ours].grad
         key = f"grad.{kind}.param.{theirs}"
         if not case.has(key):
-            assert gradient is None or not gradient.any(), ours
+            assert found is None or not found.any(), ours
             continue
         stored = case.out(key)
         if ours.endswith(ZERO_GRADIENT):
-            scale = max(p.grad.abs().max() for p in parameters.values() if p.grad is not None)
-            assert gradient.abs().max() <= TOLERANCE * scale
-        elif gradient is None:
+            scale = max(gradient(p).abs().max() for p in parameters.values() if p.grad is not None)
+            assert found is not None
+            assert found.abs().max() <= TOLERANCE * scale
+        elif found is None:
             assert not stored[rows].any(), ours
         else:
-            assert_close(gradient, stored[rows])
+            assert_close(found, stored[rows])
             compared += 1
     return compared
 
@@ -177,10 +187,10 @@ def test_gradients_of_the_distillation_loss(case: GoldenCase) -> None:
     losses["loss_distillation"].backward()
     assert check_gradients(case, method, "distill") == 2 * len(method.student_values)
     for level, theirs in zip(student, case.levels("stu"), strict=True):
-        assert level.grad.shape == theirs.shape
+        assert gradient(level).shape == theirs.shape
     keys = [key for key in case.values if key.startswith("out/grad.distill.student.")]
     assert len(keys) == len(student)
     for level, key in zip(student, keys, strict=True):
-        assert_close(level.grad, torch.from_numpy(case.values[key]))
+        assert_close(gradient(level), torch.from_numpy(case.values[key]))
     frozen = (method.decoder, method.encoder, method.auxiliary)
     assert all(p.grad is None for module in frozen for p in module.parameters())

@@ -10,14 +10,17 @@ from mmdet.registry import MODELS
 from torch import Tensor
 
 from icd.methods.icd.method import ICD
-from icd.methods.icd.queries import pose
+from icd.methods.icd.queries import make_queries
 from tests.methods.batches import (
     PRIORS,
     Batch,
+    attention_of,
+    gradient,
     losses_for,
     random_batch,
     random_method,
     run,
+    total,
     with_gradients,
 )
 
@@ -26,7 +29,7 @@ AUXILIARY = ("loss_identification", "loss_localisation")
 
 def has_gradient(tensors: list[Tensor]) -> bool:
     """Whether any of them got a gradient other than zero."""
-    return any(tensor.grad is not None and bool(tensor.grad.any()) for tensor in tensors)
+    return any(tensor.grad is not None and bool(gradient(tensor).any()) for tensor in tensors)
 
 
 def teaching_parameters(method: ICD) -> list[Tensor]:
@@ -45,7 +48,7 @@ def test_losses_are_three_scalars_that_mmengine_adds_up() -> None:
     assert all(loss > 0 for loss in losses.values())
 
 
-def test_forward_is_pose_and_losses_of_its_own_draws() -> None:
+def test_forward_makes_queries_and_losses_of_its_own_draws() -> None:
     method, batch = random_method(), random_batch()
     expected = losses_for(method, batch, method.draw(batch.targets, 4))
     assert run(method, batch, 4) == expected
@@ -69,8 +72,7 @@ def test_temperature_changes_the_distillation_loss_alone() -> None:
 def test_a_student_that_equals_the_teacher_costs_nothing(layers: int) -> None:
     method, batch = random_method(layers=layers), random_batch()
     for projection, layer in zip(method.student_values, method.decoder.layers, strict=True):
-        attention = layer.attention if layers else layer
-        projection.load_state_dict(attention.value.state_dict())
+        projection.load_state_dict(attention_of(layer).value.state_dict())
     same = Batch(batch.teacher, [level.clone() for level in batch.teacher], batch.targets)
     assert run(method, same)["loss_distillation"].item() == pytest.approx(0, abs=1e-10)
     assert run(method, batch)["loss_distillation"] > 0.1
@@ -79,7 +81,7 @@ def test_a_student_that_equals_the_teacher_costs_nothing(layers: int) -> None:
 def test_the_scale_of_the_student_s_values_counts_unless_they_are_normalised() -> None:
     for normalise in (True, False):
         method, batch = random_method(normalise=normalise), random_batch()
-        values = method.decoder.layers[0].attention.value
+        values = attention_of(method.decoder.layers[0]).value
         method.student_values[0].load_state_dict(
             {name: 2 * tensor for name, tensor in values.state_dict().items()}
         )
@@ -103,7 +105,9 @@ def test_auxiliary_losses_do_not_depend_on_the_student() -> None:
 
 
 def test_the_configuration_name_builds_the_method() -> None:
-    method = MODELS.build({"type": "ICD", "priors": PRIORS, "channels": 16, "heads": 2})
+    method = MODELS.build(
+        {"type": "icd.methods.icd.method.ICD", "priors": PRIORS, "channels": 16, "heads": 2}
+    )
     assert isinstance(method, ICD)
     assert method.weight == 8.0
 
@@ -119,7 +123,7 @@ def test_heads_that_do_not_divide_the_channels_are_an_error() -> None:
 def test_auxiliary_losses_train_encoder_decoder_and_predictor_alone() -> None:
     method, batch = random_method(layers=2), with_gradients(random_batch())
     losses = run(method, batch)
-    sum(losses[name] for name in AUXILIARY).backward()
+    total({name: losses[name] for name in AUXILIARY}).backward()
     assert all(level.grad is None for level in batch.student)
     assert all(parameter.grad is None for parameter in method.student_values.parameters())
     for part in (method.encoder, method.decoder, method.auxiliary):
@@ -139,7 +143,7 @@ def test_distillation_trains_the_student_and_its_value_projections_alone(normali
 @pytest.mark.parametrize("iteration", [0, 9, 10, 11, 1000])
 def test_the_student_learns_from_distillation_once_the_warm_up_is_over(iteration: int) -> None:
     method, batch = random_method(warmup=10), with_gradients(random_batch())
-    sum(run(method, batch, iteration).values()).backward()
+    total(run(method, batch, iteration)).backward()
     assert has_gradient(batch.student) == (iteration >= 10)
     assert all(has_gradient([parameter]) for parameter in method.student_values.parameters())
 
@@ -158,10 +162,10 @@ def test_every_parameter_gets_a_gradient(
 ) -> None:
     """A data-parallel step waits for every one, also in a batch without objects."""
     method = random_method(layers=layers, warmup=10)
-    sum(run(method, random_batch(counts), iteration).values()).backward()
+    total(run(method, random_batch(counts), iteration)).backward()
     for name, parameter in method.named_parameters():
         assert parameter.grad is not None, name
-        assert parameter.grad.isfinite().all(), name
+        assert gradient(parameter).isfinite().all(), name
 
 
 # --- Variants ---------------------------------------------------------------------------------
@@ -185,7 +189,7 @@ def test_every_parameter_that_trains_gets_a_gradient_in_every_variant(
     names: list[str], counts: tuple[int, ...]
 ) -> None:
     method = random_method(auxiliary=names)
-    sum(run(method, random_batch(counts)).values()).backward()
+    total(run(method, random_batch(counts))).backward()
     training = [p for p in method.parameters() if p.requires_grad]
     assert all(p.grad is not None for p in training)
     assert bool(names) == any(p.requires_grad for p in teaching_parameters(method))
@@ -194,7 +198,7 @@ def test_every_parameter_that_trains_gets_a_gradient_in_every_variant(
 
 def test_without_the_scale_hint_the_size_of_an_object_does_not_show() -> None:
     batch = random_batch()
-    queries = pose(batch.targets, random_method().draw(batch.targets, 0), 0.3)
+    queries = make_queries(batch.targets, random_method().draw(batch.targets, 0), 0.3)
     other = replace(queries, pixel_sizes=queries.pixel_sizes * 20)
     hinted, bare = random_method(), random_method(scale_hint=False)
     assert not torch.equal(hinted.encoder(queries), hinted.encoder(other))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -11,16 +12,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from icd.data.priors import Priors
-from icd.methods.icd.queries import (
-    Draw,
-    FakeSampler,
-    Queries,
-    QueryEncoder,
-    pose,
-    query_count,
-    sine_place,
-)
-from icd.methods.targets import Targets
+from icd.methods.icd.queries import Queries, QueryEncoder, make_queries, sine_place
+from icd.methods.icd.sampling import QuerySampler, QuerySamples, query_count
+from icd.methods.tokens import Targets
 from tests.methods.batches import CLASSES, PRIORS, random_boxes
 
 LIMITS = (64.5, 129.2, 258.7, 518.0)  # px at which the scale bins 1 to 4 begin
@@ -61,32 +55,32 @@ def test_query_count_holds_all_real_and_respects_the_cap(real: int, ratio: float
 # --- Fake instances ---------------------------------------------------------------------------
 
 
-def draw_many(priors: dict = PRIORS, seed: int = 0) -> Draw:
-    (draw,) = FakeSampler(Priors(**priors))([MANY], torch.Generator().manual_seed(seed))
+def draw_many(priors: dict = PRIORS, seed: int = 0) -> QuerySamples:
+    (draw,) = QuerySampler(Priors(**priors))([MANY], torch.Generator().manual_seed(seed))
     return draw
 
 
-def sizes_and_centres(draw: Draw) -> tuple[Tensor, Tensor]:
+def sizes_and_centres(draw: QuerySamples) -> tuple[Tensor, Tensor]:
     top_left, bottom_right = draw.boxes.double().split(2, dim=1)
     return bottom_right - top_left, (top_left + bottom_right) / 2
 
 
-def one_class(mean: float, std: float) -> dict[str, list]:
+def one_class(mean: float, std: float) -> dict[str, Any]:
     return {"frequency": [1.0], "size_mean": [[mean, mean]], "size_std": [[std, std]]}
 
 
 @pytest.fixture(scope="module")
-def fakes() -> Draw:
+def fakes() -> QuerySamples:
     return draw_many()
 
 
-def test_fakes_have_the_class_frequencies_of_the_priors(fakes: Draw) -> None:
+def test_fakes_have_the_class_frequencies_of_the_priors(fakes: QuerySamples) -> None:
     shares = torch.bincount(fakes.labels, minlength=CLASSES) / MANY
     for share, p in zip(shares.tolist(), PRIORS["frequency"], strict=True):
         assert abs(share - p) <= 5 * math.sqrt(p * (1 - p) / MANY)
 
 
-def test_a_class_without_instances_is_never_drawn(fakes: Draw) -> None:
+def test_a_class_without_instances_is_never_drawn(fakes: QuerySamples) -> None:
     assert PRIORS["frequency"][5] == 0
     assert not (fakes.labels == 5).any()
 
@@ -131,7 +125,7 @@ def test_fake_sizes_stay_between_their_limits() -> None:
     assert sizes.max().item() == pytest.approx(0.7, abs=1e-6)
 
 
-def test_fake_centres_are_uniform_and_clipped(fakes: Draw) -> None:
+def test_fake_centres_are_uniform_and_clipped(fakes: QuerySamples) -> None:
     _, centres = sizes_and_centres(fakes)
     assert centres.min().item() == pytest.approx(0.03, abs=1e-6)
     assert centres.max().item() == pytest.approx(0.97, abs=1e-6)
@@ -142,7 +136,7 @@ def test_fake_centres_are_uniform_and_clipped(fakes: Draw) -> None:
             assert found == pytest.approx(expected, abs=5 * 0.5 / math.sqrt(MANY))
 
 
-def test_jitter_is_uniform_between_minus_one_and_one(fakes: Draw) -> None:
+def test_jitter_is_uniform_between_minus_one_and_one(fakes: QuerySamples) -> None:
     assert fakes.jitter.shape == (MANY, 2)
     assert fakes.jitter.abs().max() <= 1
     for quantile in (0.1, 0.5, 0.9):
@@ -166,8 +160,8 @@ def make_targets(counts: tuple[int, ...], seed: int = 0) -> Targets:
     )
 
 
-def make_draws(counts: tuple[int, ...], seed: int = 0) -> list[Draw]:
-    sampler, generator = FakeSampler(Priors(**PRIORS)), torch.Generator().manual_seed(seed)
+def make_draws(counts: tuple[int, ...], seed: int = 0) -> list[QuerySamples]:
+    sampler, generator = QuerySampler(Priors(**PRIORS)), torch.Generator().manual_seed(seed)
     return sampler(counts, generator)
 
 
@@ -179,7 +173,7 @@ def corners(queries: Queries) -> Tensor:
 
 def test_real_instances_come_first_with_their_own_boxes_and_labels() -> None:
     targets = make_targets((3, 0, 2))
-    queries = pose(targets, make_draws((6, 1, 4)), 0.3)
+    queries = make_queries(targets, make_draws((6, 1, 4)), 0.3)
     for i, ((height, width), boxes) in enumerate(zip(SIZES, targets.boxes, strict=True)):
         n = len(boxes)
         assert queries.real[i].tolist() == [k < n for k in range(6)]
@@ -190,7 +184,7 @@ def test_real_instances_come_first_with_their_own_boxes_and_labels() -> None:
 
 def test_fakes_keep_their_place_after_the_real_instances() -> None:
     draws = make_draws((6, 1, 4))
-    queries = pose(make_targets((3, 0, 2)), draws, 0.3)
+    queries = make_queries(make_targets((3, 0, 2)), draws, 0.3)
     for i, (draw, n) in enumerate(zip(draws, (3, 0, 2), strict=True)):
         end = len(draw.labels)
         assert torch.equal(queries.labels[i, n:end], draw.labels[n:])
@@ -198,7 +192,7 @@ def test_fakes_keep_their_place_after_the_real_instances() -> None:
 
 
 def test_unused_slots_are_neither_valid_nor_real() -> None:
-    queries = pose(make_targets((3, 0, 2)), make_draws((6, 1, 4)), 0.3)
+    queries = make_queries(make_targets((3, 0, 2)), make_draws((6, 1, 4)), 0.3)
     assert queries.valid.sum(dim=1).tolist() == [6, 1, 4]
     assert queries.valid.tolist() == [[k < count for k in range(6)] for count in (6, 1, 4)]
     assert not (queries.real & ~queries.valid).any()
@@ -206,7 +200,7 @@ def test_unused_slots_are_neither_valid_nor_real() -> None:
 
 def test_pixel_sizes_are_those_of_each_query_s_own_image() -> None:
     targets = make_targets((1, 1, 1))
-    queries = pose(targets, make_draws((3, 3, 3)), 0.3)
+    queries = make_queries(targets, make_draws((3, 3, 3)), 0.3)
     for i, (height, width) in enumerate(SIZES):
         x1, y1, x2, y2 = targets.boxes[i][0].tolist()
         assert queries.pixel_sizes[i, 0].tolist() == pytest.approx([x2 - x1, y2 - y1])
@@ -215,19 +209,19 @@ def test_pixel_sizes_are_those_of_each_query_s_own_image() -> None:
 
 
 def test_fakes_are_clamped_to_the_image_before_their_centre_is_taken() -> None:
-    draw = Draw(
+    draw = QuerySamples(
         torch.tensor([1, 2]),
         torch.tensor([[-0.2, 0.1, 0.4, 0.3], [0.9, 0.8, 1.1, 1.4]]),
         torch.zeros(2, 2),
     )
-    queries = pose(make_targets((0,)), [draw], 0.3)
+    queries = make_queries(make_targets((0,)), [draw], 0.3)
     torch.testing.assert_close(queries.centres[0], torch.tensor([[0.2, 0.2], [0.95, 0.9]]).double())
     torch.testing.assert_close(queries.sizes[0], torch.tensor([[0.4, 0.2], [0.1, 0.2]]).double())
 
 
 def test_jitter_moves_every_centre_in_units_of_its_box() -> None:
     targets, draws = make_targets((2, 0)), make_draws((4, 1))
-    still, moved = pose(targets, draws, 0.0), pose(targets, draws, 0.3)
+    still, moved = make_queries(targets, draws, 0.0), make_queries(targets, draws, 0.3)
     for i, draw in enumerate(draws):
         used = slice(0, len(draw.jitter))
         move = (moved.centres - still.centres)[i, used] / still.sizes[i, used]
@@ -240,7 +234,7 @@ def test_jitter_moves_every_centre_in_units_of_its_box() -> None:
 def test_jittered_centres_stay_within_their_box_and_boxes_within_the_image(
     seed: int, real: int
 ) -> None:
-    queries = pose(make_targets((real,), seed), make_draws((real + 50,), seed), 0.3)
+    queries = make_queries(make_targets((real,), seed), make_draws((real + 50,), seed), 0.3)
     assert (queries.sides >= 0.2 * queries.sizes.repeat(1, 1, 2) - 1e-9).all()
     assert ((corners(queries) >= -1e-9) & (corners(queries) <= 1 + 1e-9)).all()
     assert (queries.sizes > 0).all()

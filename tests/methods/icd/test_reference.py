@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,7 +11,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from icd.methods.icd.method import ICD
-from icd.methods.icd.queries import Draw, pose
+from icd.methods.icd.queries import make_queries
+from icd.methods.icd.sampling import QuerySamples
 from tests.methods import reference
 from tests.methods.batches import CLASSES, P2_P6, Batch, level_sizes, random_batch, random_method
 
@@ -18,7 +21,7 @@ LOSSES = ("loss_identification", "loss_localisation", "loss_distillation")
 THREE = {"sizes": ((96, 128), (70, 33), (81, 117)), "padded": (96, 128)}
 
 # Each case: options of the method, then shape of the batch.
-CASES: dict[str, tuple[dict[str, object], dict[str, object]]] = {
+CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "depth 0": ({"layers": 0}, {}),
     "depth 1": ({"layers": 1}, {}),
     "depth 2": ({"layers": 2}, {}),
@@ -54,14 +57,14 @@ CASES: dict[str, tuple[dict[str, object], dict[str, object]]] = {
 }
 
 
-def make_batch(shape: dict[str, object], channels: int, seed: int = 0) -> Batch:
+def make_batch(shape: dict[str, Any], channels: int, seed: int = 0) -> Batch:
     shape = {**THREE, **shape}
     if strides := shape.pop("strides", None):
         shape["levels"] = level_sizes(shape["padded"], strides)
     return random_batch(channels=channels, seed=seed, dtype=torch.float64, **shape)
 
 
-def as_images(batch: Batch, draws: list[Draw]) -> list[reference.Image]:
+def as_images(batch: Batch, draws: list[QuerySamples]) -> list[reference.Image]:
     targets = batch.targets
     return [
         reference.Image(
@@ -79,7 +82,7 @@ def as_images(batch: Batch, draws: list[Draw]) -> list[reference.Image]:
     ]
 
 
-def as_settings(method: ICD, options: dict[str, object]) -> reference.Settings:
+def as_settings(method: ICD, options: dict[str, Any]) -> reference.Settings:
     renamed = {"layers": "depth", "query_cap": "cap"}
     given = {"heads": 4, "query_cap": 20, **options}
     given.pop("channels", None)
@@ -105,11 +108,11 @@ def assert_same(ours: dict[str, Tensor], theirs: dict[str, Tensor], what: str) -
         assert difference <= bound, f"{what}: {name} differs by {difference}, allowed {bound}"
 
 
-def check(options: dict[str, object], shape: dict[str, object], seed: int = 0) -> None:
+def check(options: dict[str, Any], shape: dict[str, Any], seed: int = 0) -> None:
     """Values and gradients of all three losses, for parameters and student features."""
     method = random_method(seed, **options).double()
     batch = make_batch(shape, method.channels, seed)
-    inputs = dict(method.named_parameters())
+    inputs: dict[str, Tensor] = dict(method.named_parameters())
     inputs |= {f"student {i}": level.requires_grad_() for i, level in enumerate(batch.student)}
 
     draws = method.draw(batch.targets, iteration=seed)
@@ -132,7 +135,7 @@ extents = st.integers(1, 90)
 
 
 @st.composite
-def shapes(draw: st.DrawFn) -> dict[str, object]:
+def shapes(draw: st.DrawFn) -> dict[str, Any]:
     """A batch of 1-2 images of any size on 1-3 levels of any size."""
     images = draw(st.integers(1, 2))
     sizes = draw(st.lists(st.tuples(extents, extents), min_size=images, max_size=images))
@@ -149,7 +152,7 @@ def shapes(draw: st.DrawFn) -> dict[str, object]:
 @settings(max_examples=15, deadline=None, derandomize=True)
 @given(shapes(), st.integers(0, 2), st.sampled_from([1, 4, 8]), st.integers(0, 1000))
 def test_equations_hold_for_any_shape(
-    shape: dict[str, object], depth: int, heads: int, seed: int
+    shape: dict[str, Any], depth: int, heads: int, seed: int
 ) -> None:
     # 32 channels, as a layer norm over the two channels of a smaller head is ill-conditioned.
     check({"layers": depth, "heads": heads, "channels": 32}, shape, seed)
@@ -160,7 +163,7 @@ def test_the_reference_asks_the_questions_that_pose_asks() -> None:
     method = random_method().double()
     batch = make_batch({"counts": (4, 0, 2)}, method.channels)
     draws = method.draw(batch.targets, iteration=3)
-    queries = pose(batch.targets, draws, method.jitter)
+    queries = make_queries(batch.targets, draws, method.jitter)
     described = method.encoder.describe(queries)
     options = as_settings(method, {})
     for i, image in enumerate(as_images(batch, draws)):

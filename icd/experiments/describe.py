@@ -1,0 +1,244 @@
+"""From a row of a table to runs: the track's student or teacher with what the row changes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from icd.errors import InputError
+from icd.experiments.base import Model, validate
+from icd.experiments.change import Change
+from icd.experiments.options import OPTIMIZER, Method, check_options
+from icd.experiments.recipe import Recipe, TrackRecipe
+from icd.experiments.roles import (
+    Backbone,
+    NamedBackbone,
+    NamedDetector,
+    OwnTeacher,
+    Role,
+    TrackDetector,
+    ZooTeacher,
+    pyramid_width,
+)
+from icd.experiments.run import ImportedRun, Schedule, TrainedRun
+from icd.experiments.splits import TRAIN
+from icd.experiments.track_content import TrackContent
+from icd.experiments.zoo import teacher as zoo_teacher
+from icd.mappings import merge
+
+PRETRAINING_SEED = 0  # one pre-trained detector for all seeds, as with weights of ImageNet
+E = TypeVar("E", bound=Model)
+
+
+@dataclass(frozen=True)
+class Describer:
+    """Describes the runs of a track, which stands in a file."""
+
+    file: Path
+    content: TrackContent
+
+    def run(self, change: Change, seed: int) -> TrainedRun | ImportedRun:
+        """The run that a row asks for.
+
+        Raises:
+            InputError: the row names what the track does not have, or does not fit it.
+        """
+        role = self._role(change)
+        if isinstance(role, OwnTeacher):
+            return ImportedRun(**self._base(), config=role.config, checkpoint=role.checkpoint)
+        if isinstance(role, ZooTeacher):
+            return ImportedRun(**self._base(), **self._from_zoo(role))
+        if change.role == "teacher":
+            change = self._as_teacher(role, change)
+        start = self._pretraining(role, change, seed)
+        return self._trained(role, change, seed if role.seed is None else role.seed, start)
+
+    def pretrains(self, change: Change) -> bool:
+        """Whether the run that a row asks for starts from a pre-training."""
+        role = self._role(change)
+        return isinstance(role, Role) and role.pretrained is not None
+
+    def is_of(self, detector: str, change: Change) -> bool:
+        """Whether what a row asks for is this detector; False where nothing says what it is."""
+        role = self._role(change)
+        if isinstance(role, OwnTeacher):
+            return False
+        if isinstance(role, ZooTeacher):  # mmdet has a folder of configs for each kind of detector
+            entry = self.content.detectors.get(detector)
+            theirs = self._from_zoo(role)["config"]
+            return entry is not None and Path(entry.config).parent == Path(theirs).parent
+        change = self._as_teacher(role, change) if change.role == "teacher" else change
+        return self._detector(role, change) == detector
+
+    def other_teacher(self, change: Change) -> str | None:
+        """What a row of the teacher would show in place of the detector that it names, if so."""
+        named = change.detector
+        if named is None or change.role != "teacher" or self.is_of(named, change):
+            return None
+        role = self.content.roles.teacher
+        if isinstance(role, OwnTeacher):
+            return role.checkpoint
+        if isinstance(role, ZooTeacher):
+            return role.zoo
+        return (change.teacher and change.teacher.detector) or role.detector
+
+    def _role(self, change: Change) -> Role | OwnTeacher | ZooTeacher:
+        roles = self.content.roles
+        if change.role == "student":
+            return roles.student
+        if change.teacher and not isinstance(roles.teacher, Role):
+            problem = "is taken as it is, so no row can choose another"
+            raise InputError(self.file, "roles.teacher", problem, "backbone and schedule")
+        return roles.teacher
+
+    def _as_teacher(self, role: Role, change: Change) -> Change:
+        """A change of the teacher: what the track says of it, unless a row chooses another."""
+        fixed = {"detector": role.detector} if role.detector else {}
+        other = change.teacher.stated() if change.teacher else {}
+        return change.model_copy(update={**fixed, **other})
+
+    def _pretraining(self, role: Role, change: Change, seed: int) -> TrainedRun | None:
+        """The run whose weights a role starts from: the same detector, trained on other images."""
+        chosen, splits = role.pretrained, self.content.splits
+        if chosen is None:
+            return None
+        if chosen.split not in splits:
+            key = f"roles.{change.role}.pretrained.split"
+            expected = f"one of {sorted(splits)}"
+            raise InputError(self.file, key, f"there is no {chosen.split!r}", expected)
+        same = Change(
+            role=change.role,
+            detector=change.detector,
+            backbone=change.backbone,
+            schedule=chosen.schedule,
+        )
+        seed = seed if change.pretrained == "own" else PRETRAINING_SEED
+        return self._trained(role, same, seed, None, chosen.split)
+
+    def _trained(
+        self,
+        role: Role,
+        change: Change,
+        seed: int,
+        start: TrainedRun | None,
+        split: str = TRAIN,
+    ) -> TrainedRun:
+        """All that decides the outcome of a training."""
+        schedule = change.schedule or role.schedule
+        name = self._detector(role, change)
+        entry = self._named("detectors", self.content.detectors, name)
+        recipe = self._recipe(change.role, role, entry, schedule)
+        method = self._method(change, entry)
+        named = change.backbone or role.backbone
+        backbone = self._named("backbones", self.content.backbones, named)
+        teacher = self._teacher(change, name, seed) if method or change.inherit else None
+        detector = NamedDetector(name=name, config=entry.config, model=entry.model)
+        if method and isinstance(teacher, TrainedRun) and not method.adapter:
+            self._require_same_width(detector, named, backbone, teacher)
+        return TrainedRun(
+            **self._base(),
+            detector=detector,
+            backbone=NamedBackbone(name=named, backbone=backbone.backbone, neck=backbone.neck),
+            schedule=self._schedule(schedule, recipe),
+            recipe=recipe,
+            method=method,
+            inherit=change.inherit,
+            teacher=teacher,
+            seed=seed,
+            devices=self._devices(recipe),
+            pretrained=start,
+            trained_on=split,
+        )
+
+    def _base(self) -> dict[str, Any]:
+        return {
+            "track": self.content.name,
+            "generated": self.content.data.generated,
+            "files": self.content.splits,
+            "images": self.content.images,
+        }
+
+    def _teacher(self, change: Change, detector: str, seed: int) -> TrainedRun | ImportedRun:
+        """Of a student of this detector."""
+        return self.run(Change(role="teacher", detector=detector, teacher=change.teacher), seed)
+
+    def _from_zoo(self, role: ZooTeacher) -> dict[str, Any]:
+        """What a run states of a teacher from mmdet's model zoo."""
+        try:
+            return zoo_teacher(role.zoo, role.sha256)
+        except InputError as error:
+            key = "roles.teacher.sha256" if error.key == "sha256" else "roles.teacher.zoo"
+            problem = f"{error.where}: {error.key} {error.problem}"
+            raise InputError(self.file, key, problem, error.expected) from error
+
+    def _schedule(self, name: str, recipe: Recipe) -> Schedule:
+        iterations = round(float(name.removesuffix("x")) * recipe.unit)
+        if not iterations:
+            problem = f"is {recipe.unit}, of which {name} is not one iteration"
+            raise InputError(self.file, "recipe.unit", problem, "one iteration or more")
+        return Schedule(name=name, iterations=iterations)
+
+    def _devices(self, recipe: Recipe) -> int:
+        devices = max(self.content.machine.gpus, 1)
+        if recipe.batch_size % devices:
+            problem = f"{recipe.batch_size} images cannot be shared by {devices} GPUs"
+            expected = "a multiple of machine.gpus"
+            raise InputError(self.file, "recipe.batch_size", problem, expected)
+        return devices
+
+    def _require_same_width(
+        self, detector: NamedDetector, name: str, backbone: Backbone, teacher: TrainedRun
+    ) -> None:
+        """Raise InputError unless both pyramids have as many channels, before anything runs."""
+        ours = pyramid_width(detector, backbone)
+        theirs = pyramid_width(teacher.detector, teacher.backbone)
+        if ours != theirs:
+            key = f"backbones.{name}.neck.out_channels"
+            problem = f"is {ours}, that of the teacher's {teacher.backbone.name} {theirs}"
+            both = f"detectors.{detector.name}.model.neck.out_channels"
+            expected = f"{theirs}, or one width for both in {both} alone, or adapter: true"
+            raise InputError(self.file, key, problem, expected)
+
+    def _recipe(self, name: str, role: Role, detector: TrackDetector, schedule: str) -> Recipe:
+        """The track's recipe with the changes of the detector, then of the role."""
+        recipe = self.content.recipe.stated()
+        for change in (detector.recipe, role.recipe):
+            recipe = merge(recipe, change.stated() if change else {})
+        key = ("roles", name, "recipe")
+        found = validate(TrackRecipe, recipe, self.file, key)
+        if isinstance(found.decay, dict):
+            if schedule not in found.decay:
+                expected = f"an entry for it beside {sorted(found.decay)}"
+                problem = f"has no {schedule!r}"
+                raise InputError(self.file, "recipe.decay", problem, expected)
+            recipe["decay"] = found.decay[schedule]
+        return validate(Recipe, recipe, self.file, key)
+
+    def _method(self, change: Change, detector: TrackDetector) -> Method | None:
+        """A method with the track's options, then the detector's, then the row's."""
+        name = change.method
+        if name == "none":
+            return None
+        entry = self._named("methods", self.content.methods, name)
+        theirs = detector.methods.get(name)
+        options = merge(merge(entry.options, theirs.options if theirs else {}), change.options)
+        options = check_options(name, options, self.file, ("methods", name, "options"))
+        adapter = entry.adapter if change.adapter is None else change.adapter
+        if adapter and entry.optimizer is None:
+            key, expected = f"methods.{name}.optimizer", f"{OPTIMIZER}, for the adapter"
+            raise InputError(self.file, key, "is missing", expected)
+        stated = entry.stated() | {"name": name, "options": options, "adapter": adapter}
+        return validate(Method, stated, self.file, ("methods", name))
+
+    def _detector(self, role: Role, change: Change) -> str:
+        """Name of the detector of a training."""
+        return change.detector or role.detector or self.content.detector
+
+    def _named(self, section: str, entries: Mapping[str, E], name: str) -> E:
+        """An entry of a section by its name."""
+        if name not in entries:
+            expected = f"one of {sorted(entries)}"
+            raise InputError(self.file, section, f"has no {name!r}", expected)
+        return entries[name]

@@ -1,0 +1,50 @@
+"""JSON schemas of the YAML files, for editors and for the reference of all keys.
+
+``python -m icd schemas`` writes them; a test keeps the committed ones current. Editors complete keys
+where the first line of a file is ``# yaml-language-server: $schema=...``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema
+
+from icd.experiments.ablation_content import AblationContent
+from icd.experiments.options import shipped_methods
+from icd.experiments.track import shipped_tracks
+from icd.experiments.track_content import TrackContent
+from icd.experiments.yaml_files import WORKFLOW
+
+FOLDER = WORKFLOW / "schemas"
+
+
+def json_schema(model: type[BaseModel], title: str) -> dict[str, Any]:
+    """The JSON schema of a model."""
+    schema = model.model_json_schema(by_alias=True)
+    return {"$schema": GenerateJsonSchema.schema_dialect, **schema, "title": title}
+
+
+def track_schema() -> dict[str, Any]:
+    """Of a track: with the options of each method, and with ``extends``."""
+    schema = json_schema(TrackContent, "A data set and a scale, with the recipe that goes with it")
+    known: dict[str, Any] = {}
+    for name, method in shipped_methods().items():
+        options = method.options.model_json_schema()
+        schema["$defs"][f"{name}Options"] = options
+        own = {"properties": {"options": {"$ref": f"#/$defs/{name}Options"}}}
+        known[name] = {"allOf": [{"$ref": "#/$defs/MethodEntry"}, own]}
+    schema["properties"]["methods"] |= {"properties": known, "additionalProperties": False}
+    required = schema.pop("required")
+    schema["properties"]["extends"] = {
+        "enum": shipped_tracks(),
+        "description": "a shipped track from which all is taken that this file does not state",
+    }
+    extending = {"required": ["extends", "name", "title", "data"]}
+    return schema | {"anyOf": [{"required": required}, extending]}
+
+
+def ablation_schema() -> dict[str, Any]:
+    """Of a table."""
+    return json_schema(AblationContent, "A table of the paper, row by row")

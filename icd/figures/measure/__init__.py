@@ -1,1 +1,0 @@
-"""Raw numbers that pictures are drawn from; each module writes one CSV."""

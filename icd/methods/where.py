@@ -1,0 +1,104 @@
+"""Which tokens to imitate: alternatives to the attention of instances (table 6).
+
+Each function takes the FPN levels of teacher and student, the targets and the valid tokens [N, L].
+It returns the weights [N, 1, L] of the tokens in ICD's distillation loss: without gradient, zero
+in the padding. All of them weigh the same error between the same values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+import torchvision
+from mmdet.registry import TASK_UTILS
+from torch import Tensor
+
+from icd.methods.tokens import Size, Targets, full_precision, level_strides, sizes_of
+
+Levels = Sequence[Tensor]
+Where = Literal["instance", "everywhere", "foreground", "fine_grained", "activation"]
+
+NEAR = 0.5  # psi of Wang et al.: share of the IoU of the object's best anchor
+# The anchors of RetinaNet, whatever the detector is.
+ANCHORS = {"octave_base_scale": 4, "scales_per_octave": 3, "ratios": [0.5, 1.0, 2.0]}
+ACTIVATION_TEMPERATURE = 0.5  # T of Zhang and Ma for one-stage detectors
+
+
+def everywhere(teacher: Levels, student: Levels, targets: Targets, valid: Tensor) -> Tensor:
+    """All tokens alike, also in images without objects: [N, 1, L]."""
+    return valid[:, None].float()
+
+
+def foreground(teacher: Levels, student: Levels, targets: Targets, valid: Tensor) -> Tensor:
+    """Tokens whose cell's centre lies in an annotated box, on every level: [N, 1, L]."""
+    centres = cell_centres(sizes_of(teacher), targets.padded_size, valid.device)
+    inside = [
+        ((boxes[:, None, :2] <= centres) & (centres < boxes[:, None, 2:])).all(-1).any(0)
+        for boxes in targets.boxes
+    ]
+    return (torch.stack(inside) & valid)[:, None].float()
+
+
+def fine_grained(teacher: Levels, student: Levels, targets: Targets, valid: Tensor) -> Tensor:
+    """Tokens near objects (Wang et al., CVPR 2019): [N, 1, L].
+
+    Near an object are the cells with an anchor whose IoU with it is more than half of the
+    largest that any anchor has, over all levels and the cells that are not in the padding.
+    """
+    strides = level_strides(sizes_of(teacher), targets.padded_size)
+    generator = TASK_UTILS.build({"type": "AnchorGenerator", "strides": strides, **ANCHORS})
+    levels = generator.grid_priors(sizes_of(teacher), device=valid.device)
+    anchors = torch.cat(levels).unflatten(0, (-1, generator.num_base_priors[0]))
+    near = [
+        near_objects(anchors, own, boxes) for boxes, own in zip(targets.boxes, valid, strict=True)
+    ]
+    return torch.stack(near)[:, None].float()
+
+
+def near_objects(anchors: Tensor, valid: Tensor, boxes: Tensor) -> Tensor:
+    """[L] bool for the A anchors [L, A, 4] of each cell, ``valid`` [L], and objects [n, 4]."""
+    near = torch.zeros_like(valid)
+    for box in boxes:  # one by one: all objects with all anchors at once need gigabytes
+        overlaps = torchvision.ops.box_iou(anchors.flatten(0, 1), box[None].to(anchors))
+        best = overlaps.view(anchors.shape[:2]).amax(dim=1) * valid
+        near |= best > NEAR * best.max()
+    return near
+
+
+def activation(teacher: Levels, student: Levels, targets: Targets, valid: Tensor) -> Tensor:
+    """Where activations are large in teacher and student (Zhang and Ma, ICLR 2021): [N, 1, L].
+
+    On each level the softmax over cells of the mean absolute channel, times the number of cells,
+    as in the paper; so every level has the same mean. Teacher and student count half each. Padding
+    takes no part in it.
+    """
+    sizes = [rows * columns for rows, columns in sizes_of(teacher)]
+    attention = [
+        (activation_attention(theirs, own) + activation_attention(ours, own)) / 2
+        for theirs, ours, own in zip(teacher, student, valid.split(sizes, dim=1), strict=True)
+    ]
+    return torch.cat(attention, dim=1)[:, None]
+
+
+def activation_attention(level: Tensor, valid: Tensor) -> Tensor:
+    """Spatial attention [N, h * w] of one level [N, C, h, w], with mean 1 where ``valid``."""
+    strength = full_precision(level.detach()).abs().mean(dim=1).flatten(1)
+    logits = (strength / ACTIVATION_TEMPERATURE).masked_fill(~valid, -torch.inf)
+    share = logits.softmax(dim=1) * valid.sum(dim=1, keepdim=True)
+    return share.where(valid, 0)  # also on a level that is padding alone
+
+
+def cell_centres(sizes: Sequence[Size], padded_size: Size, device: torch.device) -> Tensor:
+    """[L, 2] (x, y) in pixels of the centres of all cells, level after level."""
+    centres = []
+    for (rows, columns), stride in zip(sizes, level_strides(sizes, padded_size), strict=True):
+        y, x = ((torch.arange(cells, device=device) + 0.5) * stride for cells in (rows, columns))
+        centres.append(torch.cartesian_prod(y, x).flip(1))
+    return torch.cat(centres)
+
+
+ALTERNATIVES = {
+    function.__name__: function for function in (everywhere, foreground, fine_grained, activation)
+}

@@ -1,0 +1,114 @@
+"""Figures of what the runs of ablations do; `snakemake figures` draws them all."""
+
+# By the folder of their figures, the ablations that ask for some.
+ILLUSTRATED = {
+    str(catalogue.folder(TRACK, ablation).relative_to(RESULTS)): ablation
+    for ablation in ABLATIONS.values()
+    if ablation.figures
+}
+
+
+wildcard_constraints:
+    figures="|".join(map(re.escape, ILLUSTRATED)) or "(?!)",
+    name="|".join(dict.fromkeys([*catalogue.MEASUREMENTS, *catalogue.FIGURES])),
+    iteration="[0-9]+",
+
+
+rule evaluate_snapshot:
+    """Compute the COCO metrics of a detector as it was in the middle of its training."""
+    input:
+        config=f"{RESULTS}/runs/{{run}}/model.py",
+        checkpoint=f"{RESULTS}/runs/{{run}}/model.pth",
+        annotations=TRACK.annotations(TRACK.tuning_split),
+    output:
+        f"{RESULTS}/runs/{{run}}/steps/{{iteration}}.json",
+    log:
+        f"{RESULTS}/runs/{{run}}/steps/{{iteration}}.log",
+    conda:
+        "../envs/icd.yaml"
+    threads: TRACK.machine.threads
+    resources:
+        gpu=min(GPUS, 1),
+        mem_mb=TRACK.machine.memory,
+    params:
+        folder=lambda wildcards: RUNS[wildcards.run].folder,
+        weights=lambda wildcards: snapshot_file(RUNS[wildcards.run], wildcards.iteration),
+        split=TRACK.tuning_split,
+        gpus=min(GPUS, 1),
+    message:
+        "Evaluate {wildcards.run} after {wildcards.iteration} iterations"
+    shell:
+        "exec python -m icd evaluate {params.folder:q} --weights {params.weights:q}"
+        " --split {params.split:q} --output {output:q} --gpus {params.gpus}"
+        " >> {log:q} 2> >(trap '' INT TERM; exec tee -a {log:q} >&2)"
+
+
+rule measure:
+    """Gather the raw numbers of a figure."""
+    input:
+        lambda wildcards: needs.measured(wildcards.name, ILLUSTRATED[wildcards.figures], TRACK),
+        annotations=TRACK.annotations(TEST),
+    output:
+        f"{RESULTS}/{{figures}}/{{name}}.csv",
+    log:
+        f"{RESULTS}/runs/logs/{{figures}}-{{name}}-measure.log",
+    conda:
+        "../envs/icd.yaml"
+    params:
+        track=TRACK_NAME,
+        root=TRACK.data_root,
+        ablation=lambda wildcards: ILLUSTRATED[wildcards.figures].name,
+    message:
+        "Measure the {wildcards.name} for {wildcards.figures}"
+    shell:
+        "python -m icd measure {wildcards.name} {params.ablation} {params.track:q}"
+        " --data {params.root:q} --output {output:q} 2>&1 | tee {log:q}"
+
+
+rule figure:
+    """Draw a figure."""
+    input:
+        lambda wildcards: needs.drawn(wildcards.name, ILLUSTRATED[wildcards.figures]),
+        sources=lambda wildcards: needs.sources(
+            wildcards.name, ILLUSTRATED[wildcards.figures], TRACK
+        ),
+        annotations=TRACK.annotations(TEST),
+    output:
+        files=[
+            report(
+                f"{RESULTS}/{{figures}}/{{name}}.svg",
+                caption="../report/caption.rst",
+                category="Figures",
+                labels={"what": "{name}"},
+            ),
+            f"{RESULTS}/{{figures}}/{{name}}.png",
+        ],
+    log:
+        f"{RESULTS}/runs/logs/{{figures}}-{{name}}.log",
+    conda:
+        "../envs/icd.yaml"
+    params:
+        track=TRACK_NAME,
+        root=TRACK.data_root,
+        ablation=lambda wildcards: ILLUSTRATED[wildcards.figures].name,
+        caption=lambda wildcards: catalogue.caption(wildcards.name, ILLUSTRATED[wildcards.figures]),
+    message:
+        "Draw {wildcards.figures}/{wildcards.name}"
+    shell:
+        "python -m icd figure {wildcards.name} {params.ablation} {params.track:q}"
+        " --data {params.root:q} --sources {input.sources:q} --outputs {output.files:q} 2>&1"
+        " | tee {log:q}"
+
+
+rule figures:
+    input:
+        [
+            f"{RESULTS}/{folder}/{name}.{suffix}"
+            for folder, ablation in ILLUSTRATED.items()
+            for name in catalogue.possible(
+                ablation
+            )  # less those of rows that the track cannot have
+            for suffix in ("svg", "png")
+        ],
+    message:
+        "Complete the figures"
