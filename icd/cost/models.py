@@ -164,7 +164,8 @@ def method_step(run: TrainedRun, method: nn.Module, given: Pyramids) -> Step:
     """What the method adds to both: its losses of two pyramids, their gradients, its optimiser."""
     optimiser = None
     if any(parameter.requires_grad for parameter in method.parameters()):
-        assert run.method and run.method.optimizer, "a method that learns has an optimiser"
+        assert run.method
+        assert run.method.optimizer, "a method that learns has an optimiser"
         optimiser = build_optim_wrapper(method, optim_wrapper(run.method.optimizer))
 
     def step() -> None:

@@ -81,7 +81,7 @@ def validate(model: type[M], content: Any, file: str | Path, key: Key = ()) -> M
 def _explain(
     error: ValidationError, model: type[BaseModel], content: Any, file: str | Path, key: Key
 ) -> NoReturn:
-    """Raise a wrong key, else the error that lies deepest: of alternatives, the one that was meant."""
+    """Raise a wrong key, else the error that lies deepest: of alternatives, the one meant."""
     problems = [(_place(one, content), one) for one in error.errors()]
     place, problem = max(problems, key=lambda pair: (_is_of_key(pair[1]), len(pair[0])))
     problem_text, expected = _words(problem, place, model)

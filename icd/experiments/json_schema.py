@@ -1,7 +1,7 @@
 """JSON schemas of the YAML files, for editors and for the reference of all keys.
 
-``python -m icd schemas`` writes them; a test keeps the committed ones current. Editors complete keys
-where the first line of a file is ``# yaml-language-server: $schema=...``.
+``python -m icd schemas`` writes them; a test keeps the committed ones current. Editors complete
+keys where the first line of a file is ``# yaml-language-server: $schema=...``.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The methods of the package and their options, read from the constructors without running them.
 
-A method named ``cwd`` is the class of that name, in whatever case, in ``icd/methods/cwd.py`` or
-``icd/methods/cwd/method.py``. Its options are the arguments of the constructor that the trainer does
-not give; type, bounds and default come from the signature, the meaning from the docstring. Nothing
-is imported, since a plan must not wait for torch.
+The method ``cwd`` is the class of that name, in whatever case, in ``icd/methods/cwd.py`` or
+``icd/methods/cwd/method.py``. Its options are the constructor's arguments that the trainer does not
+give. Type, bounds and default come from the signature, the meaning from the docstring. Nothing is
+imported, because a plan must not wait for torch.
 """
 
 from __future__ import annotations
@@ -193,7 +193,7 @@ def _constants(file: Path) -> dict[str, Any]:
 
 
 def _evaluate(node: ast.expr | None, names: Mapping[str, Any]) -> Any:
-    """The value of an annotation or a default of our own code; it can name nothing but ``names``."""
+    """The value of an annotation or default of our own code, which can name only ``names``."""
     assert node is not None, "every argument of a method has a type"
     code = compile(ast.Expression(node), "<signature>", "eval")
     return eval(code, {"__builtins__": {}}, dict(names))

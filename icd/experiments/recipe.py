@@ -20,9 +20,7 @@ Setting = bool | int | float | list[bool | int | float]
 Fraction = Annotated[float, Field(gt=0, lt=1, description="a fraction of the schedule")]
 Decay = Annotated[
     Literal["cosine"] | list[Fraction],
-    Field(
-        description="cosine, or a list of the fractions of the schedule at which the rate falls by 10"
-    ),
+    Field(description="cosine, or the fractions of the schedule at which the rate falls by 10"),
 ]
 
 

@@ -1,12 +1,9 @@
-"""Instance-conditional knowledge distillation, one concept a file, in the order of the paper.
+"""Distillation methods: ICD and those it is compared with, one file each.
 
-``tokens`` (the feature pyramid as a sequence), ``priors`` and ``queries`` (what is asked),
-``decoder`` (the look-up in the teacher), ``auxiliary`` (the task that trains the look-up),
-``where`` (what weighs the imitation: that look-up, or what it is compared with), ``distillation``
-(the imitation) and ``icd``, which puts them together. ``plain`` is the specification of what
-``packed``, ``attention`` and ``imitation`` compute at less cost: read it first. ``fitnet``,
-``cwd``, ``pkd``, ``mgd`` and ``fgd`` are methods to compare it with, one file each; ``adapter`` is
-for pyramids of another width.
+``tokens`` is what all share: the targets, and which cells of a feature pyramid see an image.
+``icd`` is Instance-Conditional Knowledge Distillation, one concept a file. ``where`` holds the
+alternatives to its attention (table 6). ``fitnet``, ``cwd``, ``pkd``, ``mgd`` and ``fgd`` are
+other methods. ``adapter`` lets a method see a student whose pyramid has another width.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from icd.errors import InputError
 from icd.experiments.options import Method, shipped_methods
 from icd.experiments.track import load_track
 from icd.experiments.yaml_files import ROOT, WORKFLOW
-from tests.experiments.track_files import MINI, changed, track, write
+from tests.experiments.track_files import MINI, changed, described, track, write
 
 
 def test_methods_are_found_by_their_files() -> None:
@@ -47,7 +47,7 @@ def test_a_method_of_your_own_is_described_with_its_class(tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my_methods.py").write_text("raise RuntimeError('is not imported here')")
     file = own(tmp_path, **{"class": "my_methods.Mine", "options": {"anything": [1, {"a": 2}]}})
-    run = load_track(str(file)).describe({"method": "mine", "options": {"weight": 3}}, seed=0)
+    run = described(load_track(str(file)), {"method": "mine", "options": {"weight": 3}}, seed=0)
     assert run.method.stated() == {
         "name": "mine",
         "class": "my_methods.Mine",
@@ -65,7 +65,7 @@ def test_detectors_may_say_options_of_any_method(tmp_path: Path) -> None:
         ("fcos", 2.5),
         ("retinanet", MINI["methods"]["pkd"]["options"]["weight"]),
     ):
-        run = found.describe({"detector": detector, "method": "pkd"}, seed=0)
+        run = described(found, {"detector": detector, "method": "pkd"}, seed=0)
         assert run.method.options["weight"] == weight
 
 
@@ -73,7 +73,7 @@ def test_detectors_may_say_options_of_any_method(tmp_path: Path) -> None:
 
 
 def teacher_of(content: dict, **change: object) -> tuple[str, str, str]:
-    description = track(content).describe({"method": "icd", **change}, seed=1).description
+    description = described(track(content), {"method": "icd", **change}, seed=1).description
     found = description["teacher"]
     return tuple(found[key]["name"] for key in ("detector", "backbone", "schedule"))
 
@@ -90,15 +90,15 @@ def test_a_teacher_is_of_the_students_detector_unless_someone_says_otherwise() -
 
 def test_a_row_of_the_teacher_is_the_teacher_that_students_have() -> None:
     found = track(changed(MINI, "roles.teacher.detector", "atss"))
-    row = found.describe({"role": "teacher", "detector": "retinanet"}, seed=0)
-    student = found.describe({"detector": "retinanet", "method": "icd"}, seed=0)
+    row = described(found, {"role": "teacher", "detector": "retinanet"}, seed=0)
+    student = described(found, {"detector": "retinanet", "method": "icd"}, seed=0)
     assert student.teacher.id == row.id
 
 
 def test_a_stated_teacher_that_is_the_tracks_changes_nothing() -> None:
     found = track(MINI)
     plain, stated = (
-        found.describe({"method": "icd", **change}, seed=0).id
+        described(found, {"method": "icd", **change}, seed=0).id
         for change in ({}, {"teacher": {"detector": "retinanet", "schedule": "4x"}})
     )
     assert plain == stated
@@ -107,9 +107,9 @@ def test_a_stated_teacher_that_is_the_tracks_changes_nothing() -> None:
 def test_a_teacher_that_is_taken_as_it_is_cannot_be_chosen_by_a_row() -> None:
     given = changed(MINI, "roles.teacher", {"config": "their.py", "checkpoint": "their.pth"})
     with pytest.raises(InputError, match=r"roles\.teacher: is taken as it is"):
-        track(given).describe({"method": "icd", "teacher": {"detector": "fcos"}}, seed=0)
+        described(track(given), {"method": "icd", "teacher": {"detector": "fcos"}}, seed=0)
 
 
 def test_an_unknown_detector_of_a_teacher_is_named() -> None:
     with pytest.raises(InputError, match="detectors: has no 'magic'"):
-        track(MINI).describe({"method": "icd", "teacher": {"detector": "magic"}}, seed=0)
+        described(track(MINI), {"method": "icd", "teacher": {"detector": "magic"}}, seed=0)

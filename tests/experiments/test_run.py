@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from icd.experiments.run import ImportedRun, TrainedRun, load_run, read_run
 from icd.mappings import content_hash, merge
-from tests.experiments.track_files import MINI, changed, leaves, track
+from tests.experiments.track_files import MINI, changed, described, leaves, track
 
 TEXT = st.text('ab.é"', max_size=3)
 NUMBERS = st.integers(-3, 3) | st.floats(-1e3, 1e3)
@@ -27,7 +27,7 @@ PLAIN = st.recursive(
 )
 TREES = st.dictionaries(st.sampled_from("abcd"), PLAIN, max_size=4)
 calmly = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-STUDENT = track().describe({"method": "icd", "inherit": True}, seed=0)
+STUDENT = described(track(), {"method": "icd", "inherit": True}, seed=0)
 
 
 def shuffled(tree: Any, order: random.Random) -> Any:
@@ -80,15 +80,15 @@ def test_what_is_stated_and_what_is_the_default_are_one_run():
     """So an option that comes with today's behaviour as its default renames no run."""
     content = changed(MINI, "methods.icd.options.heads", 8)
     content = changed(content, "recipe.precision", "float32")
-    assert track(content).describe({"method": "icd", "inherit": True}, 0).id == STUDENT.id
+    assert described(track(content), {"method": "icd", "inherit": True}, 0).id == STUDENT.id
     other = changed(content, "methods.icd.options.heads", 4)
-    assert track(other).describe({"method": "icd", "inherit": True}, 0).id != STUDENT.id
+    assert described(track(other), {"method": "icd", "inherit": True}, 0).id != STUDENT.id
 
 
 def test_a_new_option_with_a_default_renames_no_run():
     class Later(TrainedRun):
         momentum: float = 0.9
-        notes: list[str] = []
+        notes: str = ""
 
     assert Later.model_validate(STUDENT.description).id == STUDENT.id
     assert Later.model_validate(STUDENT.description | {"momentum": 0.5}).id != STUDENT.id
@@ -97,7 +97,7 @@ def test_a_new_option_with_a_default_renames_no_run():
 @pytest.mark.parametrize("key", ["tune", "test", "another"])
 def test_splits_that_are_not_trained_on_are_not_part_of_the_id(key):
     other = track(changed(MINI, f"data.splits.{key}", 77))
-    assert other.describe({"method": "icd", "inherit": True}, 0).id == STUDENT.id
+    assert described(other, {"method": "icd", "inherit": True}, 0).id == STUDENT.id
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def test_the_slug_says_what_the_run_is(change, seed, slug):
     }
     content = changed(MINI, "roles", roles)
     content = changed(content, "backbones", {"big": {"backbone": {}}, "small": {"backbone": {}}})
-    assert track(content).describe(change, seed).slug == slug
+    assert described(track(content), change, seed).slug == slug
 
 
 def test_the_id_is_fit_for_a_file_name():
@@ -156,7 +156,7 @@ def test_the_id_is_fit_for_a_file_name():
 
 def test_an_imported_teacher_is_a_run_without_training():
     files = {"config": "their/config.py", "checkpoint": "their/weights.pth"}
-    student = track(changed(MINI, "roles.teacher", files)).describe({"inherit": True}, seed=0)
+    student = described(track(changed(MINI, "roles.teacher", files)), {"inherit": True}, seed=0)
     assert isinstance(student.teacher, ImportedRun)
     assert student.teacher.sources == []
     assert student.teacher.slug == "imported"
@@ -175,7 +175,7 @@ def test_the_summary_names_the_factors_of_a_run():
         "teacher": STUDENT.teacher.id,
         "seed": 0,
     }
-    plain = track().describe({}, seed=3)
+    plain = described(track(), {}, seed=3)
     assert plain.summary["method"] == "none"
     assert plain.summary["teacher"] is None
 

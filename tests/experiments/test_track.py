@@ -11,7 +11,16 @@ import yaml
 from icd.errors import InputError
 from icd.experiments.track import Track, load_track
 from icd.experiments.yaml_files import ROOT, WORKFLOW
-from tests.experiments.track_files import MINI, OWN, OWN_DATA, changed, leaves, track, write
+from tests.experiments.track_files import (
+    MINI,
+    OWN,
+    OWN_DATA,
+    changed,
+    described,
+    leaves,
+    track,
+    write,
+)
 
 TRACKS = sorted(path.stem for path in (WORKFLOW / "tracks").glob("*.yaml"))
 CHANGES = ({"role": "teacher"}, {}, {"inherit": True}, {"method": "icd"})
@@ -21,7 +30,7 @@ NO_PART = ("title", "seeds", "machine", "data.splits.tune", "data.splits.test")
 
 def ids(content: dict[str, Any], **choice: str) -> list[str]:
     """Teacher, student, student + inheriting, ICD: all with seed 0 and the parts chosen."""
-    return [track(content).describe(choice | change, seed=0).id for change in CHANGES]
+    return [described(track(content), choice | change, seed=0).id for change in CHANGES]
 
 
 def other(key: str, value: Any) -> Any:
@@ -49,7 +58,7 @@ def other(key: str, value: Any) -> Any:
 def test_shipped_tracks_are_valid(name):
     found = load_track(name, {"coco": "/data/coco"})
     assert found.name == name
-    assert found.describe({"method": "icd", "inherit": True}, found.seeds[0]).teacher
+    assert described(found, {"method": "icd", "inherit": True}, found.seeds[0]).teacher
 
 
 @pytest.mark.parametrize(
@@ -63,7 +72,7 @@ def test_every_setting_of_a_track_is_part_of_some_run(key, value):
         choice = {}  # the teacher's own, which the student learns from
     choice["method"] = name if section == "methods" else "icd"
     before, after = (
-        track(content).describe(choice, seed=0).id
+        described(track(content), choice, seed=0).id
         for content in (MINI, changed(MINI, key, other(key, value)))
     )
     assert before != after
@@ -104,17 +113,17 @@ def test_a_setting_changes_the_runs_that_it_concerns(key, value, differ):
 def test_a_students_teacher_is_the_teacher_of_its_seed():
     found = track()
     for seed in (0, 1):
-        student = found.describe({"method": "icd"}, seed)
-        assert student.teacher.id == found.describe({"role": "teacher"}, seed).id
-    assert found.describe({}, seed=0).teacher is None
+        student = described(found, {"method": "icd"}, seed)
+        assert student.teacher.id == described(found, {"role": "teacher"}, seed).id
+    assert described(found, {}, seed=0).teacher is None
 
 
 def test_a_role_may_fix_its_seed():
     found = track(changed(MINI, "roles.teacher.seed", 5))
-    students = [found.describe({"method": "icd"}, seed) for seed in (0, 1)]
+    students = [described(found, {"method": "icd"}, seed) for seed in (0, 1)]
     assert [student.seed for student in students] == [0, 1]
     assert {student.teacher.id for student in students} == {
-        found.describe({"role": "teacher"}, seed=9).id
+        described(found, {"role": "teacher"}, seed=9).id
     }
     assert students[0].teacher.seed == 5
 
@@ -123,7 +132,7 @@ def test_a_row_may_change_detector_backbone_schedule_and_options():
     content = changed(MINI, "detectors.other", {"config": "fcos/some.py"})
     teacher = MINI["roles"]["teacher"]["backbone"]
     change = {"detector": "other", "backbone": teacher, "schedule": "1.5x", "method": "icd"}
-    run = track(content).describe(change | {"options": {"heads": 2}}, seed=0)
+    run = described(track(content), change | {"options": {"heads": 2}}, seed=0)
     assert (run.detector.name, run.detector.config) == ("other", "fcos/some.py")
     assert run.teacher.detector == run.detector
     assert run.backbone.stated() == {"name": teacher, **MINI["backbones"][teacher]}
@@ -139,27 +148,27 @@ def test_students_are_of_the_detector_that_the_track_says():
         (changed(MINI, "roles.student.detector", None), next(iter(MINI["detectors"]))),
     ):
         found = track(content)
-        runs = [found.describe(change, seed=0) for change in CHANGES]
+        runs = [described(found, change, seed=0) for change in CHANGES]
         runs += [run.teacher for run in runs if run.teacher]
         assert {run.detector.name for run in runs} == {expected}
-        named = found.describe({"detector": "atss"}, seed=0)
+        named = described(found, {"detector": "atss"}, seed=0)
         assert named.detector.name == "atss"
 
 
 def test_a_roles_recipe_changes_only_what_it_states():
     content = changed(MINI, "roles.teacher.recipe", {"optimizer": {"lr": 0.5}})
-    recipe = track(content).describe({"role": "teacher"}, seed=0).recipe.stated()
+    recipe = described(track(content), {"role": "teacher"}, seed=0).recipe.stated()
     assert recipe == changed(MINI["recipe"], "optimizer.lr", 0.5)
 
 
 def test_a_schedule_may_have_its_own_decay():
     content = changed(MINI, "recipe.decay", {"1x": "cosine", "2x": "cosine", "4x": [0.5]})
     found = track(content)
-    student, teacher = (found.describe({"role": role}, 0) for role in ("student", "teacher"))
-    assert student.id == track(MINI).describe({}, 0).id  # by what it does, not how it is said
+    student, teacher = (described(found, {"role": role}, 0) for role in ("student", "teacher"))
+    assert student.id == described(track(MINI), {}, 0).id  # by what it does, not how it is said
     assert teacher.recipe.decay == [0.5]
     with pytest.raises(InputError, match=r"recipe\.decay: has no '3x'; .* \['1x', '2x', '4x'\]"):
-        found.describe({"schedule": "3x"}, 0)
+        described(found, {"schedule": "3x"}, 0)
 
 
 def test_a_detector_may_change_recipe_and_options():
@@ -167,7 +176,7 @@ def test_a_detector_may_change_recipe_and_options():
     own["methods"] = {"icd": {"options": {"warmup": 7, "query_cap": 100}}}
     content = changed(MINI, "detectors.other", own)
     change = {"detector": "other", "method": "icd", "options": {"query_cap": 50}}
-    run = track(content).describe(change, seed=0)
+    run = described(track(content), change, seed=0)
     # The track's, then the detector's, then the row's; for the recipe, the role's.
     stated = MINI["methods"]["icd"]["options"]
     assert run.method.options == stated | {"warmup": 7, "query_cap": 50}
@@ -177,8 +186,8 @@ def test_a_detector_may_change_recipe_and_options():
     assert theirs == optimizer | MINI["roles"]["teacher"]["recipe"]["optimizer"]
     assert (run.detector.name, run.detector.config) == ("other", "some.py")
     assert (
-        track(content).describe({"method": "icd"}, 0).id
-        == track(MINI).describe({"method": "icd"}, 0).id
+        described(track(content), {"method": "icd"}, 0).id
+        == described(track(MINI), {"method": "icd"}, 0).id
     )
 
 
@@ -204,13 +213,13 @@ def test_pyramids_of_different_width_are_refused_where_features_are_compared(
             content = changed(content, f"backbones.{name}.neck.out_channels", width)
     found = track(content)
     for change in ({}, {"role": "teacher"}, {"inherit": True}):
-        found.describe(change, seed=0)
+        described(found, change, seed=0)
     if fits:
-        found.describe({"method": "icd"}, seed=0)
+        described(found, {"method": "icd"}, seed=0)
         return
     key = r"track\.yaml: backbones\.resnet18-w8\.neck\.out_channels: is"
     with pytest.raises(InputError, match=key) as raised:
-        found.describe({"method": "icd"}, seed=0)
+        described(found, {"method": "icd"}, seed=0)
     theirs = teacher or common or 256
     assert raised.value.problem.endswith(f"teacher's resnet18-w32 {theirs}")
     assert raised.value.expected.startswith(f"{theirs}, or one width for both in ")
@@ -219,7 +228,7 @@ def test_pyramids_of_different_width_are_refused_where_features_are_compared(
 def test_the_width_of_an_own_teacher_is_not_guessed():
     own = changed(MINI, "roles.teacher", {"config": "their.py", "checkpoint": "their.pth"})
     content = changed(own, "backbones.resnet18-w8.neck.out_channels", 32)
-    assert track(content).describe({"method": "icd"}, seed=0).teacher.checkpoint == "their.pth"
+    assert described(track(content), {"method": "icd"}, seed=0).teacher.checkpoint == "their.pth"
 
 
 def test_the_folder_of_synthetic_data_names_its_content(tmp_path):
@@ -289,7 +298,10 @@ def test_a_track_may_take_what_it_does_not_say_from_a_shipped_one(tmp_path):
     whole = changed(changed(whole, "recipe.optimizer.lr", 0.5), "images.scale", [64, 64])
     whole = changed(whole, "roles.teacher.seed", 0)
     assert found.content == track(whole).content
-    assert found.describe({"method": "icd"}, 0).id == track(whole).describe({"method": "icd"}, 0).id
+    assert (
+        described(found, {"method": "icd"}, 0).id
+        == described(track(whole), {"method": "icd"}, 0).id
+    )
 
 
 @pytest.mark.parametrize(
@@ -337,35 +349,35 @@ def test_what_does_not_fit_the_extended_track_is_named(tmp_path, change, message
         load_track(str(file))
 
 
-def test_the_example_of_the_readme_is_a_track(tmp_path):
-    examples = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+def test_the_example_of_the_docs_is_a_track(tmp_path):
+    examples = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/data.md").read_text(), re.S)
     (example,) = (text for text in examples if text.startswith("extends:"))
     found = load_track(str(write(tmp_path / "birds.yaml", yaml.safe_load(example))))
     assert str(found.annotations("train")) == "/data/birds/train.json"
-    run = found.describe({"method": "icd"}, found.seeds[0])
+    run = described(found, {"method": "icd"}, found.seeds[0])
     assert run.backbone.name == "resnet18"
     assert run.schedule.iterations == 5000
 
 
 def test_a_student_starts_from_a_training_on_other_images():
     found = track()
-    run = found.describe({"method": "icd", "detector": "fcos", "schedule": "3x"}, seed=2)
+    run = described(found, {"method": "icd", "detector": "fcos", "schedule": "3x"}, seed=2)
     start = run.pretrained
     assert (start.split, run.split) == ("pretrain", "train")
     assert start.schedule.name == MINI["roles"]["student"]["pretrained"]["schedule"]
     for key in ("detector", "backbone", "generated", "files"):
         assert getattr(start, key) == getattr(run, key)
     assert (start.pretrained, start.teacher, start.method) == (None, None, None)
-    assert found.describe({"detector": "fcos"}, seed=1).pretrained.id == start.id, "for all seeds"
-    own = [found.describe({"detector": "fcos", "pretrained": "own"}, seed) for seed in (0, 1)]
+    assert described(found, {"detector": "fcos"}, seed=1).pretrained.id == start.id, "for all seeds"
+    own = [described(found, {"detector": "fcos", "pretrained": "own"}, seed) for seed in (0, 1)]
     assert own[0].pretrained.id == start.id, "the one for all seeds has seed 0"
     assert own[1].pretrained.id != start.id
     assert own[1].pretrained.description == start.description | {"seed": 1}
-    assert found.describe({"detector": "fcos", "role": "teacher"}, seed=0).pretrained is None
+    assert described(found, {"detector": "fcos", "role": "teacher"}, seed=0).pretrained is None
     assert [source.id for source in run.sources] == [start.id, run.teacher.id]
 
 
 def test_pretraining_needs_its_split():
     content = changed(MINI, "roles.student.pretrained.split", "more")
     with pytest.raises(InputError, match=r"roles\.student\.pretrained\.split: there is no 'more'"):
-        track(content).describe({}, seed=0)
+        described(track(content), {}, seed=0)

@@ -13,7 +13,7 @@ from icd.experiments import zoo
 from icd.experiments.ablation import read_ablation
 from icd.experiments.run import ImportedRun
 from icd.experiments.yaml_files import ROOT
-from tests.experiments.track_files import MINI, changed, track, write
+from tests.experiments.track_files import MINI, changed, described, track, write
 
 HOST = "https://zoo.example/v1"
 SHA256 = "abcdef12" + 56 * "0"
@@ -109,7 +109,7 @@ def test_a_model_is_what_its_metafile_says() -> None:
 def test_a_teacher_is_named_by_its_content_and_not_by_its_host(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    run = track(teacher(zoo="some")).describe({"role": "teacher"}, seed=0)
+    run = described(track(teacher(zoo="some")), {"role": "teacher"}, seed=0)
     assert isinstance(run, ImportedRun)
     assert run.zoo == "some"
     assert run.id.startswith("zoo-some-")
@@ -120,18 +120,18 @@ def test_a_teacher_is_named_by_its_content_and_not_by_its_host(
         "checkpoint": "weights/some_20210720-abcdef12.pth",
         "sha256": "abcdef12",
     }
-    student = track(teacher(zoo="some")).describe({"method": "icd"}, seed=0)
+    student = described(track(teacher(zoo="some")), {"method": "icd"}, seed=0)
     assert student.teacher == run
     found = zoo.model("some")
     moved = zoo.ZooModel(**vars(found) | {"url": found.url.replace("zoo.", "other.")})
     monkeypatch.setattr(zoo, "model", lambda name: moved)
-    assert track(teacher(zoo="some")).describe({"role": "teacher"}, seed=0) == run
+    assert described(track(teacher(zoo="some")), {"role": "teacher"}, seed=0) == run
 
 
 @pytest.mark.parametrize("name", ["some", "unhashed"])
 @pytest.mark.usefixtures("small_zoo")
 def test_a_stated_hash_is_the_one_to_match(name: str) -> None:
-    run = track(teacher(zoo=name, sha256=SHA256)).describe({"role": "teacher"}, seed=0)
+    run = described(track(teacher(zoo=name, sha256=SHA256)), {"role": "teacher"}, seed=0)
     assert run.sha256 == SHA256
 
 
@@ -151,7 +151,7 @@ def test_a_stated_hash_is_the_one_to_match(name: str) -> None:
 @pytest.mark.usefixtures("small_zoo")
 def test_a_wrong_teacher_is_named_when_the_track_is_read(role: dict, words: list[str]) -> None:
     with pytest.raises(InputError, match=r"^track\.yaml: roles\.teacher\.") as raised:
-        track(teacher(**role)).describe({"method": "icd"}, seed=0)
+        described(track(teacher(**role)), {"method": "icd"}, seed=0)
     for word in words:
         assert word in str(raised.value)
 

@@ -62,6 +62,11 @@ def track(content: dict[str, Any] = MINI) -> Track:
     )
 
 
+def described(track: Track, change: dict[str, Any], seed: int = 0) -> Any:
+    """A run of a track, trained or imported: a test knows which."""
+    return track.describe(change, seed)
+
+
 def laid_over(track: Track, change: dict[str, Any]) -> Track:
     """A track with other values."""
     return stating(track, merge(track.content.stated(), change))

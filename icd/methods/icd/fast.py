@@ -25,7 +25,7 @@ from icd.methods.icd.decoder import CrossAttention, LayerOutput
 from icd.methods.tokens import Tokens, full_precision
 
 NORM_EPSILON = 1e-5  # of PyTorch's layer norm
-CPU_BLOCK = 2**20  # elements of each temporary tensor on a CPU
+CPU_BLOCK = 2**20  # about the elements of a temporary tensor on a CPU
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class FastOutput(LayerOutput):
 
 
 def blocks(count: int, elements: int, device: torch.device) -> Iterator[slice]:
-    """All of ``count`` things with so many ``elements`` each, on a CPU some at a time."""
+    """Slices of ``count`` items with so many ``elements`` each: one, or on a CPU several."""
     some = max(1, CPU_BLOCK // max(1, elements)) if device.type == "cpu" else count
     for start in range(0, count, some):
         yield slice(start, start + some)
@@ -62,7 +62,7 @@ def look_up(attention: CrossAttention, queries: Tensor, tokens: Tokens) -> FastO
     query = attention.query(queries)
     key, value = (layer.weight.to(query.dtype) for layer in (attention.key, attention.value))
     bias = attention.value.bias.to(query.dtype)
-    rows, columns = (line.to(query.dtype) for line in position_keys(attention, tokens))
+    rows, columns = (lines.to(query.dtype) for lines in position_keys(attention, tokens))
     keys, values = KeysAndValues.apply(tokens, key, rows, columns, value, bias)
     q, k, v = (
         x.unflatten(-1, (attention.heads, -1)).transpose(1, 2) for x in (query, keys, values)
@@ -131,13 +131,13 @@ class WeightedError(torch.autograd.Function):
     """The weighted squared error of projected features, and its gradients at the same time."""
 
     @staticmethod
-    def forward(ctx: Any, normalise: bool, student: Tensor, *constants: Tensor) -> Tensor:
+    def forward(ctx: Any, normalise: bool, student: Tensor, *others: Tensor) -> Tensor:
         """Squared errors of values times their share, summed.
 
-        Besides the arguments of `imitation_loss` come weight and bias of the projection, and for
-        the weights the share [N, M or 1, L] of each token in the loss.
+        ``others`` are weight and bias of the projection, the teacher's values and the share
+        [N, M or 1, L] of each token in the loss.
         """
-        weight, bias, teacher, share = constants
+        weight, bias, teacher, share = others
         x, d = student.flatten(0, 1), teacher.shape[-1:]
         theirs, shares = (y.transpose(1, 2).flatten(0, 1) for y in (teacher, share[..., None]))
         over_x = torch.empty_like(x) if ctx.needs_input_grad[1] else None

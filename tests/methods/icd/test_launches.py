@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -16,7 +16,8 @@ from icd.methods.icd import fast
 from icd.methods.icd.method import ICD
 from icd.methods.icd.queries import make_queries
 from icd.methods.tokens import Targets
-from tests.methods.batches import P2_P6, P3_P7, PRIORS, level_sizes
+from icd.methods.where import Where
+from tests.methods.batches import P2_P6, P3_P7, PRIORS, level_sizes, total
 
 # Operators that only allocate, or tell or change how a tensor is seen.
 NO_KERNEL = {
@@ -61,37 +62,38 @@ class Launches(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def step(images: int, strides: Sequence[int], **options: Any) -> Counter[str]:
-    """The launches of ICD's losses and their gradients for images of different sizes.
+def launches(
+    images: int, strides: Sequence[int], device: str = "cpu", **options: Any
+) -> Counter[str]:
+    """Those of ICD's losses, and on the CPU of their gradients, for images of different sizes.
 
-    Tensors have no values, so that neither time nor memory is needed. Random numbers are drawn
-    before, on the CPU, as in any training.
+    Tensors are fake: they have no values and need neither time, memory nor a GPU, but on a GPU no
+    gradients can be computed of them. Random numbers are drawn before, on the CPU as in training.
     """
     padded = (800, 1344)
     sizes = [(800 - 3 * i, 1333 - 5 * i) for i in range(images)]
     counts = [1 + 3 * i % 7 for i in range(images)]
-    boxes = [torch.rand(count, 4) * 800 for count in counts]
-    labels = [torch.zeros(count, dtype=torch.long) for count in counts]
-    samples = ICD(PRIORS).draw(Targets(boxes, labels, sizes, padded), 0)
+    annotated = Targets([torch.zeros(count, 4) for count in counts], [], sizes, padded)
+    samples = ICD(PRIORS).draw(annotated, iteration=0)
     with FakeTensorMode(allow_non_fake_inputs=True):
-        method = ICD(PRIORS, **options)
-        teacher, student = (
-            [torch.empty(images, 256, *size) for size in level_sizes(padded, strides)]
-            for _ in range(2)
-        )
+        with torch.device(device):
+            method = ICD(PRIORS, **options)
+            teacher, student = (
+                [torch.empty(images, 256, *size) for size in level_sizes(padded, strides)]
+                for _ in range(2)
+            )
+            boxes = [torch.empty(count, 4) for count in counts]
+            labels = [torch.empty(count, dtype=torch.long) for count in counts]
         for level in student:
             level.requires_grad_()
-        targets = Targets(
-            [torch.empty(count, 4) for count in counts],
-            [torch.empty(count, dtype=torch.long) for count in counts],
-            sizes,
-            padded,
-        )
-        with Launches() as launches:
+        targets = Targets(boxes, labels, sizes, padded)
+        with Launches() as counted:
             queries = make_queries(targets, samples, method.jitter)
-            losses = method.losses(teacher, student, targets, queries, detach=False)
-            torch.stack(list(losses.values())).sum().backward()
-    return launches.seen
+            losses = total(method.losses(teacher, student, targets, queries, detach=False))
+            assert losses.device.type == device
+            if device == "cpu":
+                losses.backward()
+    return counted.seen
 
 
 @pytest.fixture(autouse=True)
@@ -104,5 +106,23 @@ def _in_one_block(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_neither_images_nor_the_pyramid_change_the_number_of_launches(
     strides: Sequence[int],
 ) -> None:
-    few, many = (sum(step(images, strides).values()) for images in (4, 16))
+    few, many = (sum(launches(images, strides).values()) for images in (4, 16))
     assert few == many <= MOST
+
+
+@pytest.mark.parametrize("options", [{"fakes": True}, {"layers": 3}, {"normalise": False}])
+def test_options_do_not_make_it_depend_on_the_images(options: dict[str, Any]) -> None:
+    few, many = (sum(launches(images, P3_P7, **options).values()) for images in (4, 16))
+    assert few == many
+
+
+@pytest.mark.parametrize("where", get_args(Where))
+def test_runs_on_a_gpu_without_mixing_devices_or_waiting(where: str) -> None:
+    """Fake tensors raise where a CPU tensor meets them or where a value is read."""
+    assert launches(2, P3_P7, "cuda", where=where)
+
+
+def test_counts_operators_but_no_views() -> None:
+    with Launches() as counted:
+        torch.ones(2, 3).t().flatten(0).sum()
+    assert counted.seen.keys() == {"ones", "clone", "sum"}
