@@ -26,7 +26,7 @@ from icd.training.distiller import Distiller
 from icd.training.hooks.progress import ProgressHook
 from icd.training.precision import use_bfloat16
 from icd.training.sampling import PlacedSampler, SampleIndex
-from tests.lab import Lab, batch, differing, snapshot, teacher_of, weights
+from tests.lab import IMAGES, Lab, batch, differing, snapshot, teacher_of, weights
 
 pytestmark = pytest.mark.slow
 
@@ -35,6 +35,7 @@ MASKS = ("condinst", "mask-rcnn", "solov2")
 METHOD_LOSSES = {"loss_identification", "loss_localisation", "loss_distillation"}
 IMITATION = {"loss_distillation", "loss_foreground", "loss_background", "loss_global"}
 BRIEF = {
+    "data": {"splits": IMAGES},
     "images": {"scale": [64, 64], "flips": []},
     "recipe": {"unit": 5, "batch_size": 2, "ramp": 0},
     "methods": {"icd": {"options": {"warmup": 0}}},
@@ -158,7 +159,7 @@ def test_trains_and_leaves_as_mmdets(brief: Lab, course: Course, name: str, vari
     assert "icd" not in (folder / "model.py").read_text()
     model = init_detector(str(folder / "model.py"), str(folder / "model.pth"), device="cpu")
     assert not differing(snapshot(model), weights(folder))
-    found = inference_detector(model, str(next((brief.data / "test").glob("*.png"))))
+    found = inference_detector(model, str(next(brief.track.images("test").glob("*.png"))))
     assert ("masks" in found.pred_instances) == (name in MASKS)
 
 

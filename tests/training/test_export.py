@@ -16,6 +16,8 @@ from icd import mmcv_ext
 from icd.experiments.run import TrainedRun
 from tests.lab import Lab, teacher_of
 
+pytestmark = pytest.mark.slow
+
 # The work of somebody who has mmdet and not this package; there is no compiled mmcv here, so the
 # operators are loaded by their path. Arguments: that path, and the folder of the run.
 STRANGER = """
@@ -72,8 +74,6 @@ report = {
 }
 Path("report.json").write_text(json.dumps(report))
 import icd
-
-pytestmark = pytest.mark.slow
 """
 
 

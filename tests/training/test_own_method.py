@@ -21,6 +21,8 @@ from icd.report.results import read_results, write_results
 from icd.report.tables import write_tables
 from tests.lab import Lab, differing
 
+pytestmark = pytest.mark.slow
+
 SECTION = (ROOT / "docs/methods.md").read_text().split("## Add a method")[1]
 (METHOD,) = re.findall(r"```python\n(.+?)```", SECTION, re.S)[:1]  # the one file ...
 ROW = yaml.safe_load(
@@ -86,8 +88,6 @@ def test_a_class_that_is_no_method_is_named(own: Lab, path: str, problem: str) -
 LEARNS = """
 from my_methods import Means
 from torch import nn
-
-pytestmark = pytest.mark.slow
 
 
 class Learned(Means):

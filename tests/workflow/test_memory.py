@@ -14,6 +14,8 @@ import yaml
 
 from tests.workflow.toy import snakemake, toy_track
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = {
     "MALLOC_TRIM_THRESHOLD_": "-1",
     "MALLOC_MMAP_THRESHOLD_": "33554432",
@@ -23,8 +25,6 @@ SETTINGS = {
 # of the heap that it keeps after they are freed.
 ACCOUNT = """
 import ctypes
-
-pytestmark = pytest.mark.slow
 libc = ctypes.CDLL(None)
 names = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost"
 fields = [(name, ctypes.c_size_t) for name in names.split()]
