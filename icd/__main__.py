@@ -50,7 +50,8 @@ def check(args: argparse.Namespace) -> None:
 
     track = load_track(args.track, data_root=args.data)
     output = args.output or track.results / "data.json"
-    survey = write_survey(track, output, args.decode_all)
+    track.require_files()
+    survey = write_survey(track.split_files, output, args.decode_all)
     print(overview(survey))
     if any(split["without_mask"] or split["run_lengths"] for split in survey["splits"].values()):
         from icd.training.masks import compare_detectors
@@ -77,20 +78,13 @@ def train(args: argparse.Namespace) -> None:
         sys.exit(launch(args.gpus, args.argv))
     with locked(args.run), recorded(args.run):
         use_gpus(args.gpus)
-        from icd.process.interrupt import interruptible
+        from icd.process.signals import interruptible
+        from icd.training.train import Options
         from icd.training.train import train as train_run
 
         with interruptible(args.run.name):
-            train_run(
-                args.run,
-                args.data,
-                args.survey,
-                args.manifest,
-                args.workers,
-                args.checkpoint_every,
-                args.snapshots,
-                args.reuse,
-            )
+            options = Options(args.workers, args.checkpoint_every, args.snapshots, args.reuse)
+            train_run(args.run, args.data, args.survey, args.manifest, options)
 
 
 def evaluate(args: argparse.Namespace) -> None:
@@ -99,7 +93,7 @@ def evaluate(args: argparse.Namespace) -> None:
     with nullcontext() if args.weights else recorded(args.run, args.split):
         use_gpus(args.gpus)
         from icd.evaluation.evaluate import evaluate as evaluate_run
-        from icd.process.interrupt import interruptible
+        from icd.process.signals import interruptible
 
         with interruptible(args.run.name):
             evaluate_run(args.run, args.split, args.output, args.weights, args.evaluator)

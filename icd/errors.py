@@ -1,4 +1,4 @@
-"""The one error a user is meant to read: what is wrong, where, and what would be right."""
+"""The error that users read: where the problem is, what it is, and the remedy."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from pathlib import Path
 
 
 class InputError(Exception):
-    """Bad input, found before any work was done.
+    """Bad input, found before any work is done.
 
     Args:
-        where: the file (or command-line argument) that is wrong.
-        key: the place inside it, e.g. ``recipe.batch_size``; empty if the whole file is meant.
-        problem: what was found.
-        expected: what would be right.
+        where: the file (or command-line argument) with the problem.
+        key: the key inside it, e.g. ``recipe.batch_size``; empty for the whole file.
+        problem: what is wrong.
+        expected: the remedy.
     """
 
     def __init__(self, where: str | Path, key: str, problem: str, expected: str) -> None:

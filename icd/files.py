@@ -1,4 +1,4 @@
-"""Files that are either whole or not there."""
+"""Files that are either complete or absent."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from icd.errors import InputError
 if TYPE_CHECKING:
     import pandas as pd
 
-PREFIX = ".writing-"  # of temporary files; those of a process that was killed stay
+PREFIX = ".writing-"  # of temporary files; a killed process leaves its own behind
 
-# A disk that is full, a quota, a limit of file sizes; a folder that may not be written to.
+# Disk full, quota or file-size limit reached; folder read-only or without permission.
 UNWRITABLE = (
     errno.ENOSPC,
     errno.EDQUOT,
@@ -32,9 +32,9 @@ UNWRITABLE = (
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """A temporary file beside ``path`` that takes its place only if the block succeeds."""
+    """A temporary file beside ``path`` that replaces it only if the block succeeds."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Keeps the suffix: libraries choose the file format by it.
+    # Keeps the suffix, because libraries choose the file format by it.
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=PREFIX, suffix=path.suffix)
     os.close(handle)
     temporary = Path(name)
@@ -43,7 +43,7 @@ def atomic(path: Path) -> Iterator[Path]:
         temporary.chmod(0o644)
         synchronise(temporary)
         temporary.replace(path)
-        synchronise(path.parent)  # else the new name may not survive a power loss
+        synchronise(path.parent)  # otherwise the new name may not survive a power loss
     except OSError as error:
         if error.errno in UNWRITABLE and error.filename in (None, name):
             error.filename = str(path)
@@ -116,14 +116,14 @@ def read_json(path: Path, expected: str) -> dict[str, Any]:
     """The mapping in a JSON file.
 
     Raises:
-        InputError: there is none; says what is ``expected``.
+        InputError: the file does not hold a mapping; says what is ``expected``.
     """
     try:
         content = json.loads(path.read_text())
     except FileNotFoundError as error:
         raise InputError(path, "", "does not exist", expected) from error
     except ValueError as error:
-        raise InputError(path, "", f"is no JSON ({error})", expected) from error
+        raise InputError(path, "", f"is not valid JSON ({error})", expected) from error
     if not isinstance(content, dict):
         raise InputError(path, "", f"is a {type(content).__name__}", expected)
     return content

@@ -4,11 +4,11 @@ mmcv looks for its operators in the extension module ``mmcv._ext``. Where mmcv i
 it, `install` puts a Python module of that name in its place, so that mmdet imports, trains and
 predicts. It has non-maximum suppression (hard and soft), average RoIAlign and the sigmoid focal
 loss. All run on the device of their inputs, and half and bfloat16 inputs are computed in float32.
-Any other operator can be looked up, as mmcv does on import, but says when called that it is missing
-(also RoIPool: torchvision rounds the regions, mmcv does not).
+Any other operator can be looked up, as mmcv does on import, but raises an error when called. This
+includes RoIPool, because torchvision rounds the regions and mmcv does not.
 
-Each operator keeps the signature mmcv calls it by; several write into a tensor that is passed in.
-This file stands alone: it imports nothing from icd and can be loaded by its path.
+Each operator keeps the signature that mmcv calls; several write into a tensor that is passed in.
+This file imports nothing from icd, so it can be loaded by its path.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from types import ModuleType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import torch
 import torch.nn.functional as F
@@ -40,8 +40,8 @@ def install() -> bool:
 
     Returns:
         True if this call put the Python version in place; False if there was nothing to do,
-        because mmcv has a compiled version (which is then left to load as usual) or because
-        ``mmcv._ext`` is already loaded, be it compiled or from an earlier call.
+        because mmcv has a compiled version (which loads as usual) or because ``mmcv._ext`` is
+        already loaded, compiled or from an earlier call.
 
     Raises:
         ModuleNotFoundError: mmcv is not installed.
@@ -54,7 +54,7 @@ def install() -> bool:
     folders = mmcv.submodule_search_locations
     if importlib.machinery.PathFinder.find_spec(EXTENSION, folders) is not None:
         return False
-    # mmcv and mmengine ask whether this module has a spec, and the spec a loader.
+    # mmcv and mmengine check that this module has a spec with a loader.
     loader = _OperatorLoader()
     spec = importlib.machinery.ModuleSpec(EXTENSION, loader, origin=__file__)
     module = importlib.util.module_from_spec(spec)
@@ -72,7 +72,7 @@ class _OperatorLoader(importlib.abc.Loader):
 
 def _missing_operator(name: str) -> Callable[..., NoReturn]:
     """Module-level ``__getattr__``: a stand-in for an operator this file does not have."""
-    if name.startswith("_"):  # Python's own questions (__path__, __file__) are no operators
+    if name.startswith("_"):  # Python's own look-ups (__path__, __file__) are not operators
         raise AttributeError(f"module {EXTENSION!r} has no attribute {name!r}")
     return partial(_raise_missing, name)
 
@@ -152,7 +152,7 @@ def _extent(boxes: Tensor, offset: int) -> Tensor:
 
 
 def roi_align_forward(
-    input: Tensor, rois: Tensor, output: Tensor, *_: Tensor, **options: float
+    input: Tensor, rois: Tensor, output: Tensor, *_: Tensor, **options: Any
 ) -> None:
     """RoIAlign with average pooling; writes `output` (K, C, aligned_height, aligned_width).
 
@@ -176,7 +176,7 @@ def roi_align_backward(
     argmax_y: Tensor,
     argmax_x: Tensor,
     grad_input: Tensor,
-    **options: float,
+    **options: Any,
 ) -> None:
     """Gradient of `roi_align_forward`; writes `grad_input` (N, C, H, W). Arguments as there.
 
@@ -191,8 +191,8 @@ def roi_align_backward(
 
 
 def _pooling_options(
-    *, aligned_height: int, aligned_width: int, pool_mode: int, **shared: float
-) -> dict[str, float]:
+    *, aligned_height: int, aligned_width: int, pool_mode: int, **shared: Any
+) -> dict[str, Any]:
     """mmcv's options of RoIAlign under torchvision's names.
 
     Args:
@@ -262,7 +262,7 @@ OPERATORS: dict[str, Callable[..., object]] = {
     "roi_align_backward": roi_align_backward,
     "sigmoid_focal_loss_forward": sigmoid_focal_loss_forward,
     "sigmoid_focal_loss_backward": sigmoid_focal_loss_backward,
-    # Asked by mmcv's report on the environment.
+    # For mmcv's report on the environment.
     "get_compiler_version": lambda: "none (operators from icd/mmcv_ext.py)",
     "get_compiling_cuda_version": lambda: "none (operators from icd/mmcv_ext.py)",
 }

@@ -1,4 +1,4 @@
-"""Random states as functions of what they belong to, so that no draw depends on those before it."""
+"""Seeds as functions of what they belong to, so no random number depends on earlier ones."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ import numpy as np
 
 
 def seed_of(*numbers: int) -> int:
-    """One seed, of 32 bits, that stands for several numbers (seed, process, iteration, ...)."""
+    """One 32-bit seed from several numbers (seed, process, iteration, ...)."""
     return int(np.random.SeedSequence(numbers).generate_state(1)[0])

@@ -1,4 +1,4 @@
-"""Shared set-up: one thread per test process, the operators of mmcv without a compiler."""
+"""Shared set-up: one thread per test process, mmcv without compiled operators, slow tests first."""
 
 from __future__ import annotations
 
@@ -12,11 +12,17 @@ mmcv_ext.install()
 
 pytest_plugins = ["tests.lab_fixtures"]
 
-SLOWEST = ("cluster", "workflow", "training")  # folders
+SLOWEST_FIRST = ("slurm", "slow")  # markers
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The slowest come first, so that no process is left with them when the other is done."""
-    names = [item.path.parent.name for item in items]
-    rank = {name: SLOWEST.index(name) if name in SLOWEST else len(SLOWEST) for name in names}
-    items.sort(key=lambda item: rank[item.path.parent.name])
+    """The slowest tests come first, so no process is left with them when the others are done."""
+    items.sort(key=_rank)
+
+
+def _rank(item: pytest.Item) -> int:
+    """Place of an item's slowest marker; a module of slow tests stays together."""
+    names = {mark.name for mark in item.iter_markers()}
+    return min(
+        (i for i, name in enumerate(SLOWEST_FIRST) if name in names), default=len(SLOWEST_FIRST)
+    )

@@ -30,8 +30,8 @@ from icd.experiments.run import ImportedRun, Run, TrainedRun
 from icd.experiments.track import Track, load_track
 from icd.experiments.track_content import TrackContent
 from icd.mappings import merge
-from icd.training import config, train
-from icd.training.config import Inputs
+from icd.training import config, export, train
+from icd.training.config import RunInputs
 from tests.experiments.track_files import laid_over
 
 
@@ -103,8 +103,8 @@ class Lab:
         return self.track.data_root
 
     @property
-    def inputs(self) -> Inputs:
-        return Inputs(self.data, json.loads(self.survey.read_text()))
+    def inputs(self) -> RunInputs:
+        return RunInputs(self.data, json.loads(self.survey.read_text()))
 
     def changed(self, change: dict[str, Any]) -> Lab:
         """The same with other values in the track."""
@@ -140,17 +140,17 @@ class Lab:
     def folder(self, run: Run) -> Path:
         return self.project / run.folder
 
-    def config(self, run: Run, workers: int = 0) -> Config:
+    def config(self, run: TrainedRun, workers: int = 0) -> Config:
         """The complete config of a run, whose teacher must be in place."""
         with contextlib.chdir(self.project), quick_configs():
             return config.training_config(run, self.inputs, workers, checkpoint_every=1000)
 
-    def place_untrained(self, run: Run) -> None:
+    def place_untrained(self, run: TrainedRun | ImportedRun) -> None:
         """Put a detector with random weights where the trained one of ``run`` would be."""
         with contextlib.chdir(self.project), quick_configs():
             torch.manual_seed(7)
             detector = MODELS.build(config.plain_config(run, self.inputs).model)
-            train.export(run, self.inputs, detector, run.folder)
+            export.export(run, self.inputs, detector, run.folder)
         self.write_description(run)
 
     def write_description(self, run: Run) -> None:
@@ -171,15 +171,8 @@ class Lab:
         folder = self.folder(run)
         self.write_description(run)
         with self.runner():
-            train.train(
-                run.folder,
-                self.data,
-                self.survey,
-                folder / "manifest.json",
-                workers,
-                checkpoint_every,
-                snapshots,
-            )
+            options = train.Options(workers, checkpoint_every, snapshots)
+            train.train(run.folder, self.data, self.survey, folder / "manifest.json", options)
         return folder
 
     def evaluate(self, run: Run, split: str = "test") -> dict[str, Any]:
@@ -206,7 +199,7 @@ def make(root: Path) -> Lab:
     content["data"]["splits"] = IMAGES
     lab = Lab(track, root / "survey.json", root / "project").stating(content).from_scratch()
     write_dataset(track.data_root, SyntheticSpec(**content["data"]["synthetic"]), IMAGES)
-    write_survey(lab.track, lab.survey)
+    write_survey(lab.track.split_files, lab.survey)
     lab.project.mkdir()
     return lab
 
@@ -222,6 +215,12 @@ def quick_configs() -> Iterator[None]:
 
 
 shipped = functools.cache(config.get_config)
+
+
+def teacher_of(run: TrainedRun) -> TrainedRun:
+    """The teacher of a run that has one, trained here."""
+    assert isinstance(run.teacher, TrainedRun)
+    return run.teacher
 
 
 def weights(folder: Path) -> dict[str, Tensor]:

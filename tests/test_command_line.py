@@ -156,6 +156,7 @@ def test_help_lists_every_command():
     )
     for command in COMMANDS:
         assert re.search(rf"^    {command.__name__}\s", result.stdout, re.M)
+        assert command.__doc__ is not None
         assert command.__doc__.split("\n")[0].rstrip(".")[:30] in result.stdout
 
 
@@ -170,6 +171,8 @@ def test_wrong_arguments_exit_with_2(argv, capsys):
 def test_who_reads_only_the_first_lines_gets_no_traceback():
     command = [sys.executable, "-m", "icd", "plan", "main"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
         process.stdout.close()
         assert process.stderr.read() == b""
 

@@ -26,7 +26,8 @@ pytestmark = pytest.mark.skipif(
     importlib.machinery.PathFinder.find_spec("mmcv._ext", mmcv.__path__) is not None,
     reason="mmcv is installed with its compiled operators",
 )
-DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif("not torch.cuda.is_available()"))]
+ON_GPU = [pytest.mark.gpu, pytest.mark.skipif("not torch.cuda.is_available()")]
+DEVICES = ["cpu", pytest.param("cuda", marks=ON_GPU)]
 
 
 def random_boxes(count: int, size: float = 100.0, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -183,12 +184,14 @@ def test_roi_align_without_regions_and_in_low_precision() -> None:
     pooled = mmcv.ops.roi_align(features, rois[:0], (7, 7), 0.25)
     assert pooled.shape == (0, 3, 7, 7)
     pooled.sum().backward()
+    assert features.grad is not None
     assert features.grad.count_nonzero() == 0
 
     low = features.detach().bfloat16().requires_grad_()
     mmcv.ops.roi_align(low, rois.bfloat16(), (7, 7), 0.25).float().square().sum().backward()
     full = low.detach().float().requires_grad_()
     mmcv.ops.roi_align(full, rois.bfloat16().float(), (7, 7), 0.25).square().sum().backward()
+    assert low.grad is not None
     torch.testing.assert_close(low.grad.float(), full.grad, rtol=0.02, atol=0.02)
 
 
@@ -222,6 +225,8 @@ def test_sigmoid_focal_loss(device: str, gamma: float, alpha: float) -> None:
     expected.backward(upstream.double())
     # Correct digits also where the right answer is nearly certain and all values are tiny.
     torch.testing.assert_close(loss.cpu(), expected.float(), rtol=1e-5, atol=0)
+    assert ours.grad is not None
+    assert exact.grad is not None
     torch.testing.assert_close(ours.grad.cpu(), exact.grad.float(), rtol=1e-5, atol=0)
 
 

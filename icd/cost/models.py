@@ -23,7 +23,7 @@ from icd.experiments.run import ImportedRun, TrainedRun
 from icd.methods.tokens import Size, Targets
 from icd.training import optim  # noqa: F401  (registers the constructor of two optimisers)
 from icd.training.checkpoint import write_weights
-from icd.training.config import Inputs, base_config, detector, method_config
+from icd.training.config import RunInputs, base_config, detector, method_config
 from icd.training.distiller import Distiller, build_method, targets_of
 from icd.training.optimisation import optim_wrapper, optimisation
 from icd.training.precision import autocast, use_bfloat16
@@ -73,7 +73,7 @@ def build(run: TrainedRun, device: str, precision: str) -> Distiller:
         weights = Path(folder, "model.pth")
         write_weights(weights, MODELS.build(teacher))
         source = {"config": teacher, "checkpoint": str(weights)}
-        model = Distiller(_config(run), source, **method_config(run, Inputs(Path(), SURVEY)))
+        model = Distiller(_config(run), source, **method_config(run, RunInputs(Path(), SURVEY)))
     model.to(device)
     if run.recipe.channels_last:
         model.to(memory_format=torch.channels_last)
@@ -89,7 +89,7 @@ def _config(run: TrainedRun | ImportedRun) -> ConfigDict:
 
 def method_of(run: TrainedRun, model: Distiller, device: str, precision: str) -> nn.Module:
     """The method of another run for the student and teacher of ``model``, as it is trained."""
-    config = method_config(run, Inputs(Path(), SURVEY))["method"]
+    config = method_config(run, RunInputs(Path(), SURVEY))["method"]
     necks = model.student.neck, model.teacher.detector.neck
     method = build_method(config, *necks, model.levels[0]).to(device)
     if run.recipe.channels_last:

@@ -28,8 +28,8 @@ from icd.cost.models import (
     teacher_forward,
 )
 from icd.files import atomic, write_json
-from icd.training.cpu import at_full_speed
 from icd.training.manifest import environment
+from icd.training.precision import flush_denormals
 
 Steps = dict[tuple[str, str], Callable[[], Any]]
 
@@ -38,7 +38,7 @@ def measure(plan: Plan, output: Path) -> None:
     """Write the raw numbers to a CSV file, and what they were measured with beside it."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.set_num_threads(1)
-    with at_full_speed():  # as in trainings
+    with flush_denormals():  # as in trainings
         lines = [line | {"quantity": SECONDS} for line in clocked(plan, device)]
         lines += measured_memory(plan, device)
     with atomic(output) as temporary:

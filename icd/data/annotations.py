@@ -1,4 +1,4 @@
-"""COCO annotation files: checked as they are read, and what they may leave out filled in."""
+"""COCO annotation files: checked when read; optional fields filled in."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ COCO_FILE = "a COCO JSON file with images, annotations and categories"
 
 
 def is_number(value: Any) -> bool:
-    """True for a number that can be computed with: neither NaN nor beyond any image."""
+    """True for a finite number of plausible size; False for NaN."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e12
 
 
@@ -50,7 +50,7 @@ Field = tuple[Callable[[Any], bool], str]
 ID: Field = (lambda value: is_whole(value) and value >= 0, "a whole number from 0")
 PIXELS: Field = (lambda value: is_number(value) and value > 0, "a positive number of pixels")
 
-# What mmdet and evaluators read of every entry: what it has to be, and in words.
+# The fields that mmdet and evaluators read: a check, and the same in words.
 FIELDS: dict[str, dict[str, Field]] = {
     "images": {
         "id": ID,
@@ -61,7 +61,7 @@ FIELDS: dict[str, dict[str, Field]] = {
     "annotations": {
         "id": (
             lambda value: is_whole(value) and value > 0,
-            "a whole number from 1 (to pycocotools, 0 is no object)",
+            "a whole number from 1 (pycocotools takes 0 for no object)",
         ),
         "image_id": ID,
         "category_id": ID,
@@ -83,17 +83,19 @@ UNIQUE = (("images", "id"), ("annotations", "id"), ("categories", "id"), ("categ
 
 
 def read_annotations(file: Path) -> dict[str, Any]:
-    """The content of a COCO annotation file, its structure checked."""
+    """The content of a COCO annotation file, after a check of its structure."""
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(file, "", f"cannot be read ({error.strerror})", COCO_FILE) from error
     except ValueError as error:
         encoding = "in UTF-8 without a byte order mark"
-        raise InputError(file, "", f"is no JSON ({error})", f"{COCO_FILE}, {encoding}") from error
+        raise InputError(
+            file, "", f"is not valid JSON ({error})", f"{COCO_FILE}, {encoding}"
+        ) from error
     for key, fields in FIELDS.items():
         if not isinstance(content, dict) or not isinstance(content.get(key), list):
-            raise InputError(file, key, "is missing or no list", COCO_FILE)
+            raise InputError(file, key, "is missing or not a list", COCO_FILE)
         for i, entry in enumerate(content[key]):
             _require_fields(entry, fields, file, f"{key}[{i}]")
     _require_different_ids(content, file)
@@ -103,7 +105,7 @@ def read_annotations(file: Path) -> dict[str, Any]:
 
 
 def _require_fields(entry: Any, fields: dict[str, Field], file: Path, key: str) -> None:
-    """The fields of an image, annotation or category are there and of the right kind."""
+    """Raise InputError unless an image, annotation or category has the right fields."""
     for field, (fits, expected) in fields.items():
         if field in OPTIONAL and isinstance(entry, dict) and field not in entry:
             continue
@@ -115,9 +117,9 @@ def _require_fields(entry: Any, fields: dict[str, Field], file: Path, key: str) 
 
 
 def _require_different_ids(content: dict[str, Any], file: Path) -> None:
-    """No two entries share an id, and no two categories a name."""
+    """Raise InputError if two entries share an id, or two categories a name."""
     for key, field in UNIQUE:
-        seen = set()
+        seen: set[Any] = set()
         for i, entry in enumerate(content[key]):
             if entry[field] in seen:
                 problem = f"is {entry[field]!r} a second time"
@@ -126,7 +128,7 @@ def _require_different_ids(content: dict[str, Any], file: Path) -> None:
 
 
 def _require_references(content: dict[str, Any], file: Path) -> None:
-    """The images and categories that annotations name exist."""
+    """Raise InputError if an annotation names an image or category that is not listed."""
     images = {image["id"] for image in content["images"]}
     categories = {category["id"] for category in content["categories"]}
     for i, annotation in enumerate(content["annotations"]):
@@ -137,7 +139,7 @@ def _require_references(content: dict[str, Any], file: Path) -> None:
 
 
 def _require_whole_masks(content: dict[str, Any], file: Path) -> None:
-    """Run-length codes are as large as their images, and all runs together too."""
+    """Raise InputError unless run-length codes have the size of their images."""
     sizes = {image["id"]: [image["height"], image["width"]] for image in content["images"]}
     for i, annotation in enumerate(content["annotations"]):
         code, size = annotation.get("segmentation"), sizes[annotation["image_id"]]
@@ -155,14 +157,14 @@ def _require_whole_masks(content: dict[str, Any], file: Path) -> None:
 
 
 def _covers(counts: list[Any] | str, pixels: int) -> bool:
-    """True for run lengths, packed or not, of so many pixels together."""
+    """True for run lengths, packed or not, that sum to ``pixels``."""
     if isinstance(counts, str):
         return _fits(counts, pixels) and not _fits(counts, pixels - 1)
     return all(is_whole(length) and length >= 0 for length in counts) and sum(counts) == pixels
 
 
 def _fits(counts: str, pixels: int) -> bool:
-    """True for packed run lengths of so many pixels or less; pycocotools reads any text."""
+    """True for packed run lengths of at most ``pixels``; pycocotools reads any text."""
     try:
         strict_masks.rle_from_string(counts, 1, pixels)
     except (ValueError, OverflowError):
@@ -171,12 +173,12 @@ def _fits(counts: str, pixels: int) -> bool:
 
 
 def complete(content: dict[str, Any]) -> dict[str, int]:
-    """Fill in, in place, what mmdet and pycocotools read and many files leave out.
+    """Fill in, in place, fields that mmdet and pycocotools need and many files omit.
 
-    ``iscrowd`` becomes 0, ``area`` that of the mask or, without one, of the box.
+    ``iscrowd`` becomes 0, ``area`` that of the mask or, without a mask, of the box.
 
     Returns:
-        How many annotations had no ``iscrowd`` and no ``area``.
+        Number of annotations without ``area`` and without ``iscrowd``.
     """
     images = {image["id"]: image for image in content["images"]}
     missing = {"area": 0, "iscrowd": 0}
@@ -200,7 +202,7 @@ def _area(annotation: dict[str, Any], image: dict[str, Any]) -> float:
 
 
 def run_lengths(annotation: dict[str, Any], image: dict[str, Any]) -> dict[str, Any] | None:
-    """The mask of an annotation as pycocotools' compressed run-length code, if it has one."""
+    """The mask of an annotation as pycocotools' compressed run-length code, or None."""
     size = int(image["height"]), int(image["width"])
     mask = annotation.get("segmentation")
     if isinstance(mask, dict):
@@ -216,7 +218,7 @@ def mask_of(annotation: dict[str, Any]) -> dict[str, Any] | list[list[float]]:
 
 
 def polygons(annotation: dict[str, Any]) -> list[list[float]]:
-    """The polygons of an annotation, [x, y, x, y, ...] each, that enclose something."""
+    """The polygons of an annotation, each [x, y, x, y, ...], that enclose an area."""
     mask = annotation.get("segmentation")
     parts = mask if isinstance(mask, list) else []
     return [part for part in parts if len(part) >= 6 and len(part) % 2 == 0]

@@ -1,6 +1,6 @@
-"""Colours, textures, backgrounds and distractors: all in a scene that says nothing about a class.
+"""Colours, textures, backgrounds and distractors: all that is independent of an object's class.
 
-Pixels are combined in integer arithmetic only, so that a scene is the same on every machine.
+Pixels are combined in integer arithmetic only, so a scene is identical on every machine.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ def background(rng: np.random.Generator, size: int) -> Canvas:
     start, end = rng.integers(0, 256, (2, 3), dtype=np.int32)
     gradient = start + ramp[..., None] * (end - start) // 255
     cells = int(rng.integers(3, 13))
-    clouds = Image.fromarray(rng.integers(0, 256, (cells, cells, 3), dtype=np.uint8))
-    clouds = np.asarray(clouds.resize((size, size), Image.Resampling.BICUBIC)).astype(np.int32)
+    noise = Image.fromarray(rng.integers(0, 256, (cells, cells, 3), dtype=np.uint8))
+    clouds = np.asarray(noise.resize((size, size), Image.Resampling.BICUBIC)).astype(np.int32)
     canvas = gradient + (clouds - 128) * int(rng.integers(5, 20)) // 128
     canvas = np.clip(canvas, 0, 255).astype(np.uint8)
     add_distractors(canvas, rng)
@@ -36,7 +36,7 @@ def background(rng: np.random.Generator, size: int) -> Canvas:
 
 
 def add_distractors(canvas: Canvas, rng: np.random.Generator) -> None:
-    """Draw scribbles, lumpy blobs and long bars, which are no class, onto `canvas` in place."""
+    """Draw scribbles, lumpy blobs and long bars, none of them a class, onto `canvas` in place."""
     size = len(canvas)
     for _ in range(rng.integers(0, 2)):
         area = size**2 * math.exp(rng.uniform(math.log(0.004), math.log(0.1)))

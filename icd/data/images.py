@@ -1,4 +1,4 @@
-"""The image files of a split: all headers, and the pixels of some, as training will read them."""
+"""The image files of a split: all headers, and the pixels of a sample, as training reads them."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from PIL import ExifTags, Image
 
 from icd.errors import InputError
 
-READERS = 8  # threads: files may lie behind a network
-DECODED = 200  # images of a split whose pixels are read, if not all are
-NAMED = 5  # images that a message names
-ROTATE = ("JPEG", "MPO", "PNG")  # formats that OpenCV turns as their EXIF orientation says
+READERS = 8  # threads, because files may lie on a network
+DECODED = 200  # size of the sample of a split whose pixels are read
+NAMED = 5  # images that an error message names
+ROTATE = ("JPEG", "MPO", "PNG")  # formats that OpenCV rotates by their EXIF orientation
 WHOLE_IMAGE = "a complete image file: an image of 8 or 16 bits"
-DARK = 15  # of 255: the largest value when an image in 16 bits uses 12 of them
+DARK = 15  # of 255: the largest value of an image that uses 12 of its 16 bits
 
 
 @dataclass(frozen=True)
 class Header:
-    """What an image file says of itself; width and height as training sees them."""
+    """Header of an image file; width and height as training reads it, after rotation."""
 
     format: str
     mode: str
@@ -39,9 +39,9 @@ class Header:
 
 
 class Problem(NamedTuple):
-    """Why the image at a place of the annotation file cannot be used, and what would be right."""
+    """Why an image of the annotation file cannot be used, and the remedy."""
 
-    index: int
+    place: int
     text: str
     expected: str
 
@@ -49,12 +49,12 @@ class Problem(NamedTuple):
 def survey_images(
     content: dict[str, Any], file: Path, folder: Path, decode_all: bool = False
 ) -> dict[str, Any]:
-    """Read the headers of all images of a split and the pixels of some, or of all.
+    """Read the headers of all images of a split and the pixels of a sample, or of all.
 
     Args:
-        content: of the annotation file ``file``.
-        folder: of the images.
-        decode_all: read the pixels of every image, not of a sample.
+        content: content of the annotation file ``file``.
+        folder: folder of the images.
+        decode_all: read the pixels of every image.
 
     Returns:
         ``formats`` (number of images by format and mode), ``turned`` (number of images with an
@@ -67,11 +67,13 @@ def survey_images(
     images = content["images"]
     paths = [folder / image["file_name"] for image in images]
     with ThreadPoolExecutor(READERS) as pool:
-        headers = list(pool.map(read_header, paths))
-        _refuse(_unlike_annotations(images, headers, folder), file)
+        read = list(pool.map(read_header, paths))
+        _refuse(_unlike_annotations(images, read, folder), file)
+        headers = [header for header in read if isinstance(header, Header)]
         chosen = range(len(images)) if decode_all else _sample(headers)
-        brightest = list(pool.map(read_brightest, [paths[i] for i in chosen]))
-    _refuse(_undecodable(images, chosen, brightest), file)
+        decoded = list(pool.map(read_brightest, [paths[i] for i in chosen]))
+    _refuse(_undecodable(images, chosen, decoded), file)
+    brightest = [value for value in decoded if isinstance(value, int)]
     _refuse(_too_dark(images, headers, chosen, brightest), file)
     return {
         "formats": dict(Counter(f"{header.format} {header.mode}" for header in headers)),
@@ -81,15 +83,15 @@ def survey_images(
 
 
 def read_image(path: Path) -> np.ndarray | None:
-    """Pixels [height, width, BGR] of 8 bits as mmdet reads them; None if it cannot."""
+    """8-bit pixels [height, width, BGR] as mmdet reads them; None if it cannot."""
     return cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
 
 
 def require_image(path: Path) -> np.ndarray:
-    """Pixels of :func:`read_image`.
+    """Pixels as of :func:`read_image`.
 
     Raises:
-        InputError: they cannot be read.
+        InputError: the image cannot be read.
     """
     pixels = read_image(path)
     if pixels is None:
@@ -101,11 +103,11 @@ def read_header(path: Path) -> Header | str:
     """The header of an image file, or why it cannot be read."""
     try:
         with Image.open(path) as image:
-            # Not Pillow's own method of each format: that of PNG reads all pixels.
+            # Not the format's own method: that of PNG reads all pixels.
             exif = Image.Image.getexif(image) if image.format in ROTATE else {}
             orientation = exif.get(ExifTags.Base.Orientation, 1)
             size = image.size[::-1] if orientation in (5, 6, 7, 8) else image.size
-            return Header(image.format, image.mode, *size, orientation)
+            return Header(image.format or "unknown", image.mode, *size, orientation)
     except Exception as error:  # a damaged file can make Pillow raise anything
         return _reason(error)
 
@@ -114,7 +116,7 @@ def read_brightest(path: Path) -> int | str:
     """The largest value of an image as training reads it, or why its pixels cannot be read."""
     try:
         with Image.open(path) as image:
-            image.load()  # OpenCV is content with part of some files
+            image.load()  # OpenCV accepts some truncated files
         pixels = read_image(path)
     except Exception as error:
         return _reason(error)
@@ -128,7 +130,7 @@ def _reason(error: Exception) -> str:
 
 
 def _sample(headers: Sequence[Header]) -> list[int]:
-    """Places of images: spread evenly, and the first of every format and mode."""
+    """Places of images: evenly spaced ones, and the first of every format and mode."""
     spread = np.linspace(0, len(headers) - 1, min(len(headers), DECODED)).astype(int).tolist()
     first = {(headers[i].format, headers[i].mode): i for i in reversed(range(len(headers)))}
     return sorted({*spread, *first.values()})
@@ -137,7 +139,7 @@ def _sample(headers: Sequence[Header]) -> list[int]:
 def _unlike_annotations(
     images: list[dict[str, Any]], headers: Sequence[Header | str], folder: Path
 ) -> Iterable[Problem]:
-    """Images that are not there, or not as the annotation file says."""
+    """Images that are missing, unreadable, or of another size than annotated."""
     for i, (image, header) in enumerate(zip(images, headers, strict=True)):
         name = image["file_name"]
         if isinstance(header, str):
@@ -168,9 +170,9 @@ def _too_dark(
     images: list[dict[str, Any]],
     headers: Sequence[Header],
     chosen: Sequence[int],
-    brightest: Sequence[int | str],
+    brightest: Sequence[int],
 ) -> Iterable[Problem]:
-    """Images of 16 bits, if all of them are next to black in the upper 8, which are kept."""
+    """16-bit images, if the upper 8 bits, which training reads, are almost black in all of them."""
     values = {
         i: value for i, value in zip(chosen, brightest, strict=True) if headers[i].sixteen_bits
     }
@@ -190,4 +192,4 @@ def _refuse(problems: Iterable[Problem], file: Path) -> None:
         if more:
             named = "; ".join(problem.text for problem in more[: NAMED - 1])
             text += f" (and {len(more)} more: {named}{'; ...' * (len(more) >= NAMED)})"
-        raise InputError(file, f"images[{first.index}].file_name", text, first.expected)
+        raise InputError(file, f"images[{first.place}].file_name", text, first.expected)

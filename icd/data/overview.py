@@ -1,4 +1,4 @@
-"""What a survey found, for a reader."""
+"""A survey as text."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NOTES = {
 
 
 def overview(survey: Mapping[str, Any]) -> str:
-    """The sizes, counts and oddities of all splits as text."""
+    """Sizes, counts and oddities of all splits as text."""
     return "\n".join(line for name in survey["splits"] for line in _split(name, survey))
 
 

@@ -1,4 +1,4 @@
-"""How often each class occurs and how large it is: the distribution fake instances come from."""
+"""Class frequencies and object sizes: the distribution that fake instances are drawn from."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Priors:
 
 
 def compute_priors(instances: Iterable[tuple[int, float, float]], num_classes: int) -> Priors:
-    """Priors of a data set from (class index, w / W, h / H) of each of its instances.
+    """Priors of a data set from (class index, w / W, h / H) of each instance.
 
-    Standard deviations are those of the population; means and deviations have six decimals.
+    Standard deviations are of the population. Means and deviations are rounded to six decimals.
     """
     sizes: dict[int, list[tuple[float, float]]] = defaultdict(list)
     for label, width, height in instances:

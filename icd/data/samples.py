@@ -1,4 +1,4 @@
-"""A picture of a data set: some images with their boxes, masks and class names."""
+"""A figure of a data set: some images with their boxes, masks and class names."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import matplotlib
+import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Polygon, Rectangle
 from pycocotools import mask as masks
@@ -20,15 +21,15 @@ from icd.files import atomic
 
 ROWS, COLUMNS = 3, 4
 SIDE = 400  # pixels: larger images are drawn smaller
-COLOURS = matplotlib.colormaps["tab10"].colors
+COLOURS = [to_rgb(mpl.colormaps["tab10"](i)) for i in range(10)]
 
 
 def write_samples(content: dict[str, Any], folder: Path, output: Path) -> None:
-    """Draw images of a split, spread evenly over those with annotations, as training reads them.
+    """Draw evenly spaced images of a split that have annotations, as training reads them.
 
     Args:
-        content: of an annotation file.
-        folder: of the images.
+        content: content of an annotation file.
+        folder: folder of the images.
         output: PNG file to write.
 
     Raises:
@@ -46,12 +47,12 @@ def write_samples(content: dict[str, Any], folder: Path, output: Path) -> None:
         for annotation in sorted(mine, key=lambda a: -a["area"]):  # small ones on top
             _draw_annotation(cell, annotation, image, *classes[annotation["category_id"]])
     with atomic(output) as temporary, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # of a file's name, as a box then
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # in a file's name, drawn as a box
         figure.savefig(temporary, metadata={"Software": None})
 
 
 def choose(content: dict[str, Any], count: int) -> list[dict[str, Any]]:
-    """So many images with annotations, or all there are, from the first to the last of the file."""
+    """``count`` evenly spaced images with annotations, or all if there are fewer."""
     annotated = {annotation["image_id"] for annotation in content["annotations"]}
     images = [image for image in content["images"] if image["id"] in annotated]
     places = np.linspace(0, len(images) - 1, min(count, len(images))).round().astype(int)
@@ -71,13 +72,17 @@ def _draw_image(axes: Axes, image: dict[str, Any], folder: Path) -> None:
 
 
 def _draw_annotation(
-    axes: Axes, annotation: dict[str, Any], image: dict[str, Any], name: str, colour: tuple
+    axes: Axes,
+    annotation: dict[str, Any],
+    image: dict[str, Any],
+    name: str,
+    colour: tuple[float, float, float],
 ) -> None:
     """A box (dashed for a crowd), its class, and the mask if there is one."""
     x, y, width, height = annotation["bbox"]
-    style = {"edgecolor": colour, "linewidth": 1.2}
-    dashed = "--" if annotation["iscrowd"] else "-"
-    axes.add_patch(Rectangle((x, y), width, height, fill=False, linestyle=dashed, **style))
+    box = Rectangle((x, y), width, height, fill=False, edgecolor=colour, linewidth=1.2)
+    box.set_linestyle("--" if annotation["iscrowd"] else "-")
+    axes.add_patch(box)
     for outline in _outlines(annotation, image):
         axes.add_patch(
             Polygon(outline, facecolor=(*colour, 0.35), edgecolor="white", linewidth=0.5)

@@ -1,71 +1,83 @@
-"""What a COCO-format data set holds: checked before any training, and the priors it implies."""
+"""The check of a COCO-format data set before any training, and the priors that follow from it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from icd.data import SplitFiles
 from icd.data.annotations import complete, mask_of, read_annotations
 from icd.data.images import survey_images
 from icd.data.priors import compute_priors
 from icd.data.samples import write_samples
 from icd.errors import InputError
-from icd.experiments.splits import TRAIN
-from icd.experiments.track import Track
 from icd.files import sha256, write_json
 
+TRAIN = "train"  # the split that defines classes and priors
 
-def write_survey(track: Track, output: Path, decode_all: bool = False) -> dict[str, Any]:
-    """Check all splits of a track and write classes, hashes, counts and priors as JSON.
 
-    Beside it, ``samples.png`` shows images of the training split.
+def write_survey(
+    splits: Mapping[str, SplitFiles], output: Path, decode_all: bool = False
+) -> dict[str, Any]:
+    """Check all splits of a data set and write classes, hashes, counts and priors as JSON.
+
+    Also draws images of the training split to ``samples.png`` beside ``output``.
 
     Args:
-        track: whose data is checked.
+        splits: files by the name of the split; ``train`` defines classes and priors.
         output: JSON file to write.
-        decode_all: read the pixels of all images, not of a sample.
+        decode_all: decode all images, not only a sample.
 
     Returns:
         The content of the JSON file.
 
     Raises:
-        InputError: names the annotation file, the key, and what would be right.
+        InputError: names the annotation file, the key, and the remedy.
     """
-    track.require_files()
-    splits = {name: read_annotations(track.annotations(name)) for name in track.splits}
-    filled = {name: complete(content) for name, content in splits.items()}
-    classes = class_names(splits[TRAIN])
-    for name, content in splits.items():
-        file = track.annotations(name)
-        if class_names(content) != classes:
-            problem = f"differ from those of {track.annotations(TRAIN)}"
-            raise InputError(file, "categories", problem, f"{classes}")
-        if not instances(content):
-            raise InputError(file, "annotations", "hold no object", "at least one")
+    contents = {name: read_annotations(files.annotations) for name, files in splits.items()}
+    filled = {name: complete(content) for name, content in contents.items()}
+    classes = class_names(contents[TRAIN])
+    for name, content in contents.items():
+        _require_usable(content, splits[name].annotations, classes, splits[TRAIN].annotations)
     counts = {
-        name: {
-            "sha256": sha256(track.annotations(name)),
-            **count_instances(content),
-            **count_oddities(content),
-            "filled": filled[name],
-            **image_sizes(content),
-            **survey_images(content, track.annotations(name), track.images(name), decode_all),
-        }
-        for name, content in splits.items()
+        name: survey_split(content, filled[name], splits[name], decode_all)
+        for name, content in contents.items()
     }
-    priors = compute_priors(relative_sizes(splits[TRAIN]), len(classes))
+    priors = compute_priors(relative_sizes(contents[TRAIN]), len(classes))
     survey = {"classes": classes, "splits": counts, "priors": asdict(priors)}
-    write_samples(splits[TRAIN], track.images(TRAIN), output.with_name("samples.png"))
+    write_samples(contents[TRAIN], splits[TRAIN].images, output.with_name("samples.png"))
     write_json(output, survey)
     return survey
 
 
+def survey_split(
+    content: dict[str, Any], filled: dict[str, int], files: SplitFiles, decode_all: bool
+) -> dict[str, Any]:
+    """Hash, counts and sizes of one split; content and counts as :func:`complete` left them."""
+    return {
+        "sha256": sha256(files.annotations),
+        **count_instances(content),
+        **count_oddities(content),
+        "filled": filled,
+        **image_sizes(content),
+        **survey_images(content, files.annotations, files.images, decode_all),
+    }
+
+
+def _require_usable(content: dict[str, Any], file: Path, classes: list[str], train: Path) -> None:
+    """Raise InputError unless a split has the classes of the training split, and an object."""
+    if class_names(content) != classes:
+        raise InputError(file, "categories", f"differ from those of {train}", f"{classes}")
+    if not instances(content):
+        raise InputError(file, "annotations", "hold no object", "at least one")
+
+
 def class_names(content: dict[str, Any]) -> list[str]:
-    """Names of the categories in the order of the file, which is that of the class indices."""
+    """Names of the categories in the order of the file, which defines the class indices."""
     return [category["name"] for category in content["categories"]]
 
 
@@ -80,10 +92,10 @@ def relative_sizes(content: dict[str, Any]) -> Iterator[tuple[int, float, float]
 
 
 def instances(content: dict[str, Any]) -> list[dict[str, Any]]:
-    """The annotations that detectors learn as objects, which mmdet's CocoDataset selects.
+    """The annotations that detectors learn as objects, as mmdet's CocoDataset selects them.
 
-    Left out are crowds, what is marked as ignored, and boxes that are less than a pixel wide or
-    high or lie outside of their image.
+    Leaves out crowds, annotations marked as ignored, and boxes that are less than a pixel wide or
+    high or lie outside their image.
     """
     extents = image_extents(content)
     return [
@@ -95,7 +107,7 @@ def instances(content: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def is_visible(annotation: dict[str, Any], image_width: float, image_height: float) -> bool:
-    """True if an annotation's box covers at least a pixel and part of it is in the image."""
+    """True if an annotation's box covers at least a pixel and overlaps the image."""
     x, y, width, height = annotation["bbox"]
     return (
         annotation["area"] > 0
@@ -134,13 +146,14 @@ def count_instances(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def count_oddities(content: dict[str, Any]) -> dict[str, int]:
-    """What deserves a look, each as a number.
+    """Counts of what deserves a look.
 
-    crowd: annotations of a crowd. cut: objects that are partly outside of their image.
-    invisible: annotations without an area in their image, which nothing learns.
-    without_mask: annotations that mmdet reads and that have no polygon that encloses something
-    and no run lengths.
-    run_lengths: objects whose mask is no polygon. empty_images: images without objects.
+    crowd: annotations of a crowd.
+    cut: objects that are partly outside their image.
+    invisible: annotations without area in their image, which no detector learns.
+    without_mask: annotations that mmdet reads, without run lengths or a polygon that encloses area.
+    run_lengths: objects whose mask is a run-length code.
+    empty_images: images without objects.
     """
     extents, found = image_extents(content), instances(content)
     read = [
@@ -164,7 +177,7 @@ def count_oddities(content: dict[str, Any]) -> dict[str, int]:
 
 
 def is_cut(annotation: dict[str, Any], image_width: float, image_height: float) -> bool:
-    """True if a pixel or more of an annotation's box is outside of the image."""
+    """True if a pixel or more of an annotation's box is outside the image."""
     x, y, width, height = annotation["bbox"]
     return min(x, y, image_width - x - width, image_height - y - height) <= -1
 

@@ -1,4 +1,4 @@
-"""What detections are measured against, the same for every evaluator."""
+"""The ground truth that detections are evaluated against, the same for every evaluator."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from icd.data.annotations import FIELDS, mask_of
 
 
 def ground_truth(content: dict[str, Any]) -> dict[str, Any]:
-    """The part of an annotation file that evaluators need; the file's own stays as it is.
+    """The part of an annotation file that evaluators need; ``content`` is not changed.
 
-    All annotations count, as COCO's protocol has it. Those marked as ignored, which no detector
-    learns, become crowds, the only ones that it ignores. Fields that nothing here reads are left
-    out: hotcoco refuses some that others write.
+    All annotations count, as in COCO's protocol. Those marked as ignored, which no detector learns,
+    become crowds, the only annotations that the protocol ignores. Unused fields are left out,
+    because hotcoco refuses some of them.
 
     Args:
-        content: of an annotation file, see :func:`icd.data.annotations.complete`.
+        content: completed content of an annotation file, see
+            :func:`icd.data.annotations.complete`.
     """
     entries = content | {"annotations": map(_evaluated, content["annotations"])}
     return {
@@ -25,7 +26,7 @@ def ground_truth(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def _evaluated(annotation: dict[str, Any]) -> dict[str, Any]:
-    """An annotation without broken polygons; an ignored one as a crowd, which has a mask."""
+    """An annotation without broken polygons; an ignored one becomes a crowd with a mask."""
     mask = mask_of(annotation)
     if not annotation.get("ignore"):
         return annotation | {"segmentation": mask}

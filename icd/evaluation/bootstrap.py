@@ -1,4 +1,4 @@
-"""What COCO AP would be on other test images: a bootstrap over images, without matching anew."""
+"""Bootstrap of COCO AP over test images; detections are matched only once."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 
 RECALLS = np.linspace(0, 1, 101)  # as in pycocotools' Params
 REPLICATES = 200
-SEED = 0  # the same draws for every run, so that differences between runs are paired
+SEED = 0  # the same resamples for every run, so differences between runs are paired
 
 
 def multiplicities(images: int, replicates: int = REPLICATES) -> NDArray[np.int64]:
     """How often each image is drawn, with replacement, in each replicate.
 
-    A function of the number of images alone: runs on one split get the same draws.
+    Depends on the number of images alone, so runs on one split get the same resamples.
 
     Returns:
-        (replicates, images); each line adds up to the number of images.
+        (replicates, images); each row sums to the number of images.
     """
     generator = np.random.default_rng(SEED)
     return generator.multinomial(images, np.full(images, 1 / images), size=replicates)
@@ -32,11 +32,11 @@ def bootstrap_ap(
 ) -> NDArray[np.float64]:
     """COCO's AP (all areas, 100 detections) with image ``i`` counted ``counts[:, i]`` times.
 
-    Equal to pycocotools on a data set that holds each image, next to itself, as often.
+    Equals pycocotools on a data set that repeats each image, in place, that often.
 
     Args:
         results: entries of a COCOeval's ``evalImgs``, of one area and none of them None.
-        images: ids of the I images, in the order in which equal scores are ranked.
+        images: ids of the I images, in the order that ranks equal scores.
         counts: (B, I).
 
     Returns:
@@ -44,19 +44,21 @@ def bootstrap_ap(
     """
     if counts.shape[1] != len(images):
         raise ValueError(f"counts of {counts.shape[1]} images for {len(images)}")
-    counts = counts.astype(np.int32)  # sums over all detections of a class fit, in half the time
+    factors = counts.astype(np.int32)  # large enough for all sums, in half the time
     place, classes = {image: i for i, image in enumerate(images)}, defaultdict(list)
     for result in results:
         classes[result["category_id"]].append((place[result["image_id"]], result))
     total, there = np.zeros(len(counts)), np.zeros(len(counts))
     for _, found in sorted(classes.items()):
-        precision, objects = _class_ap(sorted(found, key=itemgetter(0)), counts)
+        precision, objects = _class_ap(sorted(found, key=itemgetter(0)), factors)
         total += np.where(objects > 0, precision, 0)
         there += objects > 0
     return np.divide(total, there, out=np.full(len(counts), np.nan), where=there > 0)
 
 
-def _class_ap(found: list[tuple[int, dict]], counts: NDArray) -> tuple[NDArray, NDArray]:
+def _class_ap(
+    found: list[tuple[int, dict[str, Any]]], counts: NDArray[np.int32]
+) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
     """AP of one class and the number of its objects, each (B,)."""
     order = np.argsort(
         -np.concatenate([result["dtScores"] for _, result in found]), kind="mergesort"
@@ -66,11 +68,13 @@ def _class_ap(found: list[tuple[int, dict]], counts: NDArray) -> tuple[NDArray, 
         np.concatenate([result[name] for _, result in found], axis=1)[:, order].astype(bool)
         for name in ("dtMatches", "dtIgnore")
     )
-    objects = sum(counts[:, i] * np.count_nonzero(~np.array(r["gtIgnore"], bool)) for i, r in found)
+    objects = np.zeros(len(counts), counts.dtype)
+    for i, result in found:
+        objects += counts[:, i] * np.count_nonzero(~np.array(result["gtIgnore"], bool))
     weights = counts[:, image.astype(int)]
-    precision, seen = [], {}
+    precision, seen = [], dict[bytes, NDArray[np.int32]]()
     for hit, skip in zip(matched, ignored, strict=True):  # over IoU thresholds
-        key = skip.tobytes()  # most often the same, so that the long sum is done once
+        key = skip.tobytes()  # mostly the same, so the long sum runs once
         if key not in seen:
             seen[key] = np.cumsum(weights * ~skip, axis=1, dtype=weights.dtype)
         hit &= ~skip
@@ -78,10 +82,12 @@ def _class_ap(found: list[tuple[int, dict]], counts: NDArray) -> tuple[NDArray, 
     return np.mean(precision, axis=0), objects
 
 
-def _interpolated(hits: NDArray, seen: NDArray, objects: NDArray) -> NDArray:
+def _interpolated(
+    hits: NDArray[np.int32], seen: NDArray[np.int32], objects: NDArray[np.int32]
+) -> NDArray[np.float64]:
     """Mean over COCO's recall levels of the best precision at this recall or a higher one.
 
-    Only hits are looked at: between two of them recall stands still and precision falls.
+    Only hits matter: between two of them recall is constant and precision falls.
 
     Args:
         hits: (B, H) how often each hit counts, by falling score.
@@ -94,7 +100,7 @@ def _interpolated(hits: NDArray, seen: NDArray, objects: NDArray) -> NDArray:
     hits = np.cumsum(hits, axis=1, dtype=hits.dtype)
     precision = hits / (seen + np.spacing(1))  # as pycocotools divides
     best = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-    best = np.pad(best, ((0, 0), (0, 1)))  # recall that is not reached has precision 0
+    best = np.pad(best, ((0, 0), (0, 1)))  # unreached recall has precision 0
     recall = hits / np.maximum(objects, 1)[:, None]
     return np.array(
         [

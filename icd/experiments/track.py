@@ -9,6 +9,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from icd.data import SplitFiles
 from icd.errors import InputError
 from icd.experiments.base import validate
 from icd.experiments.change import Change
@@ -74,6 +75,11 @@ class Track:
     def images(self, split: str) -> Path:
         """Image folder of a split."""
         return self.data_root / self.splits[split].images
+
+    @property
+    def split_files(self) -> dict[str, SplitFiles]:
+        """Annotation file and image folder of every split."""
+        return {name: SplitFiles(self.annotations(name), self.images(name)) for name in self.splits}
 
     def require_files(self) -> None:
         """Raise InputError unless the user's data and teacher are where the track says."""

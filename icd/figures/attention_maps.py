@@ -11,7 +11,7 @@ from numpy import ndarray
 from torch import Tensor
 
 import icd.training.dataset  # noqa: F401  (registers with mmdet)
-from icd.experiments.run import Run
+from icd.experiments.run import TrainedRun
 from icd.experiments.splits import TEST
 from icd.figures.spread import spread
 from icd.files import require_file
@@ -21,7 +21,7 @@ from icd.methods.icd.queries import make_queries
 from icd.methods.tokens import sizes_of, tokenize
 from icd.methods.where import ALTERNATIVES
 from icd.training.checkpoint import load_weights
-from icd.training.config import Inputs, base_config, dataset, detector, distiller
+from icd.training.config import RunInputs, base_config, dataset, detector, distiller
 from icd.training.distiller import Distiller, targets_of
 from icd.training.pipeline import pipeline
 
@@ -46,7 +46,7 @@ class Masks:
     where: dict[str, ndarray]
 
 
-def load_distiller(run: Run, inputs: Inputs) -> Distiller:
+def load_distiller(run: TrainedRun, inputs: RunInputs) -> Distiller:
     """Student, method and teacher of a distilled run as they were after its training."""
     init_default_scope("mmdet")
     student = detector(run, base_config(run), len(inputs.survey["classes"]))
@@ -57,7 +57,7 @@ def load_distiller(run: Run, inputs: Inputs) -> Distiller:
     return built
 
 
-def load_images(run: Run, inputs: Inputs, wanted: list[int]) -> list[dict]:
+def load_images(run: TrainedRun, inputs: RunInputs, wanted: list[int]) -> list[dict]:
     """Images of the test split with their annotations, as mmdet's data set gives them."""
     init_default_scope("mmdet")
     steps = pipeline(base_config(run).test_dataloader.dataset.pipeline, run.images, False)

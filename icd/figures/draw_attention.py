@@ -11,12 +11,13 @@ from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
 
 from icd.experiments.ablation import Ablation
+from icd.experiments.run import TrainedRun
 from icd.experiments.track import Track
 from icd.figures.attention_maps import Masks, load_distiller, load_images, look
 from icd.figures.examples import examples, read_truth
 from icd.figures.panel import draw_box, show, show_maps
 from icd.report.figure import STYLE, save
-from icd.training.config import Inputs
+from icd.training.config import RunInputs
 
 TITLES = {
     "instance": "attention of\nall objects",
@@ -35,7 +36,9 @@ def write(
         sources: the survey of the data set.
     """
     (survey,), (row,) = sources, ablation.choose(ablation.figures["attention"])
-    run, inputs = row.runs[0], Inputs(track.data_root, json.loads(survey.read_text()))
+    run = row.runs[0]
+    assert isinstance(run, TrainedRun), "its row distils"
+    inputs = RunInputs(track.data_root, json.loads(survey.read_text()))
     chosen = examples(track, read_truth(track))
     samples = load_images(run, inputs, [example.id for example in chosen])
     distiller = load_distiller(run, inputs)

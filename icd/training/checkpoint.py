@@ -1,9 +1,10 @@
-"""Weights: read safely and completely, written whole."""
+"""Checkpoints: read without executing code, loaded completely, written atomically."""
 
 from __future__ import annotations
 
 import io
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ from torch import Tensor, nn
 from icd.errors import InputError
 from icd.files import atomic
 
-# What checkpoints of mmengine hold besides plain data: the history of losses and rates, whose
-# values are NumPy's and whose methods are named by getattr. Names before and since NumPy 2.
+# What mmengine's checkpoints hold besides plain data: histories of losses and learning rates, with
+# NumPy values and methods looked up by getattr. NumPy 2 renamed core to _core.
 BYSTANDERS = (
     "mmengine.logging.history_buffer.HistoryBuffer",
     "builtins.getattr",
@@ -30,7 +31,7 @@ BYSTANDERS = (
 
 
 class Bystander:
-    """Stands for an object of a checkpoint that is of no interest; whatever made it is not run."""
+    """Replaces an object of a checkpoint that nothing reads; its constructor is not called."""
 
     def __new__(cls, *args: object) -> Bystander:
         return object.__new__(cls)
@@ -46,14 +47,16 @@ def _stand_in(path: str) -> type[Bystander]:
     return type(name, (Bystander,), {"__module__": module})
 
 
-STAND_INS = [_stand_in(path) for path in BYSTANDERS]
+STAND_INS: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
+    _stand_in(path) for path in BYSTANDERS
+]
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
     """The state_dict of a checkpoint; nothing in the file is executed.
 
     Raises:
-        InputError: the file is missing, is no checkpoint, or holds more than plain data.
+        InputError: the file is missing, is not a checkpoint, or holds more than plain data.
     """
     expected = "a PyTorch checkpoint of tensors and plain data"
     try:
@@ -70,16 +73,16 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def _problem(error: Exception) -> str:
-    """What is wrong with a file, without PyTorch's advice to load it in an unsafe way."""
+    """What is wrong with a file, without PyTorch's advice to load it unsafely."""
     code = re.search(r"GLOBAL (\S+)", str(error))
-    return f"holds {code[1]}, which is no plain data" if code else "is damaged or no checkpoint"
+    return f"holds {code[1]}, which is not plain data" if code else "is damaged or not a checkpoint"
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
-    """Load a checkpoint into ``model``; every name and shape must agree.
+    """Load a checkpoint into ``model``; every name and shape must match.
 
     Raises:
-        InputError: names what does not fit, in particular a head for other classes.
+        InputError: names what does not match, e.g. a head for another number of classes.
     """
     weights, own = read_weights(path), model.state_dict()
     if not own.keys() & weights.keys():
@@ -111,7 +114,7 @@ def load_weights(model: nn.Module, path: Path) -> None:
 
 
 def _remedy(weights: dict[str, Tensor]) -> str:
-    """What to load instead, judged by how the names of the weights begin."""
+    """What to load instead, judged by the prefixes of the tensors' names."""
     if any(name.startswith("student.") for name in weights):
         return "the model.pth of that run: this is a checkpoint of its distillation"
     if all(name.startswith("module.") for name in weights):
@@ -120,9 +123,9 @@ def _remedy(weights: dict[str, Tensor]) -> str:
 
 
 def write_weights(path: Path, model: nn.Module, **meta: Any) -> None:
-    """Write the weights of ``model`` and plain data about them as mmengine's checkpoints are."""
+    """Write the weights of ``model`` and plain data about them in mmengine's format."""
     weights = {name: value.cpu() for name, value in model.state_dict().items()}
-    content = io.BytesIO()  # since PyTorch hides why it cannot write to a disk
+    content = io.BytesIO()  # because PyTorch hides why a write to disk failed
     torch.save({"meta": meta, "state_dict": weights}, content)
     with atomic(path) as temporary:
         temporary.write_bytes(content.getbuffer())

@@ -14,12 +14,12 @@ from icd.errors import InputError
 from icd.experiments.run import ImportedRun, Run, TrainedRun
 from icd.experiments.splits import TEST
 from icd.experiments.zoo import configs
-from icd.training.method_class import asked, method_class
+from icd.training.method_class import accepted_arguments, method_class
 from icd.training.optimisation import optimisation
 from icd.training.pipeline import pipeline
 from icd.training.pyramid import level_shift
 
-# What is read of a detector's config; the first three for one that is taken as it is.
+# Keys that a detector's config must have; an imported detector needs the first three.
 PARTS = (
     "model",
     "test_dataloader.dataset.pipeline",
@@ -30,11 +30,11 @@ PARTS = (
 
 
 @dataclass(frozen=True)
-class Inputs:
-    """Where a run finds what it learns from.
+class RunInputs:
+    """What a run reads besides the weights of other runs.
 
-    data: root of the data set.
-    survey: content of the data set's survey: classes, counts, priors.
+    data: root folder of the data set.
+    survey: content of the file that ``icd check`` wrote: classes, counts, priors.
     """
 
     data: Path
@@ -45,7 +45,7 @@ def base_config(run: TrainedRun | ImportedRun) -> Config:
     """The config of the run's detector: the user's own file, or one that mmdet ships.
 
     Raises:
-        InputError: there is no such config, or it is not complete.
+        InputError: the config does not exist or is incomplete.
     """
     imported = isinstance(run, ImportedRun)
     name = run.config if isinstance(run, ImportedRun) else run.detector.config
@@ -57,14 +57,14 @@ def base_config(run: TrainedRun | ImportedRun) -> Config:
         expected = "a config file" if imported else "a config that mmdet ships, or a file"
         raise InputError(name, "", "does not exist", expected) from error
     except SyntaxError as error:
-        raise InputError(name, "", f"is no Python ({error})", "a config of mmdet") from error
+        raise InputError(name, "", f"is not valid Python ({error})", "an mmdet config") from error
     for key in PARTS[: 3 if imported else None]:
         _require_part(base, name, key)
     return base
 
 
 def _require_part(base: Config, name: str, key: str) -> None:
-    """Raise InputError unless there is something under a dotted key of a config."""
+    """Raise InputError unless a config has a dotted key."""
     branch = base
     for part in key.split("."):
         branch = branch.get(part) if hasattr(branch, "get") else None
@@ -73,8 +73,8 @@ def _require_part(base: Config, name: str, key: str) -> None:
         raise InputError(name, key, "is missing", expected)
 
 
-def plain_config(run: TrainedRun | ImportedRun, inputs: Inputs) -> Config:
-    """A config of the bare detector and its evaluation, which mmdet loads without this package."""
+def plain_config(run: TrainedRun | ImportedRun, inputs: RunInputs) -> Config:
+    """A config of the plain detector and its evaluation, which mmdet loads without this package."""
     base, classes = base_config(run), inputs.survey["classes"]
     steps = pipeline(base.test_dataloader.dataset.pipeline, run.images, False)
     return Config(
@@ -97,7 +97,9 @@ def plain_config(run: TrainedRun | ImportedRun, inputs: Inputs) -> Config:
     )
 
 
-def training_config(run: TrainedRun, inputs: Inputs, workers: int, checkpoint_every: int) -> Config:
+def training_config(
+    run: TrainedRun, inputs: RunInputs, workers: int, checkpoint_every: int
+) -> Config:
     """A complete config of mmengine's Runner for a run."""
     base, recipe, seed, iterations = base_config(run), run.recipe, run.seed, run.iterations
     steps = [{"type": "SeedByPlace", "seed": seed}]
@@ -142,28 +144,32 @@ def training_config(run: TrainedRun, inputs: Inputs, workers: int, checkpoint_ev
     )
 
 
-def custom_hooks(run: TrainedRun, student: dict) -> list[dict]:
-    """Our own hooks, as far as the run needs them; ``student``: the model that is trained."""
-    hooks = [
+def custom_hooks(run: TrainedRun, student: dict[str, Any]) -> list[dict[str, Any]]:
+    """The hooks of :mod:`icd.training.hooks` that the run needs.
+
+    ``student``: config of the model that is trained.
+    """
+    hooks: list[dict[str, Any]] = [
         {"type": "SeedByIteration", "seed": run.seed},
         {"type": "StrictResumeHook"},
         {"type": "FiniteLossHook"},
         {"type": "ProgressHook", "run": run.id},
         {"type": "InterruptHook", "run": run.id},
     ]
-    if run.pretrained:  # before inheriting, which replaces parts of it
-        start = str(run.pretrained.folder / "model.pth")
-        hooks.append({"type": "PretrainedHook", "checkpoint": start})
+    if run.pretrained:  # before inheriting, which replaces some of the weights
+        start = run.pretrained.folder / "model.pth"
+        hooks.append({"type": "PretrainedHook", "checkpoint": str(start)})
     if run.inherit:
         shift = level_shift(student, teacher_config(run))
-        start = {"checkpoint": str(teacher_of(run).folder / "model.pth")}
-        hooks.append({"type": "InheritHook", **start} | ({"shift": shift} if shift else {}))
+        start = teacher_of(run).folder / "model.pth"
+        inherit = {"type": "InheritHook", "checkpoint": str(start)}
+        hooks.append(inherit | ({"shift": shift} if shift else {}))
     if run.distils:
         hooks.append({"type": "IterationHook"})
     return hooks
 
 
-def default_hooks(run: Run, checkpoint_every: int) -> dict[str, dict]:
+def default_hooks(run: Run, checkpoint_every: int) -> dict[str, dict[str, Any]]:
     """mmengine's hooks: timing, log, schedules, checkpoints."""
     return {
         "timer": {"type": "IterTimerHook"},
@@ -178,14 +184,14 @@ def default_hooks(run: Run, checkpoint_every: int) -> dict[str, dict]:
     }
 
 
-def detector(run: TrainedRun | ImportedRun, base: Config, num_classes: int) -> dict:
-    """The model of a run: mmdet's, with the changes of the track and its number of classes."""
+def detector(run: TrainedRun | ImportedRun, base: Config, num_classes: int) -> dict[str, Any]:
+    """The model of a run: mmdet's config, changed by the track, for its number of classes."""
     config = Config({"model": base.model})
     if isinstance(run, TrainedRun):
-        # Copies, since mmengine takes its sign to replace a part (_delete_) out of what it reads.
+        # Copied, because mmengine removes its _delete_ keys from the dictionaries that it merges.
         backbone, chosen = run.backbone.model_copy(deep=True), deepcopy(run.detector.model)
         parts = {"backbone": backbone.backbone, "neck": backbone.neck}
-        # The backbone last, since one of another type replaces all that was said before.
+        # The backbone comes last, because one of another type replaces all that was set before.
         config.merge_from_dict({"model": chosen})
         config.merge_from_dict({"model": parts})
     model = config.model.to_dict()
@@ -194,7 +200,7 @@ def detector(run: TrainedRun | ImportedRun, base: Config, num_classes: int) -> d
 
 
 def set_everywhere(tree: Any, key: str, value: Any) -> None:
-    """Set ``key`` wherever it stands in nested dictionaries and lists."""
+    """Set ``key`` wherever it occurs in nested dictionaries and lists."""
     if isinstance(tree, dict):
         if key in tree:
             tree[key] = value
@@ -205,8 +211,8 @@ def set_everywhere(tree: Any, key: str, value: Any) -> None:
             set_everywhere(branch, key, value)
 
 
-def distiller(run: TrainedRun, inputs: Inputs, student: dict) -> dict:
-    """A Distiller around the student's model."""
+def distiller(run: TrainedRun, inputs: RunInputs, student: dict[str, Any]) -> dict[str, Any]:
+    """Config of a Distiller around the student's model."""
     return {
         "type": "Distiller",
         "student": student,
@@ -218,27 +224,28 @@ def distiller(run: TrainedRun, inputs: Inputs, student: dict) -> dict:
     }
 
 
-def method_config(run: TrainedRun, inputs: Inputs) -> dict:
+def method_config(run: TrainedRun, inputs: RunInputs) -> dict[str, Any]:
     """A Distiller's ``method``, and ``adapter`` if the run has one."""
     method = run.method
     assert method, "it distils"
-    told = asked(method_class(method.path), {"priors": inputs.survey["priors"], "seed": run.seed})
-    config = {"type": method.path, **told, **method.options}
+    offered = {"priors": inputs.survey["priors"], "seed": run.seed}
+    accepted = accepted_arguments(method_class(method.path), offered)
+    config = {"type": method.path, **accepted, **method.options}
     return {"method": config} | ({"adapter": True} if method.adapter else {})
 
 
-def teacher_of(run: TrainedRun) -> Run:
+def teacher_of(run: TrainedRun) -> TrainedRun | ImportedRun:
     """The teacher of a run that distils or inherits."""
     assert run.teacher, "it distils or inherits"
     return run.teacher
 
 
-def teacher_config(run: TrainedRun) -> dict:
-    """The model of a run's teacher, as its training has left it."""
+def teacher_config(run: TrainedRun) -> dict[str, Any]:
+    """The model of a run's teacher, as its training exported it."""
     return Config.fromfile(teacher_of(run).folder / "model.py").model.to_dict()
 
 
-def dataset(run: Run, inputs: Inputs, split: str) -> dict:
+def dataset(run: Run, inputs: RunInputs, split: str) -> dict[str, Any]:
     """The images and annotations of a split."""
     files = run.files_of(split)
     return {
@@ -251,6 +258,6 @@ def dataset(run: Run, inputs: Inputs, split: str) -> dict:
 
 
 def metrics(base: Config) -> list[str]:
-    """What mmdet evaluates the detector on: boxes, and masks where it has them."""
+    """What mmdet evaluates: boxes (bbox), and masks (segm) if the detector predicts them."""
     metric = base.test_evaluator.metric
     return list(metric) if isinstance(metric, (list, tuple)) else [metric]

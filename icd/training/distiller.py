@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from mmdet.registry import MODELS
@@ -16,7 +17,7 @@ from icd.errors import InputError
 from icd.methods.adapter import Adapted
 from icd.methods.tokens import Targets
 from icd.training.checkpoint import load_weights
-from icd.training.method_class import asked, method_class
+from icd.training.method_class import accepted_arguments, method_class
 from icd.training.pyramid import common_levels, strides
 from icd.training.teacher import Renormalise, Teacher
 
@@ -25,23 +26,30 @@ from icd.training.teacher import Renormalise, Teacher
 class Distiller(BaseModel):
     """Trains ``student`` with its own losses and those of a distillation method.
 
-    Only the student is needed afterwards: its weights are those under ``student.``.
+    After training only the student matters; its weights have the prefix ``student.``.
 
     Args:
         student: config of the detector to train.
-        teacher: ``config`` (of the detector to learn from) and ``checkpoint`` (its weights).
-        method: config of the method, its ``type`` module.Class of a module with a ``forward`` like
-            that of :class:`icd.methods.icd.method.ICD`. If it asks, it is told ``channels`` (of the
-            teacher's pyramid), ``student_channels`` and ``levels`` (that both pyramids have).
-        adapter: the student's pyramid may have another width; a method that does not ask for
-            ``student_channels`` then sees it through :class:`icd.methods.adapter.Adapted`.
+        teacher: ``config`` of the detector to learn from and ``checkpoint``, its weights.
+        method: config of the method. Its ``type`` is module.Class of a module with a ``forward``
+            like that of :class:`icd.methods.icd.method.ICD`. The constructor receives those of
+            ``channels`` (width of the teacher's pyramid), ``student_channels`` (if different) and
+            ``levels`` (number of levels that both pyramids have) that it accepts.
+        adapter: allow the student's pyramid another width. A method without ``student_channels``
+            then receives its features through :class:`icd.methods.adapter.Adapted`.
     """
 
-    def __init__(self, student: dict, teacher: dict, method: dict, adapter: bool = False) -> None:
+    def __init__(
+        self,
+        student: dict[str, Any],
+        teacher: dict[str, Any],
+        method: dict[str, Any],
+        adapter: bool = False,
+    ) -> None:
         built = MODELS.build(student)
         super().__init__(data_preprocessor=built.data_preprocessor)
         self.student = built
-        # The student is initialised with the same random numbers as without a method.
+        # The student draws the same random numbers for its initialisation as without a method.
         with torch.random.fork_rng(devices=[]):
             detector = MODELS.build(teacher["config"])
         require_pyramids(built, detector, adapter)
@@ -55,19 +63,19 @@ class Distiller(BaseModel):
         self.teacher = Teacher(detector)
         self.iteration = 0  # kept up to date by IterationHook
 
-    def _apply(self, *args, **kwargs) -> Distiller:
-        """Move the hidden teacher along with ``.to()``, ``.cuda()`` and ``.float()``."""
-        self.teacher.detector._apply(*args, **kwargs)
-        return super()._apply(*args, **kwargs)
+    def _apply(self, function: Callable[[Tensor], Tensor], recurse: bool = True) -> Distiller:
+        """Apply ``.to()``, ``.cuda()`` and ``.float()`` to the hidden teacher as well."""
+        self.teacher.detector._apply(function, recurse)
+        return super()._apply(function, recurse)
 
     def forward(
         self,
         inputs: Tensor,
         data_samples: list[DetDataSample] | None = None,
         mode: str = "tensor",
-    ) -> dict | list | tuple:
+    ) -> dict[str, Any] | list[DetDataSample] | tuple[Any, ...]:
         """As any mmdet detector; ``mode="loss"`` adds the losses of the method."""
-        if mode != "loss":
+        if mode != "loss" or data_samples is None:
             return self.student(inputs, data_samples, mode=mode)
         with features_of(self.student.neck) as seen:
             losses = self.student(inputs, data_samples, mode="loss")
@@ -77,20 +85,18 @@ class Distiller(BaseModel):
         return losses | self.method(teacher[theirs], seen[0][ours], targets, self.iteration)
 
 
-def build_method(config: dict, student: nn.Module, teacher: nn.Module, levels: slice) -> nn.Module:
+def build_method(config: dict[str, Any], student: Any, teacher: Any, levels: slice) -> nn.Module:
     """A method between two necks, for ``levels`` of the student's, with an adapter if needed."""
-    kind = method_class(config["type"])
     ours, theirs = student.out_channels, teacher.out_channels
     count = len(range(student.num_outs)[levels])
     offered = {"channels": theirs, "levels": count}
     if ours != theirs:
         offered["student_channels"] = ours
-    told = asked(kind, offered)
-    method = MODELS.build({**told, **config})
-    if count < max(student.num_outs, teacher.num_outs):
-        shared = strides(student)[levels]
-        print_log(f"levels: strides {shared} are in both pyramids", logger="current")
-    if ours == theirs or "student_channels" in told:
+    accepted = accepted_arguments(method_class(config["type"]), offered)
+    method = MODELS.build({**accepted, **config})
+    if (found := strides(student)) and count < max(student.num_outs, teacher.num_outs):
+        print_log(f"levels: strides {found[levels]} are in both pyramids", logger="current")
+    if ours == theirs or "student_channels" in accepted:
         return method
     print_log(f"adapter: 1x1 convolutions from {ours} to {theirs} channels", logger="current")
     return Adapted(method, ours, theirs, count)
@@ -98,7 +104,7 @@ def build_method(config: dict, student: nn.Module, teacher: nn.Module, levels: s
 
 @contextmanager
 def features_of(neck: nn.Module) -> Iterator[list[tuple[Tensor, ...]]]:
-    """Collects what ``neck`` returns while the block runs."""
+    """Within the block, collect the outputs of ``neck``."""
     seen: list[tuple[Tensor, ...]] = []
     handle = neck.register_forward_hook(lambda module, inputs, output: seen.append(output))
     try:
@@ -113,13 +119,13 @@ def targets_of(inputs: Tensor, data_samples: list[DetDataSample]) -> Targets:
         boxes=[sample.gt_instances.bboxes for sample in data_samples],
         labels=[sample.gt_instances.labels for sample in data_samples],
         image_sizes=[tuple(sample.img_shape[:2]) for sample in data_samples],
-        padded_size=tuple(inputs.shape[-2:]),
+        padded_size=(inputs.shape[-2], inputs.shape[-1]),
     )
 
 
 def require_pyramids(student: nn.Module, teacher: nn.Module, adapter: bool) -> None:
-    """Raise InputError unless both detectors have a pyramid, of one width if without adapter."""
-    necks = [getattr(model, "neck", None) for model in (student, teacher)]
+    """Raise InputError unless both detectors have a pyramid and, without adapter, of one width."""
+    necks: list[Any] = [getattr(model, "neck", None) for model in (student, teacher)]
     for name, neck in zip(("student", "teacher"), necks, strict=True):
         for key in ("out_channels", "num_outs"):
             if not isinstance(getattr(neck, key, None), int):
@@ -134,12 +140,12 @@ def require_pyramids(student: nn.Module, teacher: nn.Module, adapter: bool) -> N
         raise InputError("model", "neck.out_channels", problem, expected)
 
 
-def unwrap(model: nn.Module) -> nn.Module:
-    """The model inside a data-parallel wrapper."""
+def unwrap(model: nn.Module) -> Any:
+    """The model inside a data-parallel wrapper: a detector of mmdet, or a Distiller."""
     return getattr(model, "module", model)
 
 
-def bare_detector(model: nn.Module) -> nn.Module:
-    """The detector that is trained, without the method that teaches it."""
+def bare_detector(model: nn.Module) -> Any:
+    """The detector that is trained, without its distillation wrapper."""
     model = unwrap(model)
     return model.student if isinstance(model, Distiller) else model

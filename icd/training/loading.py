@@ -1,4 +1,4 @@
-"""Loads that mmengine leaves lenient: here nothing that fits is an error, and counts are logged."""
+"""Initial weights: if nothing fits, that is an error; the number of loaded tensors is logged."""
 
 from __future__ import annotations
 
@@ -7,18 +7,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mmdet.registry import HOOKS, WEIGHT_INITIALIZERS
-from mmengine.hooks import Hook
+from mmdet.registry import WEIGHT_INITIALIZERS
 from mmengine.logging import print_log
 from mmengine.model import PretrainedInit
-from mmengine.runner import CheckpointLoader, Runner, load_state_dict
+from mmengine.runner import CheckpointLoader, load_state_dict
 from torch import Tensor, nn
 
 from icd.errors import InputError
 from icd.training.checkpoint import read_weights
-from icd.training.distiller import unwrap
 
-# PyTorch's switch that no torch.load can turn off; mmengine would fall back to the unsafe way.
+# PyTorch's switch that no torch.load can turn off; without it mmengine falls back to unpickling.
 WEIGHTS_ONLY = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
 
 
@@ -55,7 +53,7 @@ def pretrained_weights(checkpoint: str, prefix: str | None) -> dict[str, Tensor]
 
     Args:
         checkpoint: a path, a URL, or a name like ``torchvision://resnet50``.
-        prefix: the only part that is wanted, e.g. ``backbone``.
+        prefix: the part to take, e.g. ``backbone``; None takes all.
     """
     if "://" in checkpoint:
         with weights_only():
@@ -69,7 +67,7 @@ def pretrained_weights(checkpoint: str, prefix: str | None) -> dict[str, Tensor]
 
 @contextmanager
 def weights_only() -> Iterator[None]:
-    """Whatever is loaded meanwhile, no code in it is executed."""
+    """Within the block, no load executes code from the file."""
     before = os.environ.get(WEIGHTS_ONLY)
     os.environ[WEIGHTS_ONLY] = "1"
     try:
@@ -79,24 +77,3 @@ def weights_only() -> Iterator[None]:
             del os.environ[WEIGHTS_ONLY]
         else:
             os.environ[WEIGHTS_ONLY] = before
-
-
-@HOOKS.register_module()
-class StrictResumeHook(Hook):
-    """A training resumes from a checkpoint of the same model, or not at all."""
-
-    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Called by the Runner before the weights are taken over."""
-        own, saved = unwrap(runner.model).state_dict(), checkpoint["state_dict"]
-        names = own.keys() | saved.keys()
-        wrong = [
-            n for n in names if n not in own or n not in saved or own[n].shape != saved[n].shape
-        ]
-        if wrong:
-            raise InputError(
-                runner.work_dir,
-                min(wrong),
-                f"differs between model and checkpoint ({len(wrong)} of {len(names)} tensors)",
-                "a checkpoint of this model; without the folder, training starts anew",
-            )
-        runner.logger.info(f"all {len(own)} tensors of model and checkpoint agree")

@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import torch
+from torch.utils import collect_env
 
 from icd.experiments.yaml_files import ROOT
 
@@ -38,13 +39,13 @@ def environment() -> dict[str, Any]:
             "processor": processor(),
             "cores": os.cpu_count(),
             "threads": torch.get_num_threads(),
-            "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+            **gpus(),
         },
     }
 
 
 def installed(package: str) -> str | None:
-    """Version of a package; None where it is missing, as snakemake may be in a training job."""
+    """Version of a package; None if it is missing, as snakemake may be in a training job."""
     try:
         return version(package)
     except PackageNotFoundError:
@@ -52,7 +53,7 @@ def installed(package: str) -> str | None:
 
 
 def git_state() -> dict[str, Any] | None:
-    """Commit of the code and whether it was changed since; None outside of a git checkout."""
+    """Commit of the code and whether files have changed since; None outside a git checkout."""
     try:
         commit, changes = (
             subprocess.run(
@@ -78,8 +79,21 @@ def processor() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
+def gpus() -> dict[str, Any]:
+    """Names of the visible GPUs; if there are any, also driver, CUDA and cuDNN versions."""
+    names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    if not names:
+        return {"gpus": names}
+    return {
+        "gpus": names,
+        "driver": collect_env.get_nvidia_driver_version(collect_env.run),
+        "cuda": torch.version.cuda,
+        "cudnn": torch.backends.cudnn.version(),
+    }
+
+
 def peak_memory_mib() -> dict[str, float]:
-    """Largest memory of this process so far, and of its CUDA tensors, in MiB."""
+    """Peak memory of this process so far, and of its CUDA tensors, in MiB."""
     unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes there, else in KiB
     peak = {"process": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20}
     if torch.cuda.is_available():

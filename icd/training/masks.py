@@ -10,7 +10,7 @@ from icd.errors import InputError
 from icd.experiments.run import ImportedRun, TrainedRun
 from icd.experiments.splits import TEST
 from icd.experiments.track import Track
-from icd.training.config import Inputs, base_config, metrics
+from icd.training.config import RunInputs, base_config, metrics
 
 # Keys of a survey's counts, and what a detector that cannot do with these annotations wants.
 WANTED = {
@@ -19,14 +19,14 @@ WANTED = {
 }
 
 
-def require_masks(run: TrainedRun | ImportedRun, inputs: Inputs) -> None:
+def require_masks(run: TrainedRun | ImportedRun, inputs: RunInputs) -> None:
     """Raise InputError if a run's detector needs masks that its data does not have."""
     error = missing_masks(run, inputs)
     if error is not None:
         raise error
 
 
-def missing_masks(run: TrainedRun | ImportedRun, inputs: Inputs) -> InputError | None:
+def missing_masks(run: TrainedRun | ImportedRun, inputs: RunInputs) -> InputError | None:
     """What is wrong with a run's data, if its detector needs masks that are not there."""
     splits = {split: inputs.survey["splits"].get(split, {}) for split in (run.split, TEST)}
     asked = [(run.split, "without_mask"), (TEST, "without_mask"), (run.split, "run_lengths")]
@@ -63,7 +63,7 @@ def compare_detectors(track: Track, survey: dict[str, Any]) -> str:
     Raises:
         InputError: the first one, which is that of every row that names none, is not suited.
     """
-    inputs, unsuited = Inputs(track.data_root, survey), []
+    inputs, unsuited = RunInputs(track.data_root, survey), []
     for i, name in enumerate(track.content.detectors):
         error = missing_masks(track.describe({"detector": name}, seed=0), inputs)
         if error is not None and i == 0:

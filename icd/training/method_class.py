@@ -1,4 +1,4 @@
-"""The class of a distillation method, and what it asks to be told."""
+"""The class of a distillation method, and the arguments that its constructor accepts."""
 
 from __future__ import annotations
 
@@ -13,23 +13,24 @@ from icd.errors import InputError
 
 
 def method_class(path: str) -> type[nn.Module]:
-    """The class module.Class.
+    """The class at ``module.Class``.
 
     Raises:
-        InputError: there is no such module or class, or it is no ``torch.nn.Module``.
+        InputError: there is no such module or class, or it is not a ``torch.nn.Module``.
     """
     module, _, name = path.rpartition(".")
     try:
-        found = getattr(import_module(module), name)
+        method = getattr(import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise InputError(
             "methods", path, f"cannot be imported ({error})", "module.Class"
         ) from error
-    if not (isinstance(found, type) and issubclass(found, nn.Module)):
-        raise InputError("methods", path, "is no torch.nn.Module", "a class of such")
-    return found
+    if not (isinstance(method, type) and issubclass(method, nn.Module)):
+        raise InputError("methods", path, "is not a torch.nn.Module", "a subclass of it")
+    return method
 
 
-def asked(method: type[nn.Module], offered: Mapping[str, Any]) -> dict[str, Any]:
-    """Of what is offered, the arguments that a method's constructor has."""
-    return {key: value for key, value in offered.items() if key in signature(method).parameters}
+def accepted_arguments(method: type[nn.Module], offered: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the offered arguments that a method's constructor accepts."""
+    accepted = signature(method).parameters
+    return {key: value for key, value in offered.items() if key in accepted}

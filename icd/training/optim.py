@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from mmdet.registry import OPTIM_WRAPPER_CONSTRUCTORS
 from mmengine.optim import OptimWrapper, OptimWrapperDict, build_optim_wrapper
@@ -16,18 +17,21 @@ from icd.training.distiller import unwrap
 class JointOptimWrapper(OptimWrapperDict):
     """Several optimisers that step after the same backward pass.
 
-    mmengine's :class:`OptimWrapperDict` leaves open how a step is made; here each wrapper clips
-    and steps on its own, so the stock ``train_step`` works, data-parallel or not.
+    mmengine's :class:`OptimWrapperDict` does not define a step. Here each wrapper clips and steps
+    on its own, so the stock ``train_step`` works, data-parallel or not.
     """
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
-        """The context of the first wrapper (precision) holds for the whole model."""
+        """Enter the context (precision) of the first wrapper for the whole model."""
         with next(iter(self.optim_wrappers.values())).optim_context(model):
             yield
 
     def update_params(
-        self, loss: Tensor, step_kwargs: dict | None = None, zero_kwargs: dict | None = None
+        self,
+        loss: Tensor,
+        step_kwargs: dict[str, Any] | None = None,
+        zero_kwargs: dict[str, Any] | None = None,
     ) -> None:
         """Backpropagate once, then clip, step and clear each optimiser."""
         loss.backward()
@@ -38,7 +42,7 @@ class JointOptimWrapper(OptimWrapperDict):
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class DistillerOptimConstructor:
-    """Builds one wrapper for a Distiller's student and one for its method.
+    """Builds an optimiser wrapper for a Distiller's student and one for its method.
 
     Args:
         optim_wrapper_cfg: ``student`` and, for a method with parameters, ``method``, each the
@@ -46,7 +50,9 @@ class DistillerOptimConstructor:
         paramwise_cfg: part of mmengine's interface; state it inside ``student`` or ``method``.
     """
 
-    def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None) -> None:
+    def __init__(
+        self, optim_wrapper_cfg: dict[str, Any], paramwise_cfg: dict[str, Any] | None = None
+    ) -> None:
         self.student = optim_wrapper_cfg["student"]
         self.method = optim_wrapper_cfg.get("method")
 

@@ -7,15 +7,15 @@ from typing import Any
 from icd.experiments.options import Method
 from icd.experiments.recipe import Optimizer, Recipe
 
-FUSED = ("Adam", "AdamW", "SGD")  # PyTorch steps all their parameters at once
-STEP_FACTOR = 0.1  # by which the learning rate falls at each step of a stepwise schedule
+FUSED = ("Adam", "AdamW", "SGD")  # PyTorch can update all their parameters in one kernel
+STEP_FACTOR = 0.1  # factor of the learning rate at each step of a stepwise schedule
 
 
 def optimisation(recipe: Recipe, method: Method | None, iterations: int) -> dict[str, Any]:
     """``optim_wrapper`` and ``param_scheduler`` of mmengine's Runner.
 
-    With a method that has an optimiser of its own there are two of each: its modules follow half a
-    cosine to zero, whatever the student's recipe is.
+    A method that states an optimiser adds a second one, for its own modules. Its rate falls to zero
+    along half a cosine, whatever the student's recipe is.
     """
     optimizer = recipe.optimizer.model_copy(update={"lr": recipe.rate})
     wrapper, schedule = optim_wrapper(optimizer), decay(recipe, iterations)
@@ -32,7 +32,7 @@ def optimisation(recipe: Recipe, method: Method | None, iterations: int) -> dict
 
 
 def optim_wrapper(optimizer: Optimizer) -> dict[str, Any]:
-    """An OptimWrapper; ``clip`` is the largest gradient norm."""
+    """Config of an OptimWrapper; ``clip`` is the largest gradient norm."""
     config = {"type": optimizer.type, "lr": optimizer.lr, **optimizer.arguments}
     if optimizer.type in FUSED and "foreach" not in config:
         config.setdefault("fused", True)
@@ -41,7 +41,7 @@ def optim_wrapper(optimizer: Optimizer) -> dict[str, Any]:
 
 
 def decay(recipe: Recipe, iterations: int) -> list[dict[str, Any]]:
-    """Learning-rate schedule of the student: a linear ramp, then cosine or steps."""
+    """Learning-rate schedule of the student: linear warm-up, then cosine or steps."""
     if recipe.decay == "cosine":
         fall = cosine(iterations)
     else:
@@ -53,7 +53,7 @@ def decay(recipe: Recipe, iterations: int) -> list[dict[str, Any]]:
             "gamma": STEP_FACTOR,
         }
     ramp = min(recipe.ramp, iterations)
-    if ramp < 2:  # mmengine's ramp ends at its last iteration: of one, it would never end
+    if ramp < 2:  # mmengine's warm-up of one iteration never ends
         return [fall]
     return [{"type": "LinearLR", "by_epoch": False, "start_factor": 0.001, "end": ramp}, fall]
 

@@ -1,16 +1,17 @@
-"""Training in bfloat16: the networks compute in it, all that is between them in float32.
+"""Numerical precision of a training: bfloat16 networks, and numbers that underflow.
 
-Backbone, neck, the heads' towers and the distillation method run under autocast and give float32
-back. So everything that mmdet does with their outputs is computed in float32: assignment and
-losses, the decoding of boxes, and RoIAlign, which would otherwise round the corners of its regions
-to eight bits. Weights, gradients and optimisers are float32; no loss is scaled. Batch and group
-norm take bfloat16 and compute in float32. The method does so itself for its softmax, norms and
-losses (:func:`icd.methods.tokens.full_precision`).
+Backbone, neck, the heads' towers and the distillation method run under autocast and return float32.
+So everything that mmdet does with their outputs is computed in float32: assignment and losses, the
+decoding of boxes, and RoIAlign, which would otherwise round the corners of its regions to eight
+bits. Weights, gradients and optimisers are float32; no loss is scaled. Batch and group norm take
+bfloat16 and compute in float32, and so does the method in its softmax, norms and losses
+(:func:`icd.methods.tokens.full_precision`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -19,15 +20,29 @@ from torch import Tensor, nn
 
 from icd.training.distiller import Distiller
 
+
+@contextmanager
+def flush_denormals() -> Iterator[None]:
+    """Within the block, the CPU counts numbers below 1e-38 as zero.
+
+    As gradients they change no weight, but some CPUs compute several times slower with them.
+    """
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
+
+
 TAKE_OUTPUTS = ("loss_by_feat", "loss_and_target")  # a head of mmdet has one of these methods
 
 
 def use_bfloat16(model: nn.Module) -> None:
-    """Let a detector, or a Distiller with its teacher and its method, compute in bfloat16.
+    """Make a detector, or a Distiller with its teacher and its method, compute in bfloat16.
 
-    Its weights stay as they are: loaded elsewhere, they compute in float32.
+    The weights stay float32.
     """
-    detectors = [model]
+    detectors: list[Any] = [model]
     if isinstance(model, Distiller):
         autocast(model.method)
         detectors = [model.student, model.teacher.detector]
@@ -39,7 +54,7 @@ def use_bfloat16(model: nn.Module) -> None:
                 module.register_forward_pre_hook(widen)
 
 
-def networks(detector: nn.Module) -> Iterator[nn.Module]:
+def networks(detector: Any) -> Iterator[nn.Module]:
     """Backbone, neck and heads of a detector of mmdet."""
     yield detector.backbone
     yield detector.neck
@@ -52,15 +67,15 @@ def autocast(network: nn.Module) -> None:
     """Run ``network`` in bfloat16 whenever it is called, and make its outputs float32."""
     entered: list[torch.autocast] = []
 
-    def enter(module: nn.Module, inputs: tuple) -> None:
+    def enter(module: nn.Module, inputs: tuple[Any, ...]) -> None:
         tensor = next(module.parameters(), None)
-        if tensor is None:  # a method that trains nothing: its first input is a pyramid
+        if tensor is None:  # a method without parameters: its first input is a pyramid
             tensor = inputs[0][0]
         device = tensor.device.type
         entered.append(torch.autocast(device, torch.bfloat16))
         entered[-1].__enter__()
 
-    def leave(module: nn.Module, inputs: tuple, outputs: Any) -> Any:
+    def leave(module: nn.Module, inputs: tuple[Any, ...], outputs: Any) -> Any:
         entered.pop().__exit__(None, None, None)
         return float32(outputs)
 
@@ -69,7 +84,7 @@ def autocast(network: nn.Module) -> None:
 
 
 def float32(outputs: Any) -> Any:
-    """Nested tuples, lists and dictionaries with their bfloat16 tensors in float32."""
+    """Nested tuples, lists and dictionaries with bfloat16 tensors converted to float32."""
     if isinstance(outputs, Tensor):
         return outputs.float() if outputs.dtype == torch.bfloat16 else outputs
     if isinstance(outputs, (tuple, list)):
@@ -80,14 +95,15 @@ def float32(outputs: Any) -> Any:
 
 
 def widen(conv: nn.Conv2d, inputs: tuple[Tensor]) -> tuple[Tensor] | None:
-    """A second column, of zeros, for a map of one; the outputs are the same.
+    """Pad a map of one column with a second, of zeros; the outputs are the same.
 
-    Convolutions with stride 2 make P7 from P6, which is one cell wide in images of up to 64
-    pixels. For such, the bfloat16 kernel of oneDNN (3.12, ``jit_bf16:avx512_core_bf16``) leaves
-    parts of the weights' gradient as it finds them in memory: NaN after a few iterations.
+    Convolutions of stride 2 compute P7 from P6, which is one cell wide in images of up to 64
+    pixels. For such maps the bfloat16 kernel of oneDNN (3.12, ``jit_bf16:avx512_core_bf16``) leaves
+    parts of the weights' gradient uninitialised: NaN after a few iterations.
     """
     (x,) = inputs
-    same = conv.kernel_size[1] == 2 * conv.padding[1] + 1
+    padding = conv.padding[1]
+    same = not isinstance(padding, str) and conv.kernel_size[1] == 2 * padding + 1
     if x.device.type == "cpu" and x.shape[-1] == 1 and conv.stride[1] > 1 and same:
         return (F.pad(x, (0, 1)),)
     return None

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import log2
-from typing import Any
-
-from torch import nn
+from typing import Any, Protocol, runtime_checkable
 
 from icd.errors import InputError
 
 COARSEST = 32  # stride of the last stage of every backbone
 
 
-def strides(neck: nn.Module) -> list[int] | None:
-    """Pixels from cell to cell on each level of an FPN; None for a neck that does not say."""
-    if not hasattr(neck, "start_level"):
+class Neck(Protocol):
+    """A module that returns ``num_outs`` feature levels."""
+
+    num_outs: int
+
+
+@runtime_checkable
+class FPN(Neck, Protocol):
+    """A neck that states which stages of the backbone it starts from, as mmdet's FPN does."""
+
+    in_channels: Sequence[int]
+    start_level: int
+
+
+def strides(neck: Neck) -> list[int] | None:
+    """Stride in pixels of each level of an FPN; None for a neck that does not state it."""
+    if not isinstance(neck, FPN):
         return None
     finest = finest_stride(len(neck.in_channels), neck.start_level)
     return [finest * 2**level for level in range(neck.num_outs)]
@@ -28,31 +40,40 @@ def finest_stride(stages: int, start_level: int) -> int:
 
 def level_shift(student: Mapping[str, Any], teacher: Mapping[str, Any]) -> int:
     """By how many levels the student's pyramid starts later, by the configs of two detectors."""
-    necks = [model.get("neck") for model in (student, teacher)]
-    if not all(isinstance(neck, Mapping) and "in_channels" in neck for neck in necks):
-        return 0
-    ours, theirs = (
-        finest_stride(len(neck["in_channels"]), neck.get("start_level", 0)) for neck in necks
-    )
-    return int(log2(ours / theirs))
+    finest = [_configured_stride(model.get("neck")) for model in (student, teacher)]
+    ours, theirs = finest
+    return int(log2(ours / theirs)) if ours and theirs else 0
 
 
-def common_levels(student: nn.Module, teacher: nn.Module) -> tuple[slice, slice]:
+def _configured_stride(neck: Any) -> int | None:
+    """Stride of the first level by the config of a neck; None if it does not state it."""
+    if not (isinstance(neck, Mapping) and "in_channels" in neck):
+        return None
+    return finest_stride(len(neck["in_channels"]), neck.get("start_level", 0))
+
+
+def common_levels(student: Neck, teacher: Neck) -> tuple[slice, slice]:
     """The levels of the same strides in the outputs of two necks.
 
     Raises:
-        InputError: they have none in common, or do not say what they have.
+        InputError: they share no level, or do not state their strides.
     """
     ours, theirs = strides(student), strides(teacher)
     if ours is None or theirs is None:
         if student.num_outs != teacher.num_outs:
-            problem = "has not as many levels as the teacher's, and strides are unknown"
+            problem = (
+                f"has {student.num_outs} levels, the teacher's {teacher.num_outs},"
+                " and strides are unknown"
+            )
             raise InputError("model", "neck", problem, "two FPNs, or as many levels in both")
         return slice(None), slice(None)
     common = [stride for stride in ours if stride in theirs]
     if not common:
         problem = f"has strides {ours}, the teacher's {theirs}: none in common"
         raise InputError("model", "neck", problem, "pyramids that overlap")
-    return tuple(
-        slice(levels.index(common[0]), levels.index(common[-1]) + 1) for levels in (ours, theirs)
-    )
+    return _span(ours, common), _span(theirs, common)
+
+
+def _span(levels: list[int], common: list[int]) -> slice:
+    """The slice of ``levels`` from the first to the last of the common ones."""
+    return slice(levels.index(common[0]), levels.index(common[-1]) + 1)

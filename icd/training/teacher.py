@@ -1,8 +1,9 @@
-"""The frozen teacher, and the pictures as it wants them."""
+"""The frozen teacher, and the images as it expects them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmengine.model import ImgDataPreprocessor
@@ -12,19 +13,22 @@ from icd.methods.tokens import Size
 
 
 class Teacher:
-    """A detector that only looks: in eval mode, without gradients, never trained or saved.
+    """A detector in eval mode, without gradients, never trained or saved.
 
-    Deliberately no ``nn.Module``: a module that holds one does not see the teacher's parameters,
-    so neither its state_dict, its optimiser, DDP nor ``init_weights`` do. Copies share it.
+    Deliberately not an ``nn.Module``: a module that holds a Teacher does not register the teacher's
+    parameters, so they stay out of its state_dict, its optimiser, DDP and ``init_weights``. Deep
+    copies share the teacher.
 
     Args:
         detector: an mmdet detector with its weights loaded.
     """
 
+    detector: Any  # an nn.Module with mmdet's extract_feat, which has no types
+
     def __init__(self, detector: nn.Module) -> None:
         self.detector = detector.eval().requires_grad_(False)
 
-    def __deepcopy__(self, memo: dict) -> Teacher:
+    def __deepcopy__(self, memo: dict[int, Any]) -> Teacher:
         return self
 
     @torch.no_grad()
@@ -34,11 +38,14 @@ class Teacher:
 
 
 class Renormalise(nn.Module):
-    """From images normalised for the student to images normalised for the teacher.
+    """Converts images normalised for the student into images normalised for the teacher.
 
     Args:
         student, teacher: the data preprocessors of the two detectors.
     """
+
+    scale: Tensor  # [3, 1, 1]
+    shift: Tensor  # [3, 1, 1]
 
     def __init__(self, student: ImgDataPreprocessor, teacher: ImgDataPreprocessor) -> None:
         super().__init__()
@@ -55,7 +62,7 @@ class Renormalise(nn.Module):
         )
 
     def forward(self, images: Tensor, image_sizes: Sequence[Size]) -> Tensor:
-        """Images [N, 3, H, W] with the padding, outside of each (height, width), at zero."""
+        """Images [N, 3, H, W]; the padding, outside each (height, width), is zero again."""
         if self.identity:
             return images
         if self.flip_channels:
@@ -75,5 +82,5 @@ def _statistics(preprocessor: ImgDataPreprocessor) -> tuple[Tensor, Tensor]:
 
 
 def _is_rgb(preprocessor: ImgDataPreprocessor) -> bool:
-    """True if the network sees RGB; images are read from disk as BGR."""
+    """True if the network expects RGB; images are read from disk as BGR."""
     return bool(preprocessor._channel_conversion)

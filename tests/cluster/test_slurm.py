@@ -24,7 +24,10 @@ from icd.experiments.yaml_files import ROOT, WORKFLOW
 from tests.cluster import slurm
 
 REASON = slurm.missing()
-pytestmark = pytest.mark.skipif(REASON is not None, reason=str(REASON))
+pytestmark = [
+    pytest.mark.slurm,
+    pytest.mark.skipif(REASON is not None, reason=str(REASON)),
+]
 
 DOUBLE, CARDS, IMPATIENT = (
     Path(__file__).with_name(name) for name in ("python_double.py", "fake_cards.py", "impatient.py")

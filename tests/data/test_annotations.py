@@ -71,7 +71,7 @@ def test_what_is_there_stays_as_it_is():
 
 
 @pytest.mark.parametrize("entry", [entry for entry, _ in AREAS.values()], ids=AREAS)
-def test_all_of_these_are_read(tmp_path: Path, entry):
+def test_all_of_these_are_read(tmp_path: Path, entry: dict[str, Any]) -> None:
     (tmp_path / "a.json").write_text(json.dumps(content(**entry)))
     assert read_annotations(tmp_path / "a.json") == content(**entry)
 
@@ -99,7 +99,7 @@ BAD_COUNTS = {
 
 
 @pytest.mark.parametrize("counts", BAD_COUNTS.values(), ids=BAD_COUNTS)
-def test_run_lengths_that_are_not_their_image_are_named(tmp_path: Path, counts):
+def test_run_lengths_that_are_not_their_image_are_named(tmp_path: Path, counts: Any) -> None:
     code = {"size": [HEIGHT, WIDTH], "counts": counts}
     (tmp_path / "a.json").write_text(json.dumps(content(segmentation=code)))
     problem = r"a\.json: annotations\[0\]\.segmentation\.counts: is .*; expected .* of 600 pixels"
@@ -107,7 +107,7 @@ def test_run_lengths_that_are_not_their_image_are_named(tmp_path: Path, counts):
         read_annotations(tmp_path / "a.json")
 
 
-def test_a_mask_of_one_pixel_is_read(tmp_path: Path):
+def test_a_mask_of_one_pixel_is_read(tmp_path: Path) -> None:
     for code in ([0, 1], "01"):
         found = content(segmentation={"size": [1, 1], "counts": code})
         found["images"][0] |= {"width": 1, "height": 1}
@@ -119,7 +119,12 @@ def test_a_mask_is_a_code_or_what_encloses_something():
     triangle = [0, 0, 5, 0, 5, 5]
     assert mask_of({"segmentation": [[], triangle]}) == [triangle]
     assert mask_of({"segmentation": CODE}) == CODE
-    for empty in ({}, {"segmentation": None}, {"segmentation": [[]]}, {"segmentation": [[1] * 4]}):
+    masks: list[Any] = [None, [[]], [[1] * 4]]
+    nothing: list[dict[str, Any]] = [
+        {},
+        *({"segmentation": mask} for mask in masks),
+    ]
+    for empty in nothing:
         assert not mask_of(empty)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from icd.data.images import DECODED, read_header, read_image, survey_images
+from icd.data.images import DECODED, Header, read_header, read_image, require_image, survey_images
 from icd.errors import InputError
 
 WIDTH, HEIGHT = 48, 32
@@ -55,6 +55,7 @@ def save(path: Path, orientation: int = 1) -> Path:
 def test_every_kind_of_image_is_read_as_8_bits_of_colour(tmp_path, name, image, seen):
     image.save(tmp_path / name)
     pixels = read_image(tmp_path / name)
+    assert pixels is not None
     assert pixels.dtype == np.uint8
     difference = np.abs(pixels[:, :, ::-1].astype(int) - seen)
     assert difference.max() <= (0 if name != "a.jpg" else 30)  # which JPEG loses
@@ -74,7 +75,8 @@ def test_the_size_is_that_of_the_image_as_it_is_read(tmp_path, suffix, orientati
     """OpenCV turns what some formats say to turn."""
     path = save(tmp_path / f"a.{suffix}", orientation)
     header = read_header(path)
-    height, width, _ = read_image(path).shape
+    height, width, _ = require_image(path).shape
+    assert isinstance(header, Header)
     assert (header.width, header.height) == (width, height)
 
 
@@ -130,7 +132,7 @@ def cut(data: bytes) -> bytes:
 @pytest.mark.parametrize("spoil", [cut, lambda data: b"", lambda data: data[::-1]])
 def test_broken_files_of_any_format_are_named(
     tmp_path: Path, suffix: str, spoil: Callable[[bytes], bytes]
-):
+) -> None:
     path = save(tmp_path / f"a.{suffix}")
     path.write_bytes(spoil(path.read_bytes()))
     with pytest.raises(InputError, match=rf"a\.{suffix} cannot be (read|decoded) \(.+\)"):

@@ -44,7 +44,9 @@ def scenes() -> list[tuple[list[dict], list[dict]]]:
 
 def evaluated(scenes: list[tuple[list[dict], list[dict]]], counts: Any) -> COCOeval:
     """pycocotools after matching, on a data set with image i ``counts[i]`` times, side by side."""
-    images, truth, found = [], [], []
+    images: list[dict] = []
+    truth: list[dict] = []
+    found: list[dict] = []
     for i, times in enumerate(counts):
         for _ in range(times):
             number = len(images) + 1

@@ -33,14 +33,19 @@ def truth_and_guesses(seed: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Objects of all sizes, one in six a crowd, and guesses; images without one or the other."""
     rng = np.random.default_rng(seed)
     images = [{"id": 5 * i + 2, "width": SIDE, "height": SIDE} for i in range(IMAGES)]
-    truth, found = [], []
+    truth: list[dict[str, Any]] = []
+    found: list[dict[str, Any]] = []
     for i, image in enumerate(images):
         for _ in range(0 if i % 5 == 0 else rng.integers(1, 7)):
             size = np.exp(rng.uniform(np.log(8), np.log(200), 2))
             box = np.concatenate([rng.uniform(0, SIDE - size), size])
             label, crowd = int(rng.choice(CLASSES[:3])), bool(rng.random() < 1 / 6)
             code = masks.merge(masks.frPyObjects(outline(box), SIDE, SIDE))
-            entry = {"id": len(truth) + 1, "image_id": image["id"], "category_id": label}
+            entry: dict[str, Any] = {
+                "id": len(truth) + 1,
+                "image_id": image["id"],
+                "category_id": label,
+            }
             entry |= {"bbox": box.tolist(), "area": float(masks.area(code)), "iscrowd": int(crowd)}
             entry["segmentation"] = outline(box)
             if crowd:
@@ -106,7 +111,7 @@ def test_resampled_ap_is_that_of_pycocotools(tmp_path: Path, kind: str) -> None:
     files = write(tmp_path, *truth_and_guesses(9))
     values = replicates(match(*files, kind))
     assert values == replicates(match(*files, kind, "pycocotools"))
-    assert np.ptp(values) > 0.01
+    assert np.ptp([value for value in values if value is not None]) > 0.01
 
 
 @pytest.mark.parametrize("kind", ["bbox", "segm"])
@@ -145,7 +150,7 @@ NOT_LEARNED = {  # by COCO's protocol, only what is ignored does not count
 @pytest.mark.parametrize("library", LIBRARIES)
 @pytest.mark.parametrize(("change", "expected"), NOT_LEARNED.values(), ids=NOT_LEARNED)
 def test_of_what_is_not_learned_the_ignored_is_not_missed(
-    tmp_path, kind, library, change, expected
+    tmp_path: Path, kind: str, library: str, change: Any, expected: Any
 ) -> None:
     boxes = [np.array([10.0, 10, 40, 40]), np.array([100.0, 100, 40, 40])]
     image = {"id": 1, "width": SIDE, "height": SIDE}
@@ -161,7 +166,9 @@ def test_of_what_is_not_learned_the_ignored_is_not_missed(
 
 @pytest.mark.parametrize("kind", ["bbox", "segm"])
 @pytest.mark.parametrize("library", LIBRARIES)
-def test_a_detection_of_what_is_ignored_is_no_mistake(tmp_path, kind, library) -> None:
+def test_a_detection_of_what_is_ignored_is_no_mistake(
+    tmp_path: Path, kind: str, library: str
+) -> None:
     truth, found = truth_and_guesses(2)
     crowd = next(entry for entry in truth["annotations"] if entry["iscrowd"])
     expected = coco_metrics(*write(tmp_path, truth, found), kind, library)
@@ -170,7 +177,7 @@ def test_a_detection_of_what_is_ignored_is_no_mistake(tmp_path, kind, library) -
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
-def test_fields_that_no_metric_needs_may_be_anything(tmp_path, library) -> None:
+def test_fields_that_no_metric_needs_may_be_anything(tmp_path: Path, library: str) -> None:
     truth, found = truth_and_guesses(0)
     expected = coco_metrics(*write(tmp_path, truth, found), "bbox", library)
     truth["images"][0] |= {"date_captured": 0, "license": ""}

@@ -47,32 +47,38 @@ DATA_CASES = [
     Case(
         "no JSON",
         coco_text("images:\n- 1\n"),
-        ("train.json: is no JSON", "a COCO JSON file with images, annotations and categories"),
+        (
+            "train.json: is not valid JSON",
+            "a COCO JSON file with images, annotations and categories",
+        ),
     ),
     Case(
         "a byte order mark",
         coco_text("\ufeff" + json.dumps(COCO), "test"),
-        ("test.json: is no JSON (Unexpected UTF-8 BOM", "in UTF-8 without a byte order mark"),
+        (
+            "test.json: is not valid JSON (Unexpected UTF-8 BOM",
+            "in UTF-8 without a byte order mark",
+        ),
     ),
     Case(
         "truncated JSON",
         coco_text(json.dumps(COCO)[:-20], "test"),
-        ("test.json: is no JSON", "line 1", "a COCO JSON file"),
+        ("test.json: is not valid JSON", "line 1", "a COCO JSON file"),
     ),
     Case(
         "a JSON list",
         coco_text(json.dumps([COCO])),
-        ("train.json: images: is missing or no list", "a COCO JSON file"),
+        ("train.json: images: is missing or not a list", "a COCO JSON file"),
     ),
     Case(
         "no categories",
         in_coco("categories", None),
-        ("train.json: categories: is missing or no list", "a COCO JSON file"),
+        ("train.json: categories: is missing or not a list", "a COCO JSON file"),
     ),
     Case(
         "categories by name",
         in_coco("categories", {"cat": 1}),
-        ("train.json: categories: is missing or no list", "a COCO JSON file"),
+        ("train.json: categories: is missing or not a list", "a COCO JSON file"),
     ),
     Case(
         "an image that is no mapping",

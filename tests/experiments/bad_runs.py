@@ -100,7 +100,7 @@ RUN_CASES = [
     Case(
         "half a description",
         after(teacher_checkpoint(), "run/run.json", halve),
-        ("run/run.json: is no JSON", "the description of a run"),
+        ("run/run.json: is not valid JSON", "the description of a run"),
     ),
     Case(
         "no survey",
@@ -110,7 +110,7 @@ RUN_CASES = [
     Case(
         "half a survey",
         after(teacher_checkpoint(), "survey.json", halve),
-        ("survey.json: is no JSON", "run icd check"),
+        ("survey.json: is not valid JSON", "run icd check"),
     ),
     Case(
         "no checkpoint",
@@ -120,22 +120,22 @@ RUN_CASES = [
     Case(
         "half a checkpoint",
         after(teacher_checkpoint(), "their.pth", halve),
-        ("their.pth: is damaged or no checkpoint", "a PyTorch checkpoint"),
+        ("their.pth: is damaged or not a checkpoint", "a PyTorch checkpoint"),
     ),
     Case(
         "an empty checkpoint",
         after(teacher_checkpoint(), "their.pth", other(b"")),
-        ("their.pth: is damaged or no checkpoint", "a PyTorch checkpoint"),
+        ("their.pth: is damaged or not a checkpoint", "a PyTorch checkpoint"),
     ),
     Case(
         "a web page as checkpoint",
         after(teacher_checkpoint(), "their.pth", other(b"<!DOCTYPE html><html></html>")),
-        ("their.pth: is damaged or no checkpoint", "a PyTorch checkpoint"),
+        ("their.pth: is damaged or not a checkpoint", "a PyTorch checkpoint"),
     ),
     Case(
         "code in a checkpoint",
         after(teacher_checkpoint(), "their.pth", pickled),
-        ("their.pth: holds posix.system, which is no plain data", "a PyTorch checkpoint"),
+        ("their.pth: holds posix.system, which is not plain data", "a PyTorch checkpoint"),
     ),
     Case(
         "a checkpoint for other classes",
@@ -150,6 +150,6 @@ RUN_CASES = [
     Case(
         "a config that is no Python",
         after(teacher_checkpoint(), "their.py", other(b"model = dict(")),
-        ("their.py: is no Python", "expected a config of mmdet"),
+        ("their.py: is not valid Python", "expected an mmdet config"),
     ),
 ]

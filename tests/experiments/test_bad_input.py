@@ -107,7 +107,9 @@ def test_the_module_says_the_same_and_exits_with_2(project):
     )
     assert result.returncode == 2
     assert result.stdout == ""
-    assert result.stderr.startswith("error: my data/train.json: categories: is missing or no list;")
+    assert result.stderr.startswith(
+        "error: my data/train.json: categories: is missing or not a list;"
+    )
     assert result.stderr.count("\n") == 1
 
 

@@ -76,7 +76,9 @@ def test_a_manifest_that_is_cut_off_is_named(tables):
     run = main.runs[0]
     finish(run, seconds=1.0)
     os.truncate(track().results / f"manifests/{run.id}.json", 40)
-    with pytest.raises(InputError, match=rf"manifests/{re.escape(run.id)}\.json: is no JSON"):
+    with pytest.raises(
+        InputError, match=rf"manifests/{re.escape(run.id)}\.json: is not valid JSON"
+    ):
         plan_text(track(ONE_SEED), [main])
 
 

@@ -55,6 +55,7 @@ def holder(count: int) -> tuple[subprocess.Popen, list[str]]:
         text=True,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
     )
+    assert process.stdout is not None
     return process, process.stdout.readline().split()
 
 

@@ -40,9 +40,12 @@ def test_a_run_on_several_cards_is_launched_once_it_has_them(
     Path("a-run").mkdir()
     done: list = []
     monkeypatch.setattr("icd.__main__.use_gpus", done.append)
-    monkeypatch.setattr(
-        "icd.process.launch.launch", lambda count, argv: done.append((count, argv)) or 7
-    )
+
+    def launch(count: int, argv: list[str]) -> int:
+        done.append((count, argv))
+        return 7
+
+    monkeypatch.setattr("icd.process.launch.launch", launch)
     argv = ["train", "a-run", "--data", "d", "--survey", "s", "--manifest", "m", "--gpus", "2"]
     with pytest.raises(SystemExit) as ended:
         main(argv)

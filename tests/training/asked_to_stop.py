@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from typing import Any
+from unittest import mock
 
 from icd.__main__ import main
 from icd.training.hooks.progress import FiniteLossHook
@@ -18,7 +19,7 @@ ASKED, ITERATION = "1", 3  # rank of the process that is asked, and when; iterat
 follow = FiniteLossHook.after_train_iter
 
 
-def watched(hook: FiniteLossHook, runner: Any, *args: object, **kwargs: object) -> None:
+def watched(hook: FiniteLossHook, runner: Any, *args: Any, **kwargs: Any) -> None:
     """In place of a hook that all processes have."""
     follow(hook, runner, *args, **kwargs)
     if os.environ["RANK"] == ASKED and runner.iter + 1 == ITERATION:
@@ -26,5 +27,5 @@ def watched(hook: FiniteLossHook, runner: Any, *args: object, **kwargs: object) 
 
 
 if __name__ == "__main__":
-    FiniteLossHook.after_train_iter = watched
-    sys.exit(main())
+    with mock.patch.object(FiniteLossHook, "after_train_iter", watched):
+        sys.exit(main())

@@ -11,7 +11,6 @@ import contextlib
 import os
 import random
 import signal
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -24,11 +23,11 @@ import torch
 from mmengine.fileio.backends import LocalBackend
 
 from icd import mmcv_ext
-from icd.experiments.run import Run
+from icd.experiments.run import TrainedRun
 from icd.figures.measure_losses import logged
 from icd.files import PREFIX
-from icd.process.interrupt import interruptible
 from icd.process.lock import locked
+from icd.process.signals import interruptible
 from icd.training import config
 from tests import lab as laboratory
 from tests.lab import Lab, differing, weights
@@ -37,13 +36,13 @@ EVERY = 3  # iterations between checkpoints
 HOOKS = config.default_hooks
 
 
-def logged_often(run: Run, checkpoint_every: int) -> dict[str, dict]:
+def logged_often(run: TrainedRun, checkpoint_every: int) -> dict[str, dict]:
     """mmengine's hooks, with a log of losses also of trainings as short as these."""
     hooks = HOOKS(run, checkpoint_every)
     return hooks | {"logger": {"type": "LoggerHook", "interval": 2}}
 
 
-def train(lab: Lab, run: Run, every: int = EVERY) -> Path:
+def train(lab: Lab, run: TrainedRun, every: int = EVERY) -> Path:
     """Carry out a run; its folder."""
     with mock.patch.object(config, "default_hooks", logged_often):
         return lab.train(run, checkpoint_every=every)
@@ -63,7 +62,7 @@ def fill_disk(backend: LocalBackend, content: bytes, file: str) -> None:
     raise OSError(28, os.strerror(28))
 
 
-def cut_off(lab: Lab, run: Run, rng: random.Random) -> None:
+def cut_off(lab: Lab, run: TrainedRun, rng: random.Random) -> None:
     """Truncate the newest checkpoint, as a disk may that has lost its power."""
     files = sorted((lab.folder(run) / "work").glob("iter_*.pth"), key=os.path.getmtime)
     if files:
@@ -79,7 +78,7 @@ class Kills:
     """
 
     lab: Lab
-    run: Run
+    run: TrainedRun
     rng: random.Random
     seconds: float
     done: Counter[str] = field(default_factory=Counter)
@@ -104,7 +103,7 @@ class Kills:
                 train(self.lab, self.run)
             status = 0
         except SystemExit as ended:
-            status = ended.code
+            status = ended.code if isinstance(ended.code, int) else 1
         finally:
             os._exit(status)
 
@@ -137,7 +136,7 @@ class Kills:
 WAYS = ("SIGKILL", "SIGTERM", "write", "cut off", "full disk")
 
 
-def torment(lab: Lab, run: Run, whole: Lab, kills: int, rng: random.Random) -> Counter[str]:
+def torment(lab: Lab, run: TrainedRun, whole: Lab, kills: int, rng: random.Random) -> Counter[str]:
     """Kill a training ``kills`` times, begin another one whenever it is done, compare each.
 
     Args:
@@ -147,7 +146,8 @@ def torment(lab: Lab, run: Run, whole: Lab, kills: int, rng: random.Random) -> C
         kills: number of processes that are to be killed.
         rng: decides when and how.
     """
-    done, part, counted = Counter(), 0, 0
+    done: Counter[str] = Counter()
+    part, counted = 0, 0
     while counted < kills:
         victim = copy(lab.at(lab.project / f"{part}"), whole, run)
         ending = Kills(victim, run, rng, seconds=duration(whole, run))
@@ -162,7 +162,7 @@ def torment(lab: Lab, run: Run, whole: Lab, kills: int, rng: random.Random) -> C
     return done + Counter({"trainings compared": part})
 
 
-def copy(lab: Lab, whole: Lab, run: Run) -> Lab:
+def copy(lab: Lab, whole: Lab, run: TrainedRun) -> Lab:
     """A fresh place with what the run needs of others."""
     lab.project.mkdir()
     for source in run.sources:
@@ -170,12 +170,12 @@ def copy(lab: Lab, whole: Lab, run: Run) -> Lab:
     return lab
 
 
-def duration(whole: Lab, run: Run) -> float:
+def duration(whole: Lab, run: TrainedRun) -> float:
     """Seconds that the undisturbed training took."""
     return float((whole.folder(run) / "seconds").read_text())
 
 
-def undisturbed(lab: Lab, run: Run) -> Lab:
+def undisturbed(lab: Lab, run: TrainedRun) -> Lab:
     """Train a run in peace, and note how long it takes."""
     start = time.monotonic()
     folder = train(lab, run)
@@ -224,4 +224,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

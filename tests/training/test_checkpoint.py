@@ -18,7 +18,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from icd.errors import InputError
-from icd.experiments.run import Run
+from icd.experiments.run import TrainedRun
 from icd.training.checkpoint import load_weights, read_weights
 from tests.lab import Lab, differing, snapshot
 
@@ -73,7 +73,7 @@ def test_truncated(file: Path, zipped: bool) -> None:
     whole = file.read_bytes()
     for length in range(0, len(whole) - 1, len(whole) // 25):
         file.write_bytes(whole[:length])
-        refuse(file, ": is damaged or no checkpoint")
+        refuse(file, ": is damaged or not a checkpoint")
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_truncated(file: Path, zipped: bool) -> None:
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 def test_something_else(file: Path, text: bytes) -> None:
     file.write_bytes(text)
-    error = refuse(file, ": is damaged or no checkpoint")
+    error = refuse(file, ": is damaged or not a checkpoint")
     assert "weights_only" not in str(error)  # PyTorch's advice is to load it without care
 
 
@@ -116,7 +116,7 @@ def save_code(code: Command, file: Path, how: str) -> None:
 def test_code_is_not_executed(file: Path, tmp_path: Path, how: str) -> None:
     marker = tmp_path / "executed"
     save_code(Command(marker), file, how)
-    refuse(file, f": holds {os.system.__module__}.system, which is no plain data")
+    refuse(file, f": holds {os.system.__module__}.system, which is not plain data")
     assert not marker.exists()
     load = pickle.load if how == "pickle" else lambda f: torch.load(f, weights_only=False)
     with file.open("rb") as stream:
@@ -126,7 +126,7 @@ def test_code_is_not_executed(file: Path, tmp_path: Path, how: str) -> None:
 
 def test_objects_are_named(file: Path) -> None:
     torch.save(content(place=PurePosixPath("a")), file)
-    refuse(file, ": holds pathlib.PurePosixPath, which is no plain data")
+    refuse(file, ": holds pathlib.PurePosixPath, which is not plain data")
 
 
 @pytest.mark.parametrize("by_epoch", [True, False])
@@ -181,7 +181,7 @@ def test_getattr_reaches_no_code(file: Path, tmp_path: Path) -> None:
     """A file that may name getattr could otherwise reach everything from a harmless class."""
     marker = tmp_path / "executed"
     torch.save(content(hidden=Reached(marker)), file)
-    refuse(file, ": is damaged or no checkpoint")
+    refuse(file, ": is damaged or not a checkpoint")
     assert not marker.exists()
     torch.load(file, weights_only=False)
     assert marker.exists()  # it would have been
@@ -285,7 +285,9 @@ def test_weights_too_many(file: Path) -> None:
         ({"backbone": {"depth": 34}}, "backbone.layer1.2"),
     ],
 )
-def test_a_detector_of_another_config(lab: Lab, teacher: Run, change: dict, key: str) -> None:
+def test_a_detector_of_another_config(
+    lab: Lab, teacher: TrainedRun, change: dict, key: str
+) -> None:
     config = lab.config(lab.run(role="teacher"))
     config.merge_from_dict({"model": change})
     file = lab.folder(teacher) / "model.pth"

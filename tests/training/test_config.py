@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,27 +19,24 @@ from mmengine.optim import build_optim_wrapper
 from icd.errors import InputError
 from icd.experiments.ablation import ablation_names, load_ablation
 from icd.experiments.options import Method
-from icd.experiments.run import Run
+from icd.experiments.run import ImportedRun, TrainedRun
 from icd.training.config import plain_config
 from icd.training.pipeline import pipeline
 from tests.experiments.track_files import changed
-from tests.lab import Lab, snapshot
+from tests.lab import Lab, snapshot, teacher_of
 
 RETINANET = "mmdet::retinanet/retinanet_r50_fpn_1x_coco.py"
 
 
-def plain(lab: Lab, run: Run) -> Config:
+def plain(lab: Lab, run: TrainedRun | ImportedRun) -> Config:
     return plain_config(run, lab.inputs)
 
 
 def leaves(tree: Any, path: str = "") -> dict[str, Any]:
     """The values of nested dictionaries and lists under their paths."""
-    if isinstance(tree, dict):
-        parts = tree.items()
-    elif isinstance(tree, (list, tuple)):
-        parts = enumerate(tree)
-    else:
+    if not isinstance(tree, (dict, list, tuple)):
         return {path: tree}
+    parts: Iterable[tuple[Any, Any]] = tree.items() if isinstance(tree, dict) else enumerate(tree)
     return {k: v for key, part in parts for k, v in leaves(part, f"{path}.{key}").items()}
 
 
@@ -51,8 +49,9 @@ def test_runs_of_the_shipped_ablations_build(mini: Lab, name: str) -> None:
     """Model and optimiser of every row, and the plain detector that is left of it."""
     rows = load_ablation(name, mini.track).rows
     for run in {run.id: run for row in rows for run in row.runs[:1]}.values():
+        assert isinstance(run, TrainedRun)
         if run.teacher and not mini.folder(run.teacher).exists():
-            mini.place_untrained(run.teacher)
+            mini.place_untrained(teacher_of(run))
         config = mini.config(run)
         model = MODELS.build(config.model)
         build_optim_wrapper(model, config.optim_wrapper)
@@ -267,11 +266,11 @@ def test_a_config_may_be_a_file_of_the_users(coco: Lab, tmp_path: Path) -> None:
     ours = leaves(plain(lab, run).model.to_dict())
     changed = {path: value for path, value in ours.items() if theirs.get(path) != value}
     assert changed == {".bbox_head.stacked_convs": 3, "._scope_": "mmdet"}
-    ours, theirs = (
+    our_steps, their_steps = (
         [step | {"_scope_": "mmdet"} for step in found.train_dataloader.dataset.pipeline]
         for found in (lab.config(run), coco.config(coco.run()))
     )
-    assert ours == theirs
+    assert our_steps == their_steps
 
 
 @pytest.mark.parametrize(
@@ -324,6 +323,7 @@ def test_a_student_is_trained_on_its_split_from_its_pretraining(lab: Lab) -> Non
     pretrained = {"split": "test", "schedule": "2x"}
     changed = lab.changed({"roles": {"student": {"pretrained": pretrained}}})
     run = changed.run(inherit=True)
+    assert run.pretrained is not None
     hooks = [hook["type"] for hook in changed.config(run).custom_hooks]
     assert hooks.index("PretrainedHook") < hooks.index("InheritHook")
     first, second = (changed.config(r).train_dataloader.dataset for r in (run.pretrained, run))

@@ -18,21 +18,24 @@ from mmdet.testing import demo_mm_inputs
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
-from icd.experiments.run import Run
+from icd.experiments.run import TrainedRun
 from icd.experiments.track import load_track
 from icd.training import distiller
 from icd.training.config import plain_config
 from icd.training.distiller import Distiller
 from icd.training.hooks.progress import ProgressHook
 from icd.training.precision import use_bfloat16
-from icd.training.sampling import Draw, PlacedSampler
-from tests.lab import Lab, batch, differing, snapshot, weights
+from icd.training.sampling import PlacedSampler, SampleIndex
+from tests.lab import IMAGES, Lab, batch, differing, snapshot, teacher_of, weights
+
+pytestmark = pytest.mark.slow
 
 MINI, COCO = (load_track(name, {"coco": "coco"}).content for name in ("mini", "coco"))
 MASKS = ("condinst", "mask-rcnn", "solov2")
 METHOD_LOSSES = {"loss_identification", "loss_localisation", "loss_distillation"}
 IMITATION = {"loss_distillation", "loss_foreground", "loss_background", "loss_global"}
 BRIEF = {
+    "data": {"splits": IMAGES},
     "images": {"scale": [64, 64], "flips": []},
     "recipe": {"unit": 5, "batch_size": 2, "ramp": 0},
     "methods": {"icd": {"options": {"warmup": 0}}},
@@ -58,7 +61,7 @@ def brief(mini: Lab) -> Lab:
     return mini.from_scratch().changed(BRIEF)
 
 
-def step(model: nn.Module, data: dict[str, Any]) -> dict[str, float]:
+def step(model: Any, data: dict[str, Any]) -> dict[str, float]:
     """Losses of one batch, with the gradients left behind."""
     model.train()
     losses = model(**model.data_preprocessor(copy.deepcopy(data), training=True), mode="loss")
@@ -73,10 +76,12 @@ def without_gradient(model: nn.Module) -> list[str]:
 
 
 def test_both_scales_have_every_detector() -> None:
-    assert MINI["detectors"].keys() == COCO["detectors"].keys() == PYRAMIDS.keys()
-    for name, small in MINI["detectors"].items():
-        ours, theirs = (entry.get("methods", {}) for entry in (small, COCO["detectors"][name]))
-        ours, theirs = (entry.get("icd", {}).get("options", {}) for entry in (ours, theirs))
+    assert MINI.detectors.keys() == COCO.detectors.keys() == PYRAMIDS.keys()
+    for name, small in MINI.detectors.items():
+        ours, theirs = (
+            dict(entry.methods["icd"].options) if "icd" in entry.methods else {}
+            for entry in (small, COCO.detectors[name])
+        )
         theirs.pop("weight", None)  # on mini, one weight was chosen for all detectors
         assert ours == theirs
 
@@ -119,8 +124,8 @@ def course(monkeypatch: pytest.MonkeyPatch) -> Course:
         course.losses.append({k: v.item() for k, v in outputs.items() if "loss" in k})
         course.after = course.look(runner.model)
 
-    def same_images(sampler: PlacedSampler) -> Iterator[Draw]:
-        return (Draw(place % 2, place) for place in itertools.count())
+    def same_images(sampler: PlacedSampler) -> Iterator[SampleIndex]:
+        return (SampleIndex(place % 2, place) for place in itertools.count())
 
     monkeypatch.setattr(ProgressHook, "before_train", start)
     monkeypatch.setattr(ProgressHook, "after_train_iter", follow)
@@ -128,7 +133,7 @@ def course(monkeypatch: pytest.MonkeyPatch) -> Course:
     return course
 
 
-VARIANTS = {
+VARIANTS: dict[str, dict[str, Any]] = {
     "plain": {},
     "plain in bfloat16": {},
     "icd": {"method": "icd"},
@@ -138,14 +143,14 @@ VARIANTS = {
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-@pytest.mark.parametrize("name", MINI["detectors"])
+@pytest.mark.parametrize("name", MINI.detectors)
 def test_trains_and_leaves_as_mmdets(brief: Lab, course: Course, name: str, variant: str) -> None:
     """Losses fall, what shall learn moves and nothing else does, mmdet alone takes the outcome."""
     if "bfloat16" in variant:
         brief = brief.changed({"recipe": {"precision": "bfloat16"}})
     run = brief.run(detector=name, **VARIANTS[variant])
     if run.teacher:
-        brief.place_untrained(run.teacher)
+        brief.place_untrained(teacher_of(run))
     folder = brief.train(run)
     assert all(math.isfinite(value) for losses in course.losses for value in losses.values())
     assert course.losses[-1]["loss"] < course.losses[0]["loss"]
@@ -154,7 +159,7 @@ def test_trains_and_leaves_as_mmdets(brief: Lab, course: Course, name: str, vari
     assert "icd" not in (folder / "model.py").read_text()
     model = init_detector(str(folder / "model.py"), str(folder / "model.pth"), device="cpu")
     assert not differing(snapshot(model), weights(folder))
-    found = inference_detector(model, str(next((brief.data / "test").glob("*.png"))))
+    found = inference_detector(model, str(next(brief.track.images("test").glob("*.png"))))
     assert ("masks" in found.pred_instances) == (name in MASKS)
 
 
@@ -172,7 +177,7 @@ def check_what_moved(course: Course) -> None:
     assert not any(differing(course.teachers[0], later) for later in course.teachers[1:])
 
 
-@pytest.mark.parametrize("name", MINI["detectors"])
+@pytest.mark.parametrize("name", MINI.detectors)
 def test_is_evaluated_on_what_it_finds(brief: Lab, name: str) -> None:
     run = brief.run(detector=name)
     brief.place_untrained(run)
@@ -188,14 +193,14 @@ def test_is_evaluated_on_what_it_finds(brief: Lab, name: str) -> None:
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-@pytest.mark.parametrize("name", MINI["detectors"])
+@pytest.mark.parametrize("name", MINI.detectors)
 def test_any_number_of_objects_is_finite(brief: Lab, name: str, precision: str) -> None:
     """None in an image, none in a batch, one, hundreds; the method's parameters always learn.
 
     (Without objects CondInst's mask head, for one, has no part in the losses of mmdet.)
     """
     run = brief.run(detector=name, method="icd")
-    brief.place_untrained(run.teacher)
+    brief.place_untrained(teacher_of(run))
     torch.manual_seed(0)
     model = MODELS.build(brief.config(run).model)
     model.init_weights()
@@ -210,12 +215,12 @@ def test_any_number_of_objects_is_finite(brief: Lab, name: str, precision: str) 
         assert without_gradient(model.method) == []
 
 
-@pytest.mark.parametrize("method", [name for name in MINI["methods"] if name != "icd"])
-@pytest.mark.parametrize("name", MINI["detectors"])
+@pytest.mark.parametrize("method", [name for name in MINI.methods if name != "icd"])
+@pytest.mark.parametrize("name", MINI.detectors)
 def test_every_other_method_trains_too(brief: Lab, name: str, method: str) -> None:
     """With and without objects, in both precisions: finite, and all of its parameters learn."""
     run = brief.run(detector=name, method=method)
-    brief.place_untrained(run.teacher)
+    brief.place_untrained(teacher_of(run))
     torch.manual_seed(0)
     model = MODELS.build(brief.config(run).model)
     model.init_weights()
@@ -233,7 +238,7 @@ def test_every_other_method_trains_too(brief: Lab, name: str, method: str) -> No
             assert model.student.neck.fpn_convs[0].conv.weight.grad.any()
 
 
-@pytest.mark.parametrize("name", COCO["detectors"])
+@pytest.mark.parametrize("name", COCO.detectors)
 def test_the_method_fits_the_pyramid(coco: Lab, name: str) -> None:
     strides, weight, cap = PYRAMIDS[name]
     run = coco.run(detector=name, method="icd")
@@ -245,8 +250,8 @@ def test_the_method_fits_the_pyramid(coco: Lab, name: str) -> None:
     assert [256 // level.shape[-1] for level in levels] == strides
 
 
-@pytest.mark.parametrize("backbone", COCO["backbones"])
-@pytest.mark.parametrize("name", COCO["detectors"])
+@pytest.mark.parametrize("backbone", COCO.backbones)
+@pytest.mark.parametrize("name", COCO.detectors)
 def test_every_pair_of_detector_and_backbone_builds(coco: Lab, name: str, backbone: str) -> None:
     run = coco.run(detector=name, backbone=backbone)
     model = weightless(coco, run)
@@ -259,7 +264,7 @@ def test_every_pair_of_detector_and_backbone_builds(coco: Lab, name: str, backbo
 
 @pytest.mark.parametrize(
     ("name", "backbone"),
-    [(name, "resnet50") for name in COCO["detectors"]]
+    [(name, "resnet50") for name in COCO.detectors]
     + [("retinanet", "mobilenetv2"), ("faster-rcnn", "efficientnet-b0")],
 )
 def test_one_step_at_full_width(
@@ -278,7 +283,7 @@ def test_one_step_at_full_width(
     assert without_gradient(model) == []
 
 
-def weightless(lab: Lab, run: Run) -> nn.Module:
+def weightless(lab: Lab, run: TrainedRun) -> Any:
     """The detector of a run on the meta device: shapes without numbers."""
     config = plain_config(run, lab.inputs).model
     # EfficientNet computes with the values of a tensor as it is built.
@@ -287,8 +292,8 @@ def weightless(lab: Lab, run: Run) -> nn.Module:
         return MODELS.build(config).to("meta")
 
 
-def dump_teacher(lab: Lab, run: Run) -> None:
+def dump_teacher(lab: Lab, run: TrainedRun) -> None:
     """The config of a run's teacher where its training would leave it."""
-    folder = lab.folder(run.teacher)
+    folder = lab.folder(teacher_of(run))
     folder.mkdir(parents=True)
-    plain_config(run.teacher, lab.inputs).dump(folder / "model.py")
+    plain_config(teacher_of(run), lab.inputs).dump(folder / "model.py")

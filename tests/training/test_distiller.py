@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Iterator
-from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from icd.errors import InputError
 from icd.training.distiller import Distiller, features_of, require_pyramids, targets_of
 from icd.training.precision import use_bfloat16
-from tests.lab import Lab, batch, differing, snapshot
+from tests.lab import Lab, batch, differing, snapshot, teacher_of
 
 METHOD_LOSSES = {"loss_identification", "loss_localisation", "loss_distillation"}
 # What methods call the losses by which the student imitates the teacher.
@@ -37,7 +37,7 @@ def student(lab: Lab, distiller: Distiller) -> nn.Module:
     return plain
 
 
-def losses_of(model: nn.Module, data: dict) -> dict:
+def losses_of(model: Any, data: dict) -> dict:
     """The losses of a batch as the data loader gives it, which is left as it is."""
     return model(**model.data_preprocessor(copy.deepcopy(data), training=True), mode="loss")
 
@@ -80,7 +80,7 @@ def test_total_loss_counts_every_part(distiller: Distiller) -> None:
     assert loss.item() == pytest.approx(sum(parts), rel=1e-5)
 
 
-def test_predictions_are_the_students(distiller: Distiller, student: nn.Module) -> None:
+def test_predictions_are_the_students(distiller: Distiller, student: Any) -> None:
     data = batch([1, 1])
     with torch.no_grad():
         found = distiller.eval().test_step(copy.deepcopy(data))
@@ -195,7 +195,8 @@ def test_an_image_that_is_almost_all_padding_is_finite(
 
 
 def test_draws_depend_on_the_iteration_alone(distiller: Distiller) -> None:
-    data, found = batch([2, 1]), {}
+    data = batch([2, 1])
+    found: dict[int, Any] = {}
     for iteration in (5, 6, 5):
         torch.manual_seed(len(found))
         distiller.iteration = iteration
@@ -249,7 +250,7 @@ def test_other_methods_and_places_train(lab: Lab, change: dict) -> None:
 @pytest.mark.parametrize("detector", ["fcos", "faster-rcnn"])
 def test_any_detector_with_a_pyramid_can_be_the_student(lab: Lab, detector: str) -> None:
     run = lab.run(method="icd", detector=detector)
-    lab.place_untrained(run.teacher)
+    lab.place_untrained(teacher_of(run))
     config = lab.config(run)
     model = MODELS.build(config.model)
     model.init_weights()
@@ -280,10 +281,10 @@ def test_pyramids_of_different_width_are_refused(lab: Lab) -> None:
 @pytest.mark.parametrize("adapter", [False, True])
 @pytest.mark.parametrize("key", ["out_channels", "num_outs"])
 def test_a_neck_that_says_nothing_of_its_pyramid_is_refused(key: str, adapter: bool) -> None:
-    fpn = nn.Module()
-    fpn.neck = SimpleNamespace(out_channels=16, num_outs=5)
-    other = nn.Module()
-    other.neck = SimpleNamespace(**{k: v for k, v in vars(fpn.neck).items() if k != key})
+    stated = {"out_channels": 16, "num_outs": 5}
+    fpn, other = nn.Module(), nn.Module()
+    fpn.add_module("neck", neck(**stated))
+    other.add_module("neck", neck(**{k: v for k, v in stated.items() if k != key}))
     for pair in ((fpn, other), (other, fpn), (other, other), (nn.Module(), fpn)):
         with pytest.raises(InputError, match=r"model: neck: of the .* does not state"):
             require_pyramids(*pair, adapter)
@@ -311,3 +312,10 @@ def test_trains_data_parallel_as_it_does_alone(distiller: Distiller, lab: Lab) -
         for objects in ([2, 1], [0, 0], [1, 2]):
             model.train_step(batch(objects), wrapper)
     assert not differing(snapshot(distiller), snapshot(twin))
+
+
+def neck(**stated: int) -> nn.Module:
+    """A neck that states so much of its pyramid."""
+    module = nn.Module()
+    vars(module).update(stated)
+    return module

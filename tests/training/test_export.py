@@ -13,8 +13,10 @@ from typing import Any
 import pytest
 
 from icd import mmcv_ext
-from icd.experiments.run import Run
-from tests.lab import Lab
+from icd.experiments.run import TrainedRun
+from tests.lab import Lab, teacher_of
+
+pytestmark = pytest.mark.slow
 
 # The work of somebody who has mmdet and not this package; there is no compiled mmcv here, so the
 # operators are loaded by their path. Arguments: that path, and the folder of the run.
@@ -77,12 +79,12 @@ import icd
 
 @pytest.fixture(scope="module")
 def exported(
-    shared_lab: Lab, teacher: Run, tmp_path_factory: pytest.TempPathFactory
+    shared_lab: Lab, teacher: TrainedRun, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, dict[str, float]]:
     """The folder of a student of ICD, and its metrics."""
     lab = shared_lab.at(tmp_path_factory.mktemp("exported"))
     run = lab.run(method="icd", inherit=True, schedule="5x")
-    lab.place(run.teacher, shared_lab)
+    lab.place(teacher_of(run), shared_lab)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tests.lab.quick_configs", contextlib.nullcontext)  # with all that is written
         folder = lab.train(run)

@@ -6,6 +6,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mmdet.registry import MODELS
@@ -13,12 +14,18 @@ from mmengine.config import Config
 
 from icd.errors import InputError
 from icd.experiments import zoo
-from icd.experiments.run import Run
+from icd.experiments.run import TrainedRun
 from icd.files import sha256
 from tests.experiments.track_files import changed
 from tests.lab import Lab, differing, weights
 
-CAFFE = {"mean": [103.53, 116.28, 123.675], "std": [1.0, 1.0, 1.0], "bgr_to_rgb": False}
+pytestmark = pytest.mark.slow
+
+CAFFE: dict[str, Any] = {
+    "mean": [103.53, 116.28, 123.675],
+    "std": [1.0, 1.0, 1.0],
+    "bgr_to_rgb": False,
+}
 
 
 def with_teacher(lab: Lab, **role: str) -> Lab:
@@ -27,7 +34,7 @@ def with_teacher(lab: Lab, **role: str) -> Lab:
 
 
 @pytest.fixture
-def with_imported_teacher(lab: Lab, teacher: Run) -> Lab:
+def with_imported_teacher(lab: Lab, teacher: TrainedRun) -> Lab:
     """A track whose teacher is a finished detector: the one that was trained."""
     folder = lab.folder(teacher)
     config, checkpoint = (str(folder / name) for name in ("model.py", "model.pth"))
@@ -36,7 +43,7 @@ def with_imported_teacher(lab: Lab, teacher: Run) -> Lab:
 
 @pytest.mark.parametrize("in_training", [False, True])
 def test_a_teacher_from_elsewhere_is_taken_as_it_is(
-    with_imported_teacher: Lab, teacher: Run, shared_lab: Lab, in_training: bool
+    with_imported_teacher: Lab, teacher: TrainedRun, shared_lab: Lab, in_training: bool
 ) -> None:
     lab = with_imported_teacher
     if in_training:  # as mmengine saves it, with more than weights
@@ -46,13 +53,15 @@ def test_a_teacher_from_elsewhere_is_taken_as_it_is(
     folder = lab.train(run)
     assert not differing(weights(folder), weights(lab.folder(teacher)))
     manifest = json.loads((folder / "manifest.json").read_text())
-    assert manifest["inputs"] == {"checkpoint": sha256(Path(run.checkpoint))}
+    checkpoint = sha256(Path(run.checkpoint))
+    assert manifest["inputs"] == {"checkpoint": checkpoint, "survey": sha256(lab.survey)}
+    assert manifest["outputs"] == {"model.pth": sha256(folder / "model.pth")}
     assert lab.evaluate(run)["metrics"] == shared_lab.evaluate(teacher)["metrics"]
     lab.train(lab.run(method="icd", inherit=True))  # and it teaches
 
 
 @pytest.fixture
-def with_zoo_teacher(lab: Lab, teacher: Run, monkeypatch: pytest.MonkeyPatch) -> Lab:
+def with_zoo_teacher(lab: Lab, teacher: TrainedRun, monkeypatch: pytest.MonkeyPatch) -> Lab:
     """A track whose teacher is in mmdet's model zoo, where the trained one was put."""
     folder, shelf = lab.folder(teacher), lab.project / "zoo"
     (shelf / "shapes").mkdir(parents=True)
@@ -70,7 +79,7 @@ def with_zoo_teacher(lab: Lab, teacher: Run, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_teacher_of_the_zoo_keeps_its_own_preprocessing(
-    with_zoo_teacher: Lab, teacher: Run
+    with_zoo_teacher: Lab, teacher: TrainedRun
 ) -> None:
     lab = with_zoo_teacher
     run = lab.imported_teacher()

@@ -7,13 +7,15 @@ from collections import Counter
 
 import pytest
 
-from icd.experiments.run import Run
+from icd.experiments.run import TrainedRun
 from tests.lab import Lab
 from tests.training.kills import Kills, compare, copy, torment, undisturbed
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
-def whole(shared_lab: Lab, teacher: Run, tmp_path_factory: pytest.TempPathFactory) -> Lab:
+def whole(shared_lab: Lab, teacher: TrainedRun, tmp_path_factory: pytest.TempPathFactory) -> Lab:
     """Where the runs of the tests were trained in peace."""
     lab = shared_lab.at(tmp_path_factory.mktemp("whole"))
     lab.place(teacher, shared_lab)

@@ -16,7 +16,7 @@ from mmengine.runner.checkpoint import CheckpointLoader, load_from_local
 from torch import nn
 
 from icd.errors import InputError
-from icd.training.loading import StrictResumeHook
+from icd.training.hooks.strict_resume import StrictResumeHook
 from tests.lab import Lab, differing, snapshot
 from tests.training.test_checkpoint import Command, save_code
 
@@ -36,7 +36,7 @@ def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return lines
 
 
-def backbone(checkpoint: Any, prefix: str | None = None, **change: Any) -> nn.Module:
+def backbone(checkpoint: Any, prefix: str | None = None, **change: Any) -> Any:
     """A ResNet whose config wants pretrained weights."""
     init = {"type": "Pretrained", "checkpoint": str(checkpoint)} | (
         {"prefix": prefix} if prefix else {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,31 +13,33 @@ from mmdet.registry import MODELS
 
 from icd.errors import InputError
 from icd.experiments.ablation import Ablation, Row
-from icd.experiments.run import Run
+from icd.experiments.run import TrainedRun
 from icd.figures import draw_attention
 from icd.figures.attention_maps import by_area, load_distiller, load_images, look
 from icd.methods.icd.plain import look_up
 from icd.methods.tokens import tokenize
 from icd.training.distiller import Distiller, targets_of
-from tests.lab import Lab
+from tests.lab import Lab, teacher_of
+
+pytestmark = pytest.mark.slow
 
 IMAGE = 2
 
 
 @pytest.fixture
-def run(lab: Lab) -> Run:
+def run(lab: Lab) -> TrainedRun:
     run = lab.run(method="icd")
     lab.train(run)
     return run
 
 
 @pytest.fixture
-def trained(lab: Lab, run: Run) -> Distiller:
+def trained(lab: Lab, run: TrainedRun) -> Distiller:
     return load_distiller(run, lab.inputs)
 
 
 @pytest.fixture
-def sample(lab: Lab, run: Run) -> dict:
+def sample(lab: Lab, run: TrainedRun) -> dict:
     (sample,) = load_images(run, lab.inputs, [IMAGE])
     return sample
 
@@ -59,7 +62,7 @@ def attention_of(distiller: Distiller, sample: dict) -> torch.Tensor:
         distiller.renormalise(batch["inputs"], targets.image_sizes)
     )
     tokens = tokenize(features, targets.image_sizes, targets.padded_size)
-    method = distiller.method
+    method: Any = distiller.method
     return method.decoder(method.encoder(Asked), tokens, look_up)[-1].logits[0].softmax(dim=-1)
 
 
@@ -103,7 +106,7 @@ def test_shows_the_image_and_its_annotations(lab: Lab, trained: Distiller, sampl
         assert masks.chosen == by_area(torch.tensor(expected))[rank % len(boxes)]
 
 
-def test_annotations_may_lack_their_area(lab: Lab, run: Run, sample: dict) -> None:
+def test_annotations_may_lack_their_area(lab: Lab, run: TrainedRun, sample: dict) -> None:
     file = lab.track.annotations("test")
     complete = file.read_text()
     content = json.loads(complete)
@@ -120,7 +123,7 @@ def test_annotations_may_lack_their_area(lab: Lab, run: Run, sample: dict) -> No
 
 def test_a_teacher_with_other_levels_is_looked_at_where_both_have_them(lab: Lab) -> None:
     run = lab.run(method="icd", teacher={"detector": "faster-rcnn"})  # P2 to P6, not P3 to P7
-    lab.place_untrained(run.teacher)
+    lab.place_untrained(teacher_of(run))
     distiller = MODELS.build(lab.config(run).model)
     (sample,) = load_images(run, lab.inputs, [IMAGE])
     masks = look(distiller.eval(), sample, rank=0)
@@ -133,7 +136,7 @@ def test_is_deterministic(trained: Distiller, sample: dict) -> None:
     assert np.array_equal(first.heads, again.heads)
 
 
-def test_boxes_are_resized_with_their_image(lab: Lab, run: Run) -> None:
+def test_boxes_are_resized_with_their_image(lab: Lab, run: TrainedRun) -> None:
     twice = lab.changed({"images": {"scale": [128, 128]}})
     larger = run.model_copy(update={"images": twice.track.content.images})
     (small,), (large,) = (load_images(one, lab.inputs, [IMAGE]) for one in (run, larger))
@@ -142,7 +145,7 @@ def test_boxes_are_resized_with_their_image(lab: Lab, run: Run) -> None:
     assert large["inputs"].shape[-1] == 2 * small["inputs"].shape[-1]
 
 
-def test_draws_the_attention(lab: Lab, run: Run, tmp_path: Path) -> None:
+def test_draws_the_attention(lab: Lab, run: TrainedRun, tmp_path: Path) -> None:
     ablation = Ablation(
         "main",
         "",
@@ -160,7 +163,7 @@ def test_draws_the_attention(lab: Lab, run: Run, tmp_path: Path) -> None:
     assert "heads 1 to 4" in outputs[0].read_text()
 
 
-def test_says_how_to_get_the_weights_of_the_method(lab: Lab, run: Run) -> None:
+def test_says_how_to_get_the_weights_of_the_method(lab: Lab, run: TrainedRun) -> None:
     (lab.folder(run) / "method.pth").unlink()
     with pytest.raises(InputError, match=r"method\.pth: does not exist; .*train again"):
         load_distiller(run, lab.inputs)

@@ -16,7 +16,7 @@ from torch.nn.utils import clip_grad_norm_
 from icd.errors import InputError
 from icd.training.hooks.progress import IterationHook
 from icd.training.optim import JointOptimWrapper
-from tests.lab import Lab, differing, snapshot
+from tests.lab import Lab, differing, snapshot, teacher_of
 
 SGD = {"type": "SGD", "lr": 0.1, "momentum": 0.9, "weight_decay": 1e-2}
 ADAMW = {"type": "AdamW", "lr": 1e-2, "weight_decay": 0.1}
@@ -113,7 +113,7 @@ def test_parameters_of_a_method_need_an_optimiser(pair: Pair) -> None:
 
 def test_a_run_of_a_method_without_parameters_ends_and_resumes(lab: Lab) -> None:
     run = lab.run(method="pkd")
-    lab.place_untrained(run.teacher)
+    lab.place_untrained(teacher_of(run))
     folder = lab.train(run, checkpoint_every=3)
     assert not torch.load(folder / "method.pth", weights_only=True)["state_dict"]
     once = torch.load(folder / "model.pth", weights_only=True)["state_dict"]
@@ -133,7 +133,7 @@ def rates_of(lab: Lab, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]) 
     monkeypatch.setattr(IterationHook, "before_train_iter", note)
     lab = lab.changed(change)
     run = lab.run(method="icd")
-    lab.place_untrained(run.teacher)
+    lab.place_untrained(teacher_of(run))
     lab.train(run)
     return seen
 

@@ -9,7 +9,7 @@ from mmengine.optim import build_optim_wrapper
 from icd.experiments.recipe import Optimizer
 from icd.training.config import plain_config
 from icd.training.optimisation import optim_wrapper, optimisation
-from tests.lab import Lab
+from tests.lab import Lab, teacher_of
 
 
 @pytest.mark.parametrize(
@@ -87,8 +87,9 @@ def test_without_a_reference_the_rate_is_as_it_stands(mini: Lab) -> None:
 
 def test_the_papers_optimiser_of_the_method(coco: Lab) -> None:
     run = coco.run(method="icd")
-    coco.folder(run.teacher).mkdir(parents=True)
-    plain_config(run.teacher, coco.inputs).dump(coco.folder(run.teacher) / "model.py")
+    folder = coco.folder(teacher_of(run))
+    folder.mkdir(parents=True)
+    plain_config(teacher_of(run), coco.inputs).dump(folder / "model.py")
     config = coco.config(run)
     assert config.optim_wrapper.method == {
         "type": "OptimWrapper",
@@ -115,7 +116,9 @@ def test_the_papers_optimiser_of_the_method(coco: Lab) -> None:
         ({"type": "Rprop"}, None),
     ],
 )
-def test_parameters_are_stepped_at_once_where_pytorch_can(optimizer: dict, fused: bool | None):
+def test_parameters_are_stepped_at_once_where_pytorch_can(
+    optimizer: dict, fused: bool | None
+) -> None:
     wrapper = optim_wrapper(Optimizer(lr=0.1, clip=1.0, **optimizer))
     assert wrapper["optimizer"].get("fused") == fused
     build_optim_wrapper(torch.nn.Linear(2, 2), wrapper)

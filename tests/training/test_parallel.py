@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,18 +16,21 @@ from mmdet.registry import MODELS
 from mmengine.registry import init_default_scope
 
 from icd.errors import InputError
-from icd.experiments.run import Run
+from icd.experiments.run import TrainedRun
 from icd.experiments.yaml_files import ROOT
 from icd.methods.icd.method import ICD
+from icd.methods.tokens import Targets
 from icd.training import parallel
-from tests.lab import Lab, batch, differing, weights
+from tests.lab import Lab, batch, differing, teacher_of, weights
 from tests.training.two_processes import freeze_norms, losses_and_gradients
+
+pytestmark = pytest.mark.slow
 
 OBJECTS = [3, 1, 0, 2]  # of two images in each process; their numbers of objects differ
 
 
 def torchrun(*command: str, cwd: Path | None = None, fails: bool = False) -> str:
-    """Run a command in two processes; what they print. ``fails``: they must not succeed."""
+    """TrainedRun a command in two processes; what they print. ``fails``: they must not succeed."""
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     search = os.pathsep.join([str(ROOT), str(Path(__file__).parent)])
     result = subprocess.run(
@@ -46,13 +50,13 @@ def as_two_processes_draw(method: ICD, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let one process pose the fakes that two would, each for its half of the images."""
     draw = method.draw
 
-    def both(targets: object, iteration: int) -> list:
+    def both(targets: Targets, iteration: int) -> list:
         draws = []
         for rank in range(2):
             with monkeypatch.context() as patch:
                 patch.setattr("icd.methods.icd.method.get_rank", lambda rank=rank: rank)
                 half = slice(2 * rank, 2 * rank + 2)
-                draws += draw(type(targets)(**{**vars(targets), "boxes": targets.boxes[half]}), 0)
+                draws += draw(replace(targets, boxes=targets.boxes[half]), 0)
         return draws
 
     monkeypatch.setattr(method, "draw", both)
@@ -64,7 +68,7 @@ def test_two_processes_compute_what_one_does_with_both_batches(
     models, data = {}, batch(OBJECTS, [(64, 64)] * 4)
     for detector in ("retinanet", "fcos"):
         run = lab.run(method="icd", detector=detector)
-        lab.place_untrained(run.teacher)
+        lab.place_untrained(teacher_of(run))
         torch.manual_seed(3)
         models[detector] = MODELS.build(lab.config(run).model)
         torch.save({"model": models[detector], "data": data}, tmp_path / f"{detector}.case")
@@ -87,7 +91,7 @@ def test_two_processes_compute_what_one_does_with_both_batches(
                 )
 
 
-def command(lab: Lab, run: Run) -> list[str]:
+def command(lab: Lab, run: TrainedRun) -> list[str]:
     """The arguments of ``python -m icd`` that train a run."""
     return [
         *("train", str(run.folder), "--data", str(lab.data)),
@@ -96,36 +100,37 @@ def command(lab: Lab, run: Run) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def whole(shared_lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> tuple[Lab, Run]:
+def whole(shared_lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> tuple[Lab, TrainedRun]:
     """A run that two processes have trained, with both optimisers and no parameter idle."""
     init_default_scope("mmdet")
     lab = shared_lab.changed({"machine": {"gpus": 2}}).at(tmp_path_factory.mktemp("whole"))
     run = lab.run(method="icd", inherit=True)
-    lab.place_untrained(run.teacher)
+    lab.place_untrained(teacher_of(run))
     lab.write_description(run)
     torchrun("-m", "icd", *command(lab, run), cwd=lab.project)
     return lab, run
 
 
-def test_a_run_in_two_processes_leaves_one_outcome(whole: tuple[Lab, Run]) -> None:
+def test_a_run_in_two_processes_leaves_one_outcome(whole: tuple[Lab, TrainedRun]) -> None:
     """From the command line to the manifest."""
     lab, run = whole
     manifest = json.loads((lab.project / "manifest.json").read_text())
     assert manifest["run"] == run.id
-    assert manifest["config"]["launcher"] == "pytorch"
-    assert manifest["config"]["train_dataloader"]["batch_size"] == 1
+    config = json.loads((lab.folder(run) / "config.json").read_text())
+    assert config["launcher"] == "pytorch"
+    assert config["train_dataloader"]["batch_size"] == 1
     assert weights(lab.folder(run))
     assert (lab.folder(run) / "method.pth").exists()
     assert not (lab.folder(run) / "failed.json").exists()
 
 
 def test_if_one_process_is_asked_to_stop_all_do_and_go_on_later(
-    whole: tuple[Lab, Run], tmp_path: Path
+    whole: tuple[Lab, TrainedRun], tmp_path: Path
 ) -> None:
     """After the same iteration, with the state that follows it, and with the same outcome."""
     lab, run = whole
     stopped = lab.at(tmp_path)
-    stopped.place(run.teacher, lab)
+    stopped.place(teacher_of(run), lab)
     stopped.write_description(run)
     script = str(Path(__file__).with_name("asked_to_stop.py"))
     printed = torchrun(script, *command(lab, run), cwd=tmp_path, fails=True)

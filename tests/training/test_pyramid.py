@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
+from dataclasses import dataclass
 
 import pytest
 import torch
@@ -14,9 +14,25 @@ from icd.training.config import plain_config
 from icd.training.pyramid import common_levels, level_shift, strides
 from tests.lab import Lab
 
-HIGH = SimpleNamespace(in_channels=[1] * 4, start_level=1, num_outs=5)  # P3-P7
-LOW = SimpleNamespace(in_channels=[1] * 4, start_level=0, num_outs=5)  # P2-P6
-SHORT = SimpleNamespace(in_channels=[1] * 3, start_level=0, num_outs=3)  # P3-P5 of C3-C5
+
+@dataclass
+class Levels:
+    """A neck of which only the number of levels is known."""
+
+    num_outs: int
+
+
+@dataclass
+class Pyramid(Levels):
+    """A neck that states where it starts."""
+
+    in_channels: list[int]
+    start_level: int
+
+
+HIGH = Pyramid(in_channels=[1] * 4, start_level=1, num_outs=5)  # P3-P7
+LOW = Pyramid(in_channels=[1] * 4, start_level=0, num_outs=5)  # P2-P6
+SHORT = Pyramid(in_channels=[1] * 3, start_level=0, num_outs=3)  # P3-P5 of C3-C5
 
 
 @pytest.mark.parametrize("name", load_track("mini").content.detectors)
@@ -36,24 +52,29 @@ def test_strides_are_those_of_the_levels(mini: Lab, name: str) -> None:
         (SHORT, LOW, (slice(0, 3), slice(1, 4))),
     ],
 )
-def test_common_levels_have_the_same_strides(student, teacher, expected) -> None:
+def test_common_levels_have_the_same_strides(
+    student: Pyramid, teacher: Pyramid, expected: tuple[slice, slice]
+) -> None:
     found = common_levels(student, teacher)
     assert found == expected
-    assert strides(student)[found[0]] == strides(teacher)[found[1]]
+    ours, theirs = strides(student), strides(teacher)
+    assert ours is not None
+    assert theirs is not None
+    assert ours[found[0]] == theirs[found[1]]
 
 
 def test_pyramids_without_a_common_level_are_refused() -> None:
-    fine = SimpleNamespace(in_channels=[1] * 4, start_level=0, num_outs=1)
+    fine = Pyramid(in_channels=[1] * 4, start_level=0, num_outs=1)
     message = r"neck: has strides \[4\], the teacher's \[8, .*none in common; expected pyramids"
     with pytest.raises(InputError, match=message):
         common_levels(fine, HIGH)
 
 
 def test_necks_that_do_not_say_must_be_alike() -> None:
-    other = SimpleNamespace(num_outs=5)
+    other = Levels(num_outs=5)
     assert common_levels(other, HIGH) == (slice(None), slice(None))
     with pytest.raises(InputError, match="strides are unknown"):
-        common_levels(SimpleNamespace(num_outs=4), HIGH)
+        common_levels(Levels(num_outs=4), HIGH)
 
 
 def test_the_shift_is_that_of_the_first_level() -> None:

@@ -16,7 +16,8 @@ from mmengine.dataset import InfiniteSampler
 from mmengine.runner import Runner
 from torch import Tensor
 
-from icd.training.sampling import Draw, PlacedSampler, SeedByIteration, SeedByPlace
+from icd.training.hooks.seed import SeedByIteration
+from icd.training.sampling import PlacedSampler, SampleIndex, SeedByPlace
 from tests.lab import IMAGES, Lab
 
 DATASET = range(IMAGES["train"])
@@ -49,7 +50,7 @@ def test_processes_share_one_stream(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("copied", [lambda d: pickle.loads(pickle.dumps(d)), copy.deepcopy])
 def test_a_draw_keeps_its_place_on_the_way_to_a_worker(copied: Any) -> None:
-    draw = copied(Draw(5, 77))
+    draw = copied(SampleIndex(5, 77))
     assert (draw, draw.place) == (5, 77)
     assert DATASET[draw] == 5
 
@@ -112,7 +113,7 @@ def test_an_image_is_augmented_anew_each_time(lab: Lab) -> None:
 
 def test_augmentations_draw_by_seed_and_place() -> None:
     def drawn(seed: int, place: int) -> tuple[float, float]:
-        SeedByPlace(seed).transform({"sample_idx": Draw(3, place)})
+        SeedByPlace(seed).transform({"sample_idx": SampleIndex(3, place)})
         return random.random(), np.random.rand()
 
     assert drawn(0, 5) == drawn(0, 5)
@@ -131,7 +132,7 @@ def test_a_second_try_draws_on() -> None:
 
 def test_steps_draw_by_seed_and_iteration(monkeypatch: pytest.MonkeyPatch) -> None:
     def drawn(seed: int, iteration: int, rank: int = 0) -> float:
-        monkeypatch.setattr("icd.training.sampling.get_rank", lambda: rank)
+        monkeypatch.setattr("icd.training.hooks.seed.get_rank", lambda: rank)
         SeedByIteration(seed).before_train_iter(SimpleNamespace(iter=iteration), 0)
         return torch.rand(()).item()
 

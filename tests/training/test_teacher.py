@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from mmdet.models import DetDataPreprocessor
 from mmdet.registry import MODELS
 from mmengine.optim import build_optim_wrapper
 
-from icd.experiments.run import Run
+from icd.experiments.run import TrainedRun
 from icd.training.distiller import Distiller
 from icd.training.teacher import Renormalise
 from tests.lab import Lab, batch, differing, snapshot, weights
@@ -37,7 +38,7 @@ def test_is_not_in_the_optimiser(distiller: Distiller, lab: Lab) -> None:
 
 
 def test_keeps_its_weights_when_the_model_is_initialised(
-    distiller: Distiller, lab: Lab, teacher: Run
+    distiller: Distiller, lab: Lab, teacher: TrainedRun
 ) -> None:
     before = snapshot(distiller.student)
     distiller.init_weights()
@@ -46,7 +47,7 @@ def test_keeps_its_weights_when_the_model_is_initialised(
     assert not differing(stored, snapshot(distiller.teacher.detector))
 
 
-def test_is_untouched_by_training(distiller: Distiller, lab: Lab, teacher: Run) -> None:
+def test_is_untouched_by_training(distiller: Distiller, lab: Lab, teacher: TrainedRun) -> None:
     wrapper = build_optim_wrapper(distiller, lab.config(lab.run(method="icd")).optim_wrapper)
     distiller.iteration = 1000  # past the warm-up
     student = snapshot(distiller.student)
@@ -62,7 +63,7 @@ def test_is_untouched_by_training(distiller: Distiller, lab: Lab, teacher: Run) 
 
 
 def test_gives_the_features_of_the_plain_detector(
-    distiller: Distiller, lab: Lab, teacher: Run
+    distiller: Distiller, lab: Lab, teacher: TrainedRun
 ) -> None:
     plain = MODELS.build(distiller_config(lab)["teacher"]["config"])
     plain.load_state_dict(weights(lab.folder(teacher)))
@@ -74,7 +75,7 @@ def test_gives_the_features_of_the_plain_detector(
 
 
 @pytest.mark.parametrize("move", [lambda m: m.to(torch.float64), lambda m: m.double()])
-def test_moves_with_the_model(distiller: Distiller, move) -> None:
+def test_moves_with_the_model(distiller: Distiller, move: Callable[[Distiller], Distiller]) -> None:
     assert move(distiller) is distiller
     tensors = [*distiller.teacher.detector.parameters(), *distiller.teacher.detector.buffers()]
     assert {t.dtype for t in tensors if t.is_floating_point()} == {torch.float64}
@@ -128,7 +129,12 @@ def test_a_distilling_teacher_sees_them_so(lab: Lab, monkeypatch: pytest.MonkeyP
     cfg["teacher"]["config"]["data_preprocessor"] |= CAFFE | BGR
     model, seen = MODELS.build(cfg), []
     look = model.teacher.features
-    monkeypatch.setattr(model.teacher, "features", lambda x: seen.append(x) or look(x))
+
+    def watched(images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        seen.append(images)
+        return look(images)
+
+    monkeypatch.setattr(model.teacher, "features", watched)
     data = batch([2, 1, 0])
     expected = model.teacher.detector.data_preprocessor(copy.deepcopy(data))["inputs"]
     model(**model.data_preprocessor(data, training=True), mode="loss")

@@ -13,17 +13,20 @@ from mmengine.model import BaseModel
 from mmengine.runner import IterBasedTrainLoop
 
 from icd.errors import InputError
-from icd.experiments.run import Run
+from icd.experiments.run import TrainedRun
 from icd.files import sha256, write_json
 from icd.methods.icd.method import ICD
 from icd.methods.icd.sampling import QuerySamples
 from icd.methods.tokens import Targets
 from icd.training import train
 from icd.training.hooks.progress import ProgressHook
-from tests.lab import Lab, differing, weights
+from tests.lab import Lab, differing, teacher_of, weights
 
-PLAIN, DISTILLED = {}, {"method": "icd"}
-TWO_STAGE = {"detector": "faster-rcnn"}
+pytestmark = pytest.mark.slow
+
+PLAIN: dict[str, Any] = {}
+DISTILLED: dict[str, Any] = {"method": "icd"}
+TWO_STAGE: dict[str, Any] = {"detector": "faster-rcnn"}
 
 
 class CrashError(Exception):
@@ -63,12 +66,18 @@ def test_leaves_a_detector_and_its_provenance(lab: Lab, change: dict) -> None:
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["run"] == run.id
     assert manifest["description"] == run.description
-    assert manifest["config"]["train_cfg"]["max_iters"] == 6
+    config = json.loads((folder / "config.json").read_text())
+    assert config["train_cfg"]["max_iters"] == 6
+    assert "config" not in manifest
+    assert len((folder / "manifest.json").read_text().splitlines()) <= 60
     assert manifest["seconds"] > 0
     assert manifest["inputs"] == {
         "annotations": lab.inputs.survey["splits"]["train"]["sha256"],
+        "survey": sha256(lab.survey),
         **({"teacher": sha256(lab.folder(run.teacher) / "model.pth")} if run.teacher else {}),
     }
+    names = ["model.pth", "method.pth"] if run.distils else ["model.pth"]
+    assert manifest["outputs"] == {name: sha256(folder / name) for name in names}
     checkpoint = torch.load(folder / "model.pth", weights_only=True)
     assert checkpoint["meta"]["dataset_meta"]["classes"] == lab.inputs.survey["classes"]
     assert {name.split(".")[0] for name in weights(folder)} == {"backbone", "neck", "bbox_head"}
@@ -92,7 +101,7 @@ def test_the_seed_decides_and_an_interruption_does_not(
         lab = lab.changed({"recipe": {"precision": precision}})
     run = lab.run(**change)
     if run.teacher and not lab.folder(run.teacher).exists():
-        lab.place_untrained(run.teacher)
+        lab.place_untrained(teacher_of(run))
     whole = weights(lab.train(run, checkpoint_every=1000))
     other = lab.at(tmp_path / "interrupted")
     if run.teacher:
@@ -126,7 +135,7 @@ def test_another_seed_gives_another_detector(lab: Lab) -> None:
 
 
 def test_the_method_does_not_change_how_the_student_starts(
-    lab: Lab, teacher: Run, monkeypatch: pytest.MonkeyPatch
+    lab: Lab, teacher: TrainedRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     skip_training(monkeypatch)
     plain, distilled, inheriting = (
@@ -143,7 +152,7 @@ def test_the_method_does_not_change_how_the_student_starts(
     )
 
 
-def test_everything_trains_but_the_teacher(lab: Lab, teacher: Run) -> None:
+def test_everything_trains_but_the_teacher(lab: Lab, teacher: TrainedRun) -> None:
     run, before = lab.run(**DISTILLED), weights(lab.folder(teacher))
     folder = lab.train(run, checkpoint_every=1)
     earlier, later = (
@@ -162,7 +171,7 @@ def test_everything_trains_but_the_teacher(lab: Lab, teacher: Run) -> None:
 def test_the_method_knows_the_iteration(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     seen, draw = [], ICD.draw
 
-    def watched(method: ICD, targets: object, iteration: int) -> list:
+    def watched(method: ICD, targets: Targets, iteration: int) -> list[QuerySamples]:
         seen.append(iteration)
         return draw(method, targets, iteration)
 
@@ -237,9 +246,9 @@ def test_a_diverged_run_resumes_from_its_last_good_checkpoint(
     assert not differing(weights(lab.train(run)), whole)
 
 
-def test_a_wrong_teacher_ends_the_run_before_training(lab: Lab, teacher: Run) -> None:
+def test_a_wrong_teacher_ends_the_run_before_training(lab: Lab, teacher: TrainedRun) -> None:
     (lab.folder(teacher) / "model.pth").write_text("<!DOCTYPE html>")
-    with pytest.raises(InputError, match=r"model\.pth: is damaged or no checkpoint"):
+    with pytest.raises(InputError, match=r"model\.pth: is damaged or not a checkpoint"):
         lab.train(lab.run(**DISTILLED))
 
 
@@ -253,7 +262,7 @@ def test_shows_its_progress(lab: Lab, capsys: pytest.CaptureFixture[str]) -> Non
 
 @pytest.mark.parametrize("what", ["annotations", "teacher"])
 def test_resumes_only_from_a_training_on_the_same_files(
-    lab: Lab, tmp_path: Path, teacher: Run, what: str
+    lab: Lab, tmp_path: Path, teacher: TrainedRun, what: str
 ) -> None:
     """A changed file lies under an old path, so the name of the run does not tell."""
     run, survey = lab.run(method="icd"), tmp_path / "data.json"
@@ -275,29 +284,29 @@ def test_resumes_only_from_a_training_on_the_same_files(
 
 
 def test_refuses_weights_that_reused_runs_have_not_come_from(
-    lab: Lab, tmp_path: Path, teacher: Run
+    lab: Lab, tmp_path: Path, teacher: TrainedRun
 ) -> None:
     run, known = lab.run(method="icd"), lab.run(method="icd", inherit=True)
     lab.write_description(run)
     manifest = tmp_path / f"{run.id}.json"
     content = {"description": known.description, "inputs": {"teacher": "another processor's"}}
     write_json(tmp_path / f"{known.id}.json", content)
-    arguments = (run.folder, lab.data, lab.survey, manifest, 0, 1000)
+    arguments = (run.folder, lab.data, lab.survey, manifest)
     with lab.runner():
         with pytest.raises(InputError, match=f"inputs.teacher: is .*{teacher.id}"):
-            train.train(*arguments, reuse=True)
+            train.train(*arguments, train.Options(reuse=True))
         assert not manifest.exists()
-        train.train(*arguments)
+        train.train(*arguments, train.Options())
     assert manifest.exists()
 
 
-def test_a_scaled_rate_stands_in_the_log_and_in_the_manifest(lab: Lab) -> None:
+def test_a_scaled_rate_stands_in_the_log_and_in_the_config(lab: Lab) -> None:
     lab = lab.changed({"recipe": {"unit": 1, "batch_size": 2, "reference_batch": 8}})
     run = lab.run()
     folder = lab.train(run)
     (log,) = folder.glob("work/*/*.log")
     assert "linear rule: learning rate multiplied by 0.25" in log.read_text()
-    config = json.loads((folder / "manifest.json").read_text())["config"]
+    config = json.loads((folder / "config.json").read_text())
     stated = lab.track.content.recipe.optimizer.lr
     assert config["linear_rule"] == 0.25
     assert config["optim_wrapper"]["optimizer"]["lr"] == 0.25 * stated

@@ -9,12 +9,14 @@ import os
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import torch
 from mmengine.registry import MODEL_WRAPPERS, init_default_scope
 from torch import nn
 
 from icd.training import train  # noqa: F401  (registers all that configs name)
+from icd.training.distiller import unwrap
 from icd.training.parallel import WRAPPER, join, leave, share_counts
 
 
@@ -26,9 +28,9 @@ def freeze_norms(model: nn.Module) -> nn.Module:
     return model
 
 
-def losses_and_gradients(model: nn.Module, data: dict) -> dict:
+def losses_and_gradients(model: Any, data: dict) -> dict:
     """Of a model, in a wrapper or not, and of a batch as the data loader gives it."""
-    inside = getattr(model, "module", model)
+    inside = unwrap(model)
     total, log = inside.parse_losses(
         model(**inside.data_preprocessor(data, training=True), mode="loss")
     )
@@ -44,7 +46,7 @@ def main(folder: Path) -> None:
     """Write one file for each case that lies in the folder, and process."""
     init_default_scope("mmdet")
     rank = int(os.environ["RANK"])
-    run = SimpleNamespace(processes=2, folder=folder)
+    run: Any = SimpleNamespace(processes=2, folder=folder)
     join(run)
     for file in sorted(folder.glob("*.case")):
         case = torch.load(file, weights_only=False)

@@ -19,11 +19,12 @@ rule measure_cost:
     params:
         track=TRACK_NAME,
         root=TRACK.data_root,
+        environment="" if GPUS else KEEP_MEMORY,  # as in trainings
     message:
         "Measure the cost of training steps"
     shell:
-        "python -m icd cost {params.track:q} --data {params.root:q} --output {output.lines:q}"
-        " 2>&1 | tee {log:q}"
+        "env {params.environment} python -m icd cost {params.track:q} --data {params.root:q}"
+        " --output {output.lines:q} 2>&1 | tee {log:q}"
 
 
 rule cost:

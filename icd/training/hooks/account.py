@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import time
 
-from mmdet.registry import HOOKS
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from icd.training.manifest import peak_memory_mib
 
 
-@HOOKS.register_module()
 class AccountHook(Hook):
     """Keeps the account of a training in its checkpoints."""
 

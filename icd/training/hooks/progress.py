@@ -1,17 +1,19 @@
-"""Hooks that follow a training: where it is, and what it tells whoever watches."""
+"""Hooks that follow a training: iteration, finite losses, a line of progress."""
 
 from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmdet.registry import HOOKS
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from torch import Tensor
 
-from icd.process.interrupt import tell
+from icd.process.signals import tell
 from icd.training.distiller import unwrap
 from icd.training.hooks.resume import checkpoints
 
@@ -20,10 +22,10 @@ SECONDS_BETWEEN_LINES = 10.0
 
 @HOOKS.register_module()
 class IterationHook(Hook):
-    """Tells a Distiller which iteration it is in, also after resuming."""
+    """Tells a Distiller its iteration, also after resuming."""
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: object = None) -> None:
-        """Called by the Runner."""
+        """Set the iteration."""
         unwrap(runner.model).iteration = runner.iter
 
 
@@ -31,41 +33,45 @@ class IterationHook(Hook):
 class FiniteLossHook(Hook):
     """Stops a training that has diverged, before its weights are saved.
 
-    A finite loss may have had a gradient that is not; therefore the weights are looked at before
-    each checkpoint, so that the last one is always good.
+    A finite loss can have a gradient that is not finite. The hook therefore also checks the weights
+    before each checkpoint, so the last checkpoint is always good.
     """
+
+    losses: dict[str, Tensor]  # of the last iteration
+    images: list[int]  # ids of its batch
 
     def after_train_iter(
         self,
         runner: Runner,
         batch_idx: int,
-        data_batch: dict | None = None,
-        outputs: dict | None = None,
+        data_batch: dict[str, Any] | None = None,
+        outputs: dict[str, Any] | None = None,
     ) -> None:
-        """Called by the Runner."""
-        self.losses = {k: v.detach() for k, v in outputs.items() if "loss" in k}
-        self.images = [sample.img_id for sample in data_batch["data_samples"]]
+        """Check the loss."""
+        losses, batch = outputs or {}, data_batch or {}
+        self.losses = {k: v.detach() for k, v in losses.items() if "loss" in k}
+        self.images = [sample.img_id for sample in batch["data_samples"]]
         if not torch.isfinite(self.losses["loss"]):
             raise self.divergence(runner, "loss in")
 
-    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Called by the Runner."""
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Check the weights."""
         if not all(torch.isfinite(value).all() for value in checkpoint["state_dict"].values()):
             raise self.divergence(runner, "weights after")
 
     def divergence(self, runner: Runner, what: str) -> FloatingPointError:
-        """The error with all that is known about it."""
+        """The error, with losses, images and the last good checkpoint."""
         losses = {name: value.item() for name, value in self.losses.items()}
-        good = (checkpoints(Path(runner.work_dir)) or ["none"])[-1]
+        good = checkpoints(Path(runner.work_dir))
         return FloatingPointError(
             f"no finite {what} iteration {runner.iter + 1}: {losses}, images {self.images}; "
-            f"last good checkpoint: {good}"
+            f"last good checkpoint: {good[-1] if good else 'none'}"
         )
 
 
 @HOOKS.register_module()
 class ProgressHook(Hook):
-    """One line every few seconds on stderr: run, step, loss, time left.
+    """Prints a line every few seconds to stderr: run, iteration, losses, time left.
 
     Args:
         run: the run's id.
@@ -77,7 +83,7 @@ class ProgressHook(Hook):
         self.run = run
 
     def before_train(self, runner: Runner) -> None:
-        """Called by the Runner."""
+        """Start the clock."""
         self.first, self.start = runner.iter, time.monotonic()
         self.last_line = self.start
 
@@ -87,9 +93,9 @@ class ProgressHook(Hook):
         runner: Runner,
         batch_idx: int,
         data_batch: object = None,
-        outputs: dict | None = None,
+        outputs: dict[str, Any] | None = None,
     ) -> None:
-        """Called by the Runner."""
+        """Print the line if it is due."""
         now, done = time.monotonic(), runner.iter + 1
         if now - self.last_line < SECONDS_BETWEEN_LINES and done < runner.max_iters:
             return

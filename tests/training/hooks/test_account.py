@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,8 @@ def test_sessions_add_up_and_the_largest_memory_stays(monkeypatch: pytest.Monkey
     now, peak = [100.0], {"process": 900.0}
     monkeypatch.setattr(account.time, "monotonic", lambda: now[0])
     monkeypatch.setattr(account, "peak_memory_mib", lambda: dict(peak))
-    runner, checkpoint = SimpleNamespace(), {"meta": {}}
+    runner = SimpleNamespace()
+    checkpoint: dict[str, dict[str, Any]] = {"meta": {}}
     first = AccountHook()
     now[0] += 30
     first.before_save_checkpoint(runner, checkpoint)

@@ -11,7 +11,7 @@ from mmengine.logging import MMLogger
 from torch import nn
 
 from icd.errors import InputError
-from icd.experiments.run import Run
+from icd.experiments.run import TrainedRun
 from icd.training.distiller import Distiller
 from icd.training.hooks.inherit import InheritHook, inherit
 from tests.lab import Lab, differing, snapshot, weights
@@ -35,11 +35,11 @@ def student(lab: Lab) -> nn.Module:
 
 
 @pytest.fixture
-def theirs(lab: Lab, teacher: Run) -> dict[str, torch.Tensor]:
+def theirs(lab: Lab, teacher: TrainedRun) -> dict[str, torch.Tensor]:
     return weights(lab.folder(teacher))
 
 
-def hook(lab: Lab, teacher: Run) -> InheritHook:
+def hook(lab: Lab, teacher: TrainedRun) -> InheritHook:
     return InheritHook(str(lab.folder(teacher) / "model.pth"))
 
 
@@ -80,7 +80,7 @@ def test_a_teacher_with_nothing_to_inherit_is_refused(student: nn.Module, lab: L
 
 
 def test_of_a_distiller_the_student_inherits(
-    distiller: Distiller, lab: Lab, teacher: Run, theirs: dict
+    distiller: Distiller, lab: Lab, teacher: TrainedRun, theirs: dict
 ) -> None:
     before = snapshot(distiller)
     hook(lab, teacher).before_train(runner(distiller))
@@ -92,13 +92,15 @@ def test_of_a_distiller_the_student_inherits(
     )
 
 
-def test_a_data_parallel_model_inherits(student: nn.Module, lab: Lab, teacher: Run) -> None:
+def test_a_data_parallel_model_inherits(student: nn.Module, lab: Lab, teacher: TrainedRun) -> None:
     before = snapshot(student)
-    hook(lab, teacher).before_train(runner(SimpleNamespace(module=student)))
+    hook(lab, teacher).before_train(runner(nn.DataParallel(student)))
     assert differing(before, snapshot(student))
 
 
-def test_inherits_once_and_not_when_resuming(student: nn.Module, lab: Lab, teacher: Run) -> None:
+def test_inherits_once_and_not_when_resuming(
+    student: nn.Module, lab: Lab, teacher: TrainedRun
+) -> None:
     before = snapshot(student)
     hook(lab, teacher).before_train(runner(student, iteration=1))
     assert not differing(before, snapshot(student))

@@ -9,13 +9,13 @@ from mmdet.registry import MODELS
 from torch import nn
 
 from icd.errors import InputError
-from icd.experiments.run import Run
+from icd.experiments.run import TrainedRun
 from icd.training.distiller import bare_detector
 from icd.training.hooks.pretrained import PretrainedHook
 from tests.lab import Lab, differing, snapshot, weights
 
 
-def start_from(lab: Lab, run: Run, model: nn.Module, iteration: int = 0) -> None:
+def start_from(lab: Lab, run: TrainedRun, model: nn.Module, iteration: int = 0) -> None:
     """What the hook does with a model before a training that starts or, later, resumes."""
     hook = PretrainedHook(str(lab.folder(run) / "model.pth"))
     hook.before_train(SimpleNamespace(model=model, iter=iteration))
@@ -33,7 +33,7 @@ def test_a_student_starts_from_its_pretraining(lab: Lab, distilled: bool) -> Non
     assert not differing(snapshot(bare_detector(model)), weights(lab.folder(start)))
 
 
-def test_a_pretraining_of_another_detector_is_refused(lab: Lab, teacher: Run) -> None:
+def test_a_pretraining_of_another_detector_is_refused(lab: Lab, teacher: TrainedRun) -> None:
     model = MODELS.build(lab.config(lab.run()).model)
     with pytest.raises(InputError, match="has shape"):
         start_from(lab, teacher, model)

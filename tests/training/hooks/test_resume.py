@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from icd.training.hooks.resume import Found, checkpoints, find
+from icd.training.hooks.resume import ResumePoint, checkpoints, resume_point
 from tests.lab import Lab, differing, weights
 from tests.training.test_checkpoint import Command, save_code
+
+pytestmark = pytest.mark.slow
 
 RUN = "a-run"
 
@@ -38,15 +40,15 @@ def flip(file: Path) -> None:
 DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "cut off": (
         lambda file: os.truncate(file, file.stat().st_size // 2),
-        "is no complete checkpoint",
+        "is not a complete checkpoint",
     ),
-    "empty": (lambda file: file.write_bytes(b""), "is no complete checkpoint"),
-    "a web page": (lambda file: file.write_text("<!DOCTYPE html>"), "is no complete checkpoint"),
+    "empty": (lambda file: file.write_bytes(b""), "is not a complete checkpoint"),
+    "a web page": (lambda file: file.write_text("<!DOCTYPE html>"), "is not a complete checkpoint"),
     "one bit": (flip, "is damaged (in"),
     "of another run": (lambda file: write(file.parent, 6, "b-run"), "is of another run (b-run)"),
     "from elsewhere": (lambda file: write(file.parent, 6, None), "is of another run (None)"),
     "renamed": (lambda file: write(file.parent, 6, said=4), "is of iteration 4"),
-    "no checkpoint": (lambda file: torch.save([1], file), "is no checkpoint of plain data"),
+    "no checkpoint": (lambda file: torch.save([1], file), "is not a checkpoint of plain data"),
 }
 
 
@@ -55,9 +57,9 @@ def test_the_one_before_a_bad_checkpoint_is_used(
     tmp_path: Path, damage: Callable[[Path], object], why: str
 ) -> None:
     good, bad = write(tmp_path, 4), write(tmp_path, 6)
-    assert find(tmp_path, RUN) == Found(bad, {})
+    assert resume_point(tmp_path, RUN) == ResumePoint(bad, {})
     damage(bad)
-    found = find(tmp_path, RUN)
+    found = resume_point(tmp_path, RUN)
     assert found.file == good
     assert list(found.refused) == [bad]
     assert found.refused[bad].startswith(why)
@@ -66,7 +68,7 @@ def test_the_one_before_a_bad_checkpoint_is_used(
 def test_code_in_a_checkpoint_is_not_executed(tmp_path: Path) -> None:
     marker = tmp_path / "executed"
     save_code(Command(marker), tmp_path / "iter_8.pth", "zip")
-    assert find(tmp_path, RUN).file is None
+    assert resume_point(tmp_path, RUN).file is None
     assert not marker.exists()
 
 
@@ -78,7 +80,7 @@ def test_the_newest_is_that_of_the_highest_iteration(tmp_path: Path) -> None:
         "iter_200.pth",
         "iter_1000.pth",
     ]
-    assert find(tmp_path / "nowhere", RUN) == Found(None, {})
+    assert resume_point(tmp_path / "nowhere", RUN) == ResumePoint(None, {})
 
 
 @pytest.mark.parametrize("spoiled", [1, 2])
@@ -92,7 +94,7 @@ def test_a_training_says_what_it_does_without_and_ends_the_same(lab: Lab, spoile
     (folder / "model.pth").unlink()
     lab.train(run, checkpoint_every=2)
     log = max(folder.glob("work/*/*.log")).read_text()
-    assert "iter_6.pth is no complete checkpoint" in log
+    assert "iter_6.pth is not a complete checkpoint" in log
     assert "not used, kept as iter_6.pth.refused" in log
     assert ("training starts from the beginning" in log) == (spoiled == 2)
     assert (f"resuming from {run.folder / 'work/iter_4.pth'}" in log) == (spoiled == 1)

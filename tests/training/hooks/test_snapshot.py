@@ -14,6 +14,8 @@ from icd.experiments.snapshots import snapshot_file
 from tests.lab import Lab, differing, weights
 from tests.training.test_train import CrashError, watch
 
+pytestmark = pytest.mark.slow
+
 
 def taken(lab: Lab, folder: Path) -> dict[str, dict]:
     """The weights of each snapshot of a run by file name."""

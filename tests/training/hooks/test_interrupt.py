@@ -1,14 +1,9 @@
-"""Being asked to stop, at any moment of a training."""
+"""A signal at any moment of a training."""
 
 from __future__ import annotations
 
-import io
 import os
 import signal
-import subprocess
-import sys
-import time
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +12,16 @@ import torch
 from mmengine.runner import Runner
 from torch import distributed
 
-from icd.process import interrupt
-from icd.process.interrupt import Interrupted, InterruptHook, interruptible, uninterrupted_worker
+from icd.process.signals import SIGNALS, Interrupted, interruptible
+from icd.training.hooks import interrupt
+from icd.training.hooks.interrupt import InterruptHook
 from icd.training.hooks.progress import ProgressHook
 from tests.lab import Lab, differing, weights
 
-STUDENT, ICD = {}, {"method": "icd"}
+pytestmark = pytest.mark.slow
+
+STUDENT: dict[str, str] = {}
+ICD = {"method": "icd"}
 
 
 def ask(monkeypatch: pytest.MonkeyPatch, iteration: int, *numbers: int) -> list[int]:
@@ -53,13 +52,13 @@ def test_a_training_that_is_asked_to_stop_saves_and_goes_on_later(
     whole = weights(lab.train(run))
     other = lab.at(tmp_path / "interrupted")
     other.place(run.teacher, lab) if run.teacher else other.project.mkdir()
-    handlers = [signal.getsignal(number) for number in interrupt.SIGNALS]
+    handlers = [signal.getsignal(number) for number in SIGNALS]
     with monkeypatch.context() as patch:
         seen = ask(patch, 3, signal.SIGTERM, signal.SIGTERM, signal.SIGINT)
         with pytest.raises(SystemExit) as stopped, interruptible("a run"):
             other.train(run, workers)
         assert seen == [1, 2, 3]
-    assert [signal.getsignal(number) for number in interrupt.SIGNALS] == handlers
+    assert [signal.getsignal(number) for number in SIGNALS] == handlers
     assert stopped.value.code == 143
     last = capsys.readouterr().err.splitlines()[-1]
     assert last == (
@@ -106,55 +105,3 @@ def test_all_processes_stop_after_the_same_iteration(monkeypatch: pytest.MonkeyP
 
         monkeypatch.setattr(interrupt, "all_reduce", tell)
         assert hook.agreed() == theirs
-
-
-def test_outside_of_a_training_it_ends_at_once(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def work() -> None:
-        with interruptible("a-run"):
-            os.kill(os.getpid(), signal.SIGTERM)
-            (tmp_path / "later").touch()
-
-    with pytest.raises(Interrupted) as stopped:
-        work()
-    assert stopped.value.code == 143
-    assert capsys.readouterr().err == (
-        "a-run: interrupted by SIGTERM; the same command continues\n"
-    )
-    assert not (tmp_path / "later").exists()
-
-
-class Closed(io.StringIO):
-    """Stands for a pipe that nobody reads any more."""
-
-    def write(self, text: str) -> int:
-        raise BrokenPipeError
-
-
-def test_nobody_has_to_read_what_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stderr", Closed())
-    interrupt.tell("a line")
-
-
-def idle(setup: bool) -> None:
-    """A data-loading process; it goes on for a minute if nobody ends it."""
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # whatever the process of the tests has set
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
-    if setup:
-        uninterrupted_worker(1, 2, 7)
-    time.sleep(60)
-
-
-@pytest.mark.parametrize("setup", [True, False])
-def test_a_data_loader_leaves_signals_to_the_training(setup: bool) -> None:
-    worker = get_context("fork").Process(target=idle, args=[setup], daemon=True)
-    worker.start()
-    time.sleep(0.5)
-    subprocess.run(["kill", "-TERM", str(worker.pid)], check=True)
-    subprocess.run(["kill", "-INT", str(worker.pid)], check=True)
-    worker.join(0.5 if setup else 10)
-    assert worker.is_alive() == setup
-    worker.terminate()  # as the parent does
-    worker.join(10)
-    assert not worker.is_alive()

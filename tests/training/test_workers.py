@@ -1,0 +1,35 @@
+"""Data-loading processes, and the signals that go to all processes of a job."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from multiprocessing import get_context
+
+import pytest
+
+from icd.training.workers import uninterrupted_worker
+
+
+def idle(setup: bool) -> None:
+    """A data-loading process; it goes on for a minute if nobody ends it."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # whatever the process of the tests has set
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+    if setup:
+        uninterrupted_worker(1, 2, 7)
+    time.sleep(60)
+
+
+@pytest.mark.parametrize("setup", [True, False])
+def test_a_data_loader_leaves_signals_to_the_training(setup: bool) -> None:
+    worker = get_context("fork").Process(target=idle, args=[setup], daemon=True)
+    worker.start()
+    time.sleep(0.5)
+    subprocess.run(["kill", "-TERM", str(worker.pid)], check=True)
+    subprocess.run(["kill", "-INT", str(worker.pid)], check=True)
+    worker.join(0.5 if setup else 10)
+    assert worker.is_alive() == setup
+    worker.terminate()  # as the parent does
+    worker.join(10)
+    assert not worker.is_alive()
