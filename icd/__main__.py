@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -252,22 +252,34 @@ def _ablation(name: str, args: argparse.Namespace) -> Ablation:
     return load_ablation(name, _track(args))
 
 
-TRACK = ("track", {"help": "name of a track, or path of its YAML file"})
-ABLATION = ("ablation", {"help": "name of an ablation"})
-RUN = ("run", {"type": Path, "metavar": "FOLDER", "help": "folder of a run"})
-DATA = ("--data", {"type": Path, "required": True, "help": "root folder of the data set"})
-OUTPUT = ("--output", {"type": Path, "required": True, "help": "file to write"})
-FOLDER = ("--folder", {"type": Path, "required": True, "help": "of the ablation's results"})
-GPUS = ("--gpus", {"type": int, "default": 0, "help": "GPUs to use; 0 means the CPU"})
-ABLATIONS = (
+# An argument of a command, and what argparse has to know of it.
+Argument = tuple[str, dict[str, Any]]
+
+TRACK: Argument = ("track", {"help": "name of a track, or path of its YAML file"})
+ABLATION: Argument = ("ablation", {"help": "name of an ablation"})
+RUN: Argument = ("run", {"type": Path, "metavar": "FOLDER", "help": "folder of a run"})
+DATA: Argument = ("--data", {"type": Path, "required": True, "help": "root folder of the data set"})
+OUTPUT: Argument = ("--output", {"type": Path, "required": True, "help": "file to write"})
+FOLDER: Argument = (
+    "--folder",
+    {"type": Path, "required": True, "help": "of the ablation's results"},
+)
+GPUS: Argument = ("--gpus", {"type": int, "default": 0, "help": "GPUs to use; 0 means the CPU"})
+ABLATIONS: Argument = (
     "ablations",
     {"nargs": "*", "metavar": "ABLATION", "help": "their names; to plan, else all"},
 )
-REUSE = ("--reuse", {"action": "store_true", "help": "take over runs that tables already show"})
-OUTPUTS = ("--outputs", {"type": Path, "nargs": "+", "required": True, "help": "files to write"})
-WORKERS = ("--workers", {"type": int, "default": 0, "help": "data-loading processes"})
+REUSE: Argument = (
+    "--reuse",
+    {"action": "store_true", "help": "take over runs that tables already show"},
+)
+OUTPUTS: Argument = (
+    "--outputs",
+    {"type": Path, "nargs": "+", "required": True, "help": "files to write"},
+)
+WORKERS: Argument = ("--workers", {"type": int, "default": 0, "help": "data-loading processes"})
 
-COMMANDS = {
+COMMANDS: dict[Callable[[argparse.Namespace], None], list[Argument]] = {
     data: [TRACK, DATA, WORKERS, ("--split", {"help": "that is made; else all"})],
     check: [
         TRACK,

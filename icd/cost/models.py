@@ -12,6 +12,7 @@ import torch
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmengine.config import ConfigDict
+from mmengine.model import BaseModel
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
@@ -122,7 +123,7 @@ def distilled_step(
 
 
 def _train_step(
-    recipe: Recipe, method: Method | None, model: nn.Module, data: dict[str, list]
+    recipe: Recipe, method: Method | None, model: BaseModel, data: dict[str, list]
 ) -> Step:
     wrapper = optimisation(recipe, method, 1000)["optim_wrapper"]
     optimiser = build_optim_wrapper(model, wrapper)

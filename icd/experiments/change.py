@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from icd.experiments.base import Model
-from icd.experiments.recipe import Schedule
+from icd.experiments.recipe import ScheduleName
 
 
 class TeacherChange(Model):
@@ -15,7 +15,7 @@ class TeacherChange(Model):
 
     detector: str | None = Field(None, description="a name among the track's detectors")
     backbone: str | None = Field(None, description="a name among the track's backbones")
-    schedule: Schedule | None = None
+    schedule: ScheduleName | None = None
 
     @model_validator(mode="after")
     def _say_something(self) -> TeacherChange:
@@ -32,7 +32,7 @@ class Change(Model):
     )
     detector: str | None = Field(None, description="a name among the track's detectors")
     backbone: str | None = Field(None, description="a name among the track's backbones")
-    schedule: Schedule | None = None
+    schedule: ScheduleName | None = None
     method: str = Field("none", description="none or the name of a method")
     options: dict[str, Any] = Field(default_factory=dict, description="arguments of the method")
     inherit: bool = Field(False, description="start with the teacher's neck and head")

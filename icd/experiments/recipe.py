@@ -9,7 +9,7 @@ from pydantic.fields import FieldInfo
 
 from icd.experiments.base import Model
 
-Schedule = Annotated[
+ScheduleName = Annotated[
     str,
     Field(
         pattern=r"^(?=.*[1-9])[0-9]+(\.[0-9]+)?x$",
@@ -75,7 +75,7 @@ class Recipe(Model):
 class TrackRecipe(Recipe):
     """how a detector is trained; decay may differ between schedules"""
 
-    decay: Decay | dict[Schedule, Decay] = Field(  # type: ignore[assignment]
+    decay: Decay | dict[ScheduleName, Decay] = Field(  # type: ignore[assignment]
         description="cosine, a list of fractions, or one of these for each schedule by its name"
     )
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import Discriminator, Field, Tag
 
 from icd.experiments.base import Model, Name
-from icd.experiments.recipe import RecipeChange, Schedule
+from icd.experiments.recipe import RecipeChange, ScheduleName
 from icd.mappings import merge
 
 FPN_WIDTH = 256  # channels of a pyramid in mmdet's configs
@@ -76,7 +76,7 @@ class Pretrained(Model):
     """split and schedule of a training of the same detector that this one starts from"""
 
     split: str = Field(description="a name among the splits of the data")
-    schedule: Schedule
+    schedule: ScheduleName
 
 
 class Role(Model):
@@ -91,7 +91,7 @@ class Role(Model):
         ),
     )
     backbone: str = Field(description="a name among the track's backbones")
-    schedule: Schedule
+    schedule: ScheduleName
     recipe: RecipeChange | None = Field(None, description="values merged into the track's recipe")
     pretrained: Pretrained | None = None
     seed: int | None = Field(

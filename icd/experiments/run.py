@@ -109,7 +109,7 @@ class Run(Model):
         return 0
 
     @property
-    def seed_or_none(self) -> int | None:
+    def training_seed(self) -> int | None:
         """Seed of its training, if it is trained here."""
         return None
 
@@ -214,7 +214,7 @@ class TrainedRun(Run):
         return self.schedule.iterations
 
     @property
-    def seed_or_none(self) -> int | None:
+    def training_seed(self) -> int | None:
         return self.seed
 
     @property

@@ -124,8 +124,9 @@ class OwnData(Model):
 def _kind_of_data(content: Any) -> str | None:
     if isinstance(content, Mapping):
         return "<synthetic>" if "synthetic" in content else "<own>"
-    known = {SyntheticData: "<synthetic>", OwnData: "<own>"}
-    return known.get(type(content))
+    if isinstance(content, SyntheticData):
+        return "<synthetic>"
+    return "<own>" if isinstance(content, OwnData) else None
 
 
 Data = Annotated[

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import ScaledTranslation
 
 from icd.experiments.ablation import Ablation
+from icd.experiments.ablation_content import Axis
 from icd.files import atomic
 from icd.report.results import AP_NAMES, DONE, Results
 from icd.report.statistics import Estimate
@@ -143,7 +144,7 @@ def draw_estimate(
     axes.scatter(x, y, facecolor="white" if hollow else POINT, label=label, **MARK)
 
 
-def draw_curve(summary: Summary, axis: Mapping[str, str]) -> Figure:
+def draw_curve(summary: Summary, axis: Axis) -> Figure:
     """AP against an option: ours, differences to the reference, and the published values.
 
     Args:

@@ -149,7 +149,7 @@ def _named(gaps: Sequence[Missing]) -> str:
     """A row, the seeds concerned and the reason, of gaps of the same row and reason."""
     row, reason = gaps[0].row, gaps[0].reason
     seeds = [
-        str(gap.run.seed_or_none) for gap in gaps if gap.run and gap.run.seed_or_none is not None
+        str(gap.run.training_seed) for gap in gaps if gap.run and gap.run.training_seed is not None
     ]
     text = row.label + (f", seed{'s' * (len(seeds) > 1)} {', '.join(seeds)}" if seeds else "")
     return f"{text} ({shorten(reason, 160)})" if reason else text

@@ -93,7 +93,7 @@ def _replicates(row: Row, outcomes: Mapping[str, Outcome]) -> Iterator[Record]:
     """The records of a row in ``bootstrap.csv``; none of a run evaluated without a bootstrap."""
     for run in row.runs:
         for iou_type, values in outcomes[run.id][1].get("bootstrap", {}).items():
-            known = {"row": row.id, "run": run.id, "seed": run.seed_or_none}
+            known = {"row": row.id, "run": run.id, "seed": run.training_seed}
             known |= {"iou_type": iou_type}
             # A millionth is far below what 200 replicates can tell.
             rounded = (None if value is None else round(value, 6) for value in values)
@@ -163,7 +163,7 @@ class Results:
 
 
 def _seed(run: Run) -> int | None:
-    return run.seed_or_none
+    return run.training_seed
 
 
 def read_results(folder: Path) -> Results:

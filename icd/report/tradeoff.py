@@ -106,7 +106,7 @@ def draw_entry(axes: Axes, entry: Entry, cost: float) -> Annotation:
         raise ValueError(f"the row {entry.row.id} has no AP")
     low, high = level.interval or (level.mean, level.mean)
     axes.errorbar(cost, level.mean, [[level.mean - low], [high - level.mean]], **BARS)
-    inherits = run.summary.get("inherit")
+    inherits = bool(run.summary.get("inherit"))
     label = "with inheriting" if inherits else "without inheriting"
     axes.scatter(cost, level.mean, facecolor=SHADES[inherits], label=label, **MARK)
     place = (cost, level.mean)

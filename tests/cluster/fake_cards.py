@@ -26,9 +26,12 @@ if is_on_cards(sys.orig_argv):
     import torch
 
     torch.cuda.device_count = lambda: len(visible())
-    torch.cuda.get_device_name = lambda number: "a fake card"
+    torch.cuda.get_device_name = lambda device=None: "a fake GPU"
     if "LOCAL_RANK" in os.environ:
-        found = {"card": visible()[int(os.environ["LOCAL_RANK"])]}
-        found |= {"visible": visible(), "job": os.environ["SLURM_JOB_ID"]}
+        found = {
+            "card": visible()[int(os.environ["LOCAL_RANK"])],
+            "visible": visible(),
+            "job": os.environ["SLURM_JOB_ID"],
+        }
         with Path(os.environ["ICD_TEST_PLAN"], "processes").open("a") as stream:
             stream.write(json.dumps(found) + "\n")

@@ -217,6 +217,7 @@ def test_a_failed_job_names_its_log(project: Project, cancelled: str) -> None:
     assert "broken on purpose" in (project.folder / log).read_text()
     assert "broken on purpose" in cancelled, "and it is shown"
     of_slurm = re.search(r"SLURM status is: 'FAILED'.*?(/\S+/slurm_logs/\S+\.log)", cancelled, re.S)
+    assert of_slurm
     assert Path(of_slurm[1]).exists()
     attempts = [found["run"] for found in project.records("train")]
     assert attempts.count(project.run("student").id) == 2, "it was retried"
@@ -250,7 +251,11 @@ def test_a_run_that_its_walltime_stops_resumes_when_retried(
     assert len({found["job"] for found in (cancelled, stopped, finished)}) == 3
     assert project.path("icd", "model.pth").exists()
     logs = [file.read_text() for file in sorted(project.path("icd", "work").glob("2*/*.log"))]
-    resumed = [int(re.search(r"resumed epoch: 0, iter: (\d+)", log)[1]) for log in logs[1:]]
+    resumed = [
+        int(number)
+        for log in logs[1:]
+        for number in re.findall(r"resumed epoch: 0, iter: (\d+)", log)
+    ]
     assert 2 <= resumed[0] < resumed[1] < 12, "each attempt goes on where the one before stopped"
     saved = {int(found[1]) for found in SAVED.finditer(continued)}
     assert saved == {resumed[1]}, "with the state that it saved when its time was up"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from inspect import getclosurevars
+
 import pytest
 import torch
 
@@ -50,8 +52,7 @@ def test_a_step_trains_student_and_method_and_parts_leave_no_gradients():
     assert columns == {**measured, "detector": "retinanet"}
     assert others == {**measured, "detector": "faster-rcnn"}
     step = parts["icd", STEP]
-    train = step.__closure__[step.__code__.co_freevars.index("train")].cell_contents
-    model = train.__closure__[train.__code__.co_freevars.index("model")].cell_contents
+    model = getclosurevars(getclosurevars(step).nonlocals["train"]).nonlocals["model"]
     step()
     before = {name: value.clone() for name, value in model.named_parameters()}
     step()
@@ -68,7 +69,8 @@ def test_methods_compute_in_the_precision_that_is_measured(precision, dtype):
     run = plan.runs("retinanet")["icd"]
     model = build(run, "cpu", precision)
     method = method_of(run, model, "cpu", precision)
-    method.encoder.mlp[0].register_forward_hook(lambda module, x, output: seen.add(output.dtype))
+    first = method.get_submodule("encoder.mlp.0")
+    first.register_forward_hook(lambda module, x, output: seen.add(output.dtype))
     method_step(run, method, pyramids(model, batch((64, 64), 1, 2)))()
     assert seen == {dtype}
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import ExifTags, Image
 
-from tests.experiments.broken import COCO, Break, Case, coco_text, in_coco, remove, spoil
+from tests.experiments.broken import COCO, Break, Case, coco_text, in_coco, remove, several, spoil
 
 
 def image(how: Callable[[Path], object]) -> Break:
@@ -242,10 +242,10 @@ DATA_CASES = [
     ),
     Case(
         "nothing but crowds and empty boxes in the test split",
-        lambda project: [
-            in_coco("annotations.0.iscrowd", 1, "test")(project),
-            in_coco("annotations.1.bbox", [3, 3, 0, -1], "test")(project),
-        ],
+        several(
+            in_coco("annotations.0.iscrowd", 1, "test"),
+            in_coco("annotations.1.bbox", [3, 3, 0, -1], "test"),
+        ),
         ("test.json: annotations: hold no object", "at least one"),
     ),
     Case(

@@ -36,10 +36,8 @@ def teacher_checkpoint(classes: int = 2, width: int = 8) -> Break:
         in_track("roles.teacher", teacher)(project)
         (project.folder / "their.py").write_text(THEIRS)
         torch.save(teacher_weights(classes, width), project.folder / "their.pth")
-        written = project.write
 
-        def write_and_describe() -> None:
-            written()
+        def describe() -> None:
             run = load_track("track.yaml").describe({"role": "teacher"}, 0)
             (project.folder / "run").mkdir()
             (project.folder / "run/run.json").write_text(json.dumps(run.description))
@@ -47,7 +45,7 @@ def teacher_checkpoint(classes: int = 2, width: int = 8) -> Break:
                 json.dumps({"classes": ["cat", "dog"], "splits": {}})
             )
 
-        project.write = write_and_describe
+        project.afterwards.append(describe)
 
     return edit
 

@@ -18,7 +18,7 @@ from PIL import Image
 
 from tests.experiments.track_files import OWN, changed, write
 
-COCO = {
+COCO: dict[str, Any] = {
     "images": [
         {"id": 4, "file_name": "four.png", "width": 100, "height": 50},
         {"id": 7, "file_name": "seven.png", "width": 40, "height": 40},
@@ -45,15 +45,17 @@ class Project:
     """A valid track on a user's data, and an ablation, before they are written.
 
     patch: undoes what an edit does to this process.
+    afterwards: what happens when all is written.
     """
 
     folder: Path
     patch: pytest.MonkeyPatch
-    track: dict[str, Any] = field(default_factory=lambda: deepcopy(OWN))
+    track: Any = field(default_factory=lambda: deepcopy(OWN))
     coco: dict[str, Any] = field(
         default_factory=lambda: {name: copy.deepcopy(COCO) for name in ("train", "test")}
     )
     ablation: dict[str, Any] = field(default_factory=lambda: copy.deepcopy(ABLATION))
+    afterwards: list[Callable[[], object]] = field(default_factory=list)
 
     def write(self) -> None:
         """Write all files; a text stands for a whole file's content."""
@@ -62,13 +64,15 @@ class Project:
             (self.folder / "my data" / f"{name} images").mkdir(parents=True)
             (self.folder / "my data" / f"{name}.json").write_text(text)
             for image in COCO["images"]:
-                picture = Image.new("RGB", (image["width"], image["height"]))
-                picture.save(self.folder / "my data" / f"{name} images" / image["file_name"])
+                pixels = Image.new("RGB", (image["width"], image["height"]))
+                pixels.save(self.folder / "my data" / f"{name} images" / image["file_name"])
         write(self.folder / "ablations" / "table.yaml", self.ablation)
         if isinstance(self.track, str):
             (self.folder / "track.yaml").write_text(self.track)
         else:
             write(self.folder / "track.yaml", self.track)
+        for happen in self.afterwards:
+            happen()
 
 
 Break = Callable[[Project], None]
@@ -137,13 +141,7 @@ def spoil(path: str, how: Callable[[Path], object]) -> Break:
     """A file or folder to which something happens after all are written."""
 
     def edit(project: Project) -> None:
-        written = project.write
-
-        def write_and_spoil() -> None:
-            written()
-            how(project.folder / path)
-
-        project.write = write_and_spoil
+        project.afterwards.append(lambda: how(project.folder / path))
 
     return edit
 

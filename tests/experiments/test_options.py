@@ -43,7 +43,9 @@ def own(tmp_path: Path, **entry: object) -> Path:
     return write(tmp_path / "track.yaml", changed(MINI, "methods.mine", entry))
 
 
-def test_a_method_of_your_own_is_described_with_its_class(tmp_path, monkeypatch) -> None:
+def test_a_method_of_your_own_is_described_with_its_class(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my_methods.py").write_text("raise RuntimeError('is not imported here')")
     file = own(tmp_path, **{"class": "my_methods.Mine", "options": {"anything": [1, {"a": 2}]}})

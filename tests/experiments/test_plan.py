@@ -5,24 +5,26 @@ from __future__ import annotations
 import json
 import os
 import re
+from pathlib import Path
 
 import pytest
 
 from icd.errors import InputError
 from icd.experiments.ablation import Ablation, load_ablation
 from icd.experiments.plan import measure, plan_text
+from icd.experiments.run import Run
 from tests.experiments.track_files import MINI, changed, track
 
 ONE_SEED = changed(MINI, "seeds", [0])
 
 
 @pytest.fixture
-def tables(tmp_path, monkeypatch) -> list[Ablation]:
+def tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Ablation]:
     monkeypatch.chdir(tmp_path)
     return [load_ablation(name, track(ONE_SEED)) for name in ("main", "heads")]
 
 
-def finish(run, seconds: float, megabytes: int = 3) -> None:
+def finish(run: Run, seconds: float, megabytes: int = 3) -> None:
     """Leave what a finished run leaves."""
     run.folder.mkdir(parents=True)
     (run.folder / "model.pth").write_bytes(bytes(megabytes * 1_000_000))

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from icd.errors import InputError
-from icd.experiments.run import Run
 from icd.experiments.sources import known_inputs, require_same_weights, sharing
 from icd.experiments.track import load_track
 
@@ -51,7 +50,7 @@ def test_other_weights_of_the_same_name_are_refused(
     tmp_path: Path, hashes: dict[str, str], problem: str
 ) -> None:
     found = known_inputs(provenance(tmp_path, student={"pretrained": "a"}, icd=hashes))
-    source: Run = RUNS["icd"].pretrained
+    source = RUNS["icd"].sources_by_role["pretrained"]
     with pytest.raises(InputError) as error:
         require_same_weights(found)
     for part in (problem, source.id, RUNS["icd"].id, "inputs.pretrained", "reuse=true"):

@@ -23,7 +23,12 @@ from tests.experiments.track_files import (
 )
 
 TRACKS = sorted(path.stem for path in (WORKFLOW / "tracks").glob("*.yaml"))
-CHANGES = ({"role": "teacher"}, {}, {"inherit": True}, {"method": "icd"})
+CHANGES: tuple[dict[str, Any], ...] = (
+    {"role": "teacher"},
+    {},
+    {"inherit": True},
+    {"method": "icd"},
+)
 # What says where and how fast, which runs, or what they are measured on, but not what a run is.
 NO_PART = ("title", "seeds", "machine", "data.splits.tune", "data.splits.test")
 
@@ -64,7 +69,7 @@ def test_shipped_tracks_are_valid(name):
 @pytest.mark.parametrize(
     ("key", "value"), [pair for pair in leaves(MINI) if not pair[0].startswith(NO_PART)]
 )
-def test_every_setting_of_a_track_is_part_of_some_run(key, value):
+def test_every_setting_of_a_track_is_part_of_some_run(key: str, value: Any) -> None:
     """A run with a method stands on everything but other choices, its teacher included."""
     section, name, *_ = [*key.split("."), ""]
     choice = {section[:-1]: name} if section in ("detectors", "backbones") else {}
@@ -206,7 +211,7 @@ def test_a_detector_may_change_recipe_and_options():
 )
 def test_pyramids_of_different_width_are_refused_where_features_are_compared(
     common: int | None, student: int | None, teacher: int | None, fits: bool
-):
+) -> None:
     content = changed(MINI, "detectors.retinanet.model.neck.out_channels", common)
     for name, width in (("resnet18-w8", student), ("resnet18-w32", teacher)):
         if width:

@@ -66,7 +66,7 @@ def place_detections(score: float = 0.8) -> None:
     content = {"images": images, "annotations": annotations, "categories": categories}
     Path("data/test-2000.json").write_text(json.dumps(content))
     for image in images:
-        file = Path("data/test-2000", image["file_name"])
+        file = Path("data/test-2000", str(image["file_name"]))
         Image.fromarray(np.full((32, 48, 3), 90, np.uint8)).save(file)
     for row in MAIN.choose(ROWS):
         folder = row.runs[0].folder / "test"

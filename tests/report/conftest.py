@@ -56,7 +56,7 @@ def broken(ablation: Ablation, content: dict[str, dict[str, Any]]) -> tuple[Abla
     """One seed of inheriting failed, ICD's teacher of seed 1 too; a row that cannot be."""
     first, *_ = ablation.row("inherit").runs
     teacher = ablation.row("teacher").runs[1]
-    waiting = [run for r in ablation.rows for run in r.runs if run.teacher == teacher]
+    waiting = [run for r in ablation.rows for run in r.runs if teacher in run.sources]
     for run in (teacher, *waiting, *ablation.row("icd").runs):
         content.pop(run.id, None)
     first.folder.mkdir(parents=True)

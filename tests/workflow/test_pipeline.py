@@ -40,7 +40,7 @@ RESULTS = [
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory) -> Project:
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return Project(tmp_path_factory.mktemp("pipeline"))
 
 
@@ -261,7 +261,7 @@ def test_a_run_that_is_lost_as_a_whole_ends_as_before(project):
 
 
 @pytest.fixture
-def with_zoo_teacher(tmp_path) -> tuple[Path, Path]:
+def with_zoo_teacher(tmp_path: Path) -> tuple[Path, Path]:
     """A track whose teacher is in the model zoo of an mmdet, and the folder of that mmdet."""
     shelf = tmp_path / "packages/mmdet/.mim/configs/some"
     shelf.mkdir(parents=True)
@@ -343,7 +343,7 @@ def test_a_run_takes_no_more_gpus_than_all_together_may_use(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def other_track(tmp_path_factory) -> Path:
+def other_track(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A track of one detector, which is no RetinaNet, and of one method."""
     content, file = toy_track(), tmp_path_factory.mktemp("other") / "track.yaml"
     del content["roles"]["student"]["detector"]
