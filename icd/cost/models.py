@@ -22,7 +22,7 @@ from icd.experiments.options import Method
 from icd.experiments.recipe import Recipe
 from icd.experiments.run import ImportedRun, TrainedRun
 from icd.methods.tokens import Size, Targets
-from icd.training import optim  # noqa: F401  (registers the constructor of two optimisers)
+from icd.training import two_optimizers  # noqa: F401  (registers the constructor of two optimisers)
 from icd.training.checkpoint import write_weights
 from icd.training.config import RunInputs, base_config, detector, method_config
 from icd.training.distiller import Distiller, build_method, targets_of

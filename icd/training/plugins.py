@@ -1,6 +1,6 @@
 """Imports all modules whose classes configs name, so that mmengine's registries find them."""
 
-from icd.training import dataset, distiller, loading, optim, sampling, workers
+from icd.training import dataset, distiller, loading, sampler, two_optimizers, workers
 from icd.training.hooks import (
     inherit,
     interrupt,
@@ -15,8 +15,8 @@ MODULES = (
     dataset,
     distiller,
     loading,
-    optim,
-    sampling,
+    sampler,
+    two_optimizers,
     workers,
     inherit,
     interrupt,

@@ -25,7 +25,7 @@ from icd.training.config import plain_config
 from icd.training.distiller import Distiller
 from icd.training.hooks.progress import ProgressHook
 from icd.training.precision import use_bfloat16
-from icd.training.sampling import PlacedSampler, SampleIndex
+from icd.training.sampler import PlacedSampler, SampleIndex
 from tests.lab import IMAGES, Lab, batch, differing, snapshot, teacher_of, weights
 
 pytestmark = pytest.mark.slow

@@ -15,7 +15,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from icd.errors import InputError
 from icd.training.hooks.progress import IterationHook
-from icd.training.optim import JointOptimWrapper
+from icd.training.two_optimizers import JointOptimWrapper
 from tests.lab import Lab, differing, snapshot, teacher_of
 
 SGD = {"type": "SGD", "lr": 0.1, "momentum": 0.9, "weight_decay": 1e-2}

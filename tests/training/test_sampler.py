@@ -17,7 +17,7 @@ from mmengine.runner import Runner
 from torch import Tensor
 
 from icd.training.hooks.seed import SeedByIteration
-from icd.training.sampling import PlacedSampler, SampleIndex, SeedByPlace
+from icd.training.sampler import PlacedSampler, SampleIndex, SeedByPlace
 from tests.lab import IMAGES, Lab
 
 DATASET = range(IMAGES["train"])
