@@ -48,15 +48,14 @@ class Model(BaseModel):
         return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
 
 
-def _different(values: list[T]) -> list[T]:
+def _require_different(values: list[T]) -> list[T]:
     if len({str(value) for value in values}) < len(values):
         raise ValueError("a value stands twice")
     return values
 
 
-Different = Annotated[
-    list[T], AfterValidator(_different), Field(json_schema_extra={"uniqueItems": True})
-]
+# What makes the type of a list one in which no value stands twice.
+DIFFERENT = (AfterValidator(_require_different), Field(json_schema_extra={"uniqueItems": True}))
 Name = Annotated[
     str,
     Field(
@@ -199,6 +198,8 @@ def _list_words(node: Mapping[str, Any]) -> str:
     least, most = node.get("minItems", 0), node.get("maxItems")
     if most is not None:
         return f"a list of {most if least == most or most == 1 else f'{least} to {most}'}"
+    if node.get("uniqueItems"):
+        return "a list of different values"
     return f"a list of {least} or more" if least else "a list"
 
 

@@ -24,10 +24,10 @@ from pydantic import Field, create_model, model_validator
 from pydantic_core import PydanticCustomError
 
 from icd.errors import InputError
-from icd.experiments.base import Model, validate
+from icd.experiments.base import DIFFERENT, Model, validate
 from icd.experiments.recipe import Optimizer
 from icd.experiments.yaml_files import ROOT
-from icd.methods import Requires
+from icd.methods import Distinct, Requires
 
 METHODS = ROOT / "icd/methods"
 # Arguments that the trainer gives, from the data, the pyramids and the run.
@@ -116,6 +116,7 @@ def shipped(name: str, where: str | Path, key: str) -> Signature:
 NAMES = {
     "Annotated": Annotated,
     "Any": Any,
+    "Distinct": Distinct,
     "Literal": Literal,
     "Mapping": Mapping,
     "Requires": Requires,
@@ -145,6 +146,8 @@ def _signature(node: ast.ClassDef, module: str, file: Path) -> Signature:
         for bound in getattr(kind, "__metadata__", ()):
             if isinstance(bound, Requires):
                 requirements[argument.arg] = bound.conditions
+            if isinstance(bound, Distinct):
+                kind = Annotated[kind, *DIFFERENT]
         value = ... if default is None else _plain(_evaluate(default, names))
         fields[argument.arg] = (kind, Field(value, description=meanings.get(argument.arg, "")))
     options = create_model(

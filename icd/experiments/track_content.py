@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from icd.experiments.base import Different, Model, Name
+from icd.experiments.base import DIFFERENT, Model, Name
 from icd.experiments.machine import Machine
 from icd.experiments.options import MethodEntry
 from icd.experiments.recipe import TrackRecipe
@@ -31,7 +31,7 @@ class TrackContent(Model):
     methods: dict[Name, MethodEntry] = Field(
         description="distillation methods by name, with options where they differ from the paper's"
     )
-    seeds: Different[Annotated[int, Field(ge=0)]] = Field(
+    seeds: Annotated[list[Annotated[int, Field(ge=0)]], *DIFFERENT] = Field(
         min_length=1, description="a list of different seeds, e.g. [0, 1, 2]"
     )
     machine: Machine = Machine()

@@ -17,3 +17,7 @@ class Requires:
 
     def __init__(self, **conditions: object) -> None:
         self.conditions = conditions
+
+
+class Distinct:
+    """In the type of a method's option: no item of the list stands in it twice."""

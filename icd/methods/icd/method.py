@@ -21,7 +21,7 @@ from mmengine.dist import get_rank
 from torch import Tensor, nn
 
 from icd.data.priors import Priors
-from icd.methods import Requires
+from icd.methods import Distinct, Requires
 from icd.methods.icd import fast
 from icd.methods.icd.auxiliary import AUXILIARY_LOSSES, AuxiliaryLoss, AuxiliaryTask
 from icd.methods.icd.decoder import Decoder, ValueSpace, init_projection
@@ -71,7 +71,7 @@ class ICD(nn.Module):
         jitter: Annotated[float, Ge(0)] = 0.3,
         temperature: Annotated[float, Gt(0)] = 1.0,
         warmup: Annotated[int, Ge(0)] = 1000,
-        auxiliary: Sequence[AuxiliaryLoss] = AUXILIARY_LOSSES,
+        auxiliary: Annotated[Sequence[AuxiliaryLoss], Distinct()] = AUXILIARY_LOSSES,
         scale_hint: bool = True,
         scale_offset: float = 5.0,
         normalise: bool = True,
