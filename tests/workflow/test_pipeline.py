@@ -370,7 +370,7 @@ def test_a_table_without_a_row_is_refused_before_anything_starts(other_track, ta
     config = ("--config", f"track={other_track}")
     printed = snakemake(other_track.parent, "--cores", "1", target, *config, fails=True)
     (line,) = (line for line in printed.splitlines() if line.startswith("error: "))
-    assert "instance_boxes.yaml: rows: the track toy can have none of them" in line
+    assert "instance_boxes.yaml: rows: the track toy cannot have any of them" in line
     assert "expected a row of what the track has: detectors ['faster-rcnn']" in line
     assert "Traceback" not in printed
     assert not (other_track.parent / "results").exists()
