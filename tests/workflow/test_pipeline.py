@@ -296,7 +296,9 @@ def test_wrong_weights_of_a_zoo_teacher_stop_the_pipeline(tmp_path, with_zoo_tea
     packages, their = with_zoo_teacher
     their.write_bytes(b"<html>")
     target, config = f"weights/{their.name}", f"track={tmp_path / 'track.yaml'}"
-    with pytest.raises(AssertionError, match=f"error: {target}: {their.as_uri()} gave a web page"):
+    with pytest.raises(
+        AssertionError, match=f"error: {target}: {their.as_uri()} returned a web page"
+    ):
         snakemake(tmp_path, "--cores", "1", target, "--config", config, packages=(packages,))
     assert list(tmp_path.glob("weights/*")) == []
 
