@@ -1,4 +1,4 @@
-"""Machines that lack what a run takes: room, permission, cards."""
+"""Machines that lack what a run needs: disk space, permission, GPUs."""
 
 from __future__ import annotations
 

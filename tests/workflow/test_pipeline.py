@@ -327,7 +327,7 @@ def test_a_failed_run_stands_in_the_table(project):
     project.file("student", "metrics.json").unlink()
     project.file("student", "model.py").write_text("broken(")
     printed = project.snakemake("--cores", "2", fails=True)
-    assert "main/table.md shows what was run; failed runs: 1" in printed
+    assert "main/table.md shows the finished runs; failed runs: 1" in printed
     table = (project.folder / "results/toy/main/table.md").read_text()
     assert "Failed: Student, seed 0 (" in table
     assert f"\n| {'ICD':<20} |" in table
@@ -340,7 +340,10 @@ def test_a_run_takes_no_more_gpus_than_all_together_may_use(tmp_path):
     (tmp_path / "track.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
     arguments = ("--dry-run", "--config", f"track={tmp_path / 'track.yaml'}")
     refused = snakemake(tmp_path, *arguments, fails=True)
-    assert "machine.gpus: a run takes 2 GPUs, but all together may use 1; expected" in refused
+    assert (
+        "machine.gpus: a run needs 2 GPUs, but all runs together may use only 1; expected"
+        in refused
+    )
     assert jobs(snakemake(tmp_path, "--resources", "gpu=2", *arguments)) > END
 
 
