@@ -1,7 +1,7 @@
 # `make` on a fresh clone sets everything up and runs the mini track. `make help` lists the rest.
 
 VENV ?= .venv
-# The first of these that runs and is a tested version makes the environment.
+# The first of these that runs and has a tested version creates the environment.
 PYTHON ?= python3.11 python3.12 python3.13 python3
 # Further arguments for snakemake (all), icd plan (plan) or pytest (test): make test ARGS=tests/test_files.py
 ARGS ?=
@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 IS_TESTED := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
 SMOKE := tests/workflow/smoke.yaml
 
-# The jobs of the pipeline call `python`, and mean the one in $(VENV).
+# The jobs of the pipeline call `python`, which must be the one in $(VENV).
 export PATH := $(BIN):$(PATH)
 unexport PYTHONPATH
 
@@ -50,9 +50,9 @@ docs: setup  ## build the documentation site in site/
 help:  ## show this list
 	@sed -n 's/^\([a-z]*\):.*  ## /  make \1\t/p' Makefile
 
-# pip is brought to its pin first: --build-constraint, which fixes the setuptools that builds the
-# packages without a wheel, needs pip 25.3. The last line makes the build of OpenCV that needs no
-# display library the one that is imported: mmdet pulls in both, and they share their files.
+# The pinned pip is installed first, because --build-constraint needs pip 25.3. It pins the setuptools
+# that builds packages without a wheel. The last line reinstalls the OpenCV build that needs no
+# display library: mmdet installs both builds, they share their files, and the last one wins.
 $(STAMP): pyproject.toml constraints.txt
 	@for python in $(PYTHON) ''; do \
 	    [ -n "$$python" ] && "$$python" -c '$(IS_TESTED)' 2>/dev/null && break; \

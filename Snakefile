@@ -1,6 +1,6 @@
-"""Train, evaluate and compare: `snakemake` makes the main table of the chosen track.
+"""Train, evaluate and compare. `snakemake` makes the main table of the chosen track.
 
-`snakemake NAME` makes the table of an ablation, `snakemake everything` all of them and the figures.
+`snakemake NAME` makes the table of an ablation. `snakemake everything` makes all tables and figures.
 """
 
 

@@ -1,4 +1,4 @@
-"""The command line: ``python -m icd COMMAND``. Snakemake calls it, and so can you."""
+"""The command line, ``python -m icd COMMAND``, for Snakemake and for users."""
 
 from __future__ import annotations
 
@@ -23,17 +23,18 @@ if TYPE_CHECKING:
     from icd.experiments.run import Cost, StepKey
     from icd.experiments.track import Track
 
-# Imports stand inside the commands: ``icd show`` must not wait for torch.
+# Commands import what they need themselves, so ``icd show`` does not wait for torch.
 
 
 def data(args: argparse.Namespace) -> None:
-    """Make the synthetic data of a track."""
+    """Generate the synthetic data of a track."""
     from icd.data.synthetic import SyntheticSpec, write_dataset
     from icd.experiments.track import load_track
 
     track = load_track(args.track, data_root=args.data)
     if not track.synthetic:
-        raise InputError(track.file, "data.synthetic", "is missing", "a track that makes its data")
+        expected = "a track with synthetic data"
+        raise InputError(track.file, "data.synthetic", "is missing", expected)
     sizes = track.synthetic.splits.stated()
     if args.split:
         sizes = {args.split: sizes[args.split]}
@@ -43,7 +44,7 @@ def data(args: argparse.Namespace) -> None:
 
 
 def check(args: argparse.Namespace) -> None:
-    """Look over the data of a track: sizes, counts, broken images, a figure of samples."""
+    """Check the data of a track: sizes, counts, broken images, a figure of samples."""
     from icd.data.overview import overview
     from icd.data.survey import write_survey
     from icd.experiments.track import load_track
@@ -69,7 +70,7 @@ def fetch(args: argparse.Namespace) -> None:
 
 
 def train(args: argparse.Namespace) -> None:
-    """Train the run described in FOLDER/run.json; with several GPUs, in a process for each."""
+    """Train the run described in FOLDER/run.json, with one process per GPU."""
     if args.gpus > 1 and not is_launched():
         from icd.process.launch import launch
 
@@ -89,7 +90,7 @@ def train(args: argparse.Namespace) -> None:
 
 def evaluate(args: argparse.Namespace) -> None:
     """Compute the COCO metrics of a run's detector."""
-    # Other weights than the run ended with are of figures, which no table waits for.
+    # Only figures evaluate other weights. Tables do not depend on them, so failures need no record.
     with nullcontext() if args.weights else recorded(args.run, args.split):
         use_gpus(args.gpus)
         from icd.evaluation.evaluate import evaluate as evaluate_run
@@ -100,7 +101,7 @@ def evaluate(args: argparse.Namespace) -> None:
 
 
 def collect(args: argparse.Namespace) -> None:
-    """Gather the raw numbers of an ablation's runs in two CSV files."""
+    """Collect the raw numbers of an ablation's runs in two CSV files."""
     from icd.report.results import tabulated, write_results
 
     ablation = _ablation(args.ablation, args)
@@ -120,7 +121,7 @@ def render(args: argparse.Namespace) -> None:
 
 
 def tradeoff(args: argparse.Namespace) -> None:
-    """Draw an ablation's accuracy against what its methods cost."""
+    """Draw accuracy against the cost of an ablation's methods."""
     from icd.report.results import read_results
     from icd.report.tradeoff import write_tradeoff
 
@@ -130,7 +131,7 @@ def tradeoff(args: argparse.Namespace) -> None:
 
 
 def tables(args: argparse.Namespace) -> None:
-    """Collect and render, as far as they got, those of some ablations in which a run has failed."""
+    """Collect and render the tables of ablations with failed runs, from the finished runs."""
     from icd.report.results import FAILED, states
 
     failed = {name: states(_ablation(name, args))[FAILED] for name in args.ablations}
@@ -138,13 +139,15 @@ def tables(args: argparse.Namespace) -> None:
         args.folder = _track(args).results / args.ablation
         collect(args)
         render(args)
-        print(f"{args.folder}/table.md shows what was run; failed runs: {failed[args.ablation]}")
+        print(
+            f"{args.folder}/table.md shows the finished runs; failed runs: {failed[args.ablation]}"
+        )
     if any(failed.values()):
         page(args)
 
 
 def page(args: argparse.Namespace) -> None:
-    """Write the page of a track's results from the tables and figures that are there."""
+    """Write the page of a track's results from the existing tables and figures."""
     from icd.experiments.ablation import ablation_names
     from icd.report.page import write_page
 
@@ -163,21 +166,21 @@ def schemas(args: argparse.Namespace) -> None:
 
 
 def plan(args: argparse.Namespace) -> None:
-    """Print what is there to do, without doing it: runs, hours, disk."""
+    """Print the runs to do, their hours and their disk space, without running anything."""
     from icd.experiments.ablation import ablation_names, load_ablation
     from icd.experiments.plan import plan_text
     from icd.experiments.track import load_track
 
     track = load_track(args.track, data_root=args.data)
-    asked = dict.fromkeys(args.ablations or ablation_names(track))
-    others = [name for name in ablation_names(track) if name not in asked]
+    planned = dict.fromkeys(args.ablations or ablation_names(track))
+    others = [name for name in ablation_names(track) if name not in planned]
     print(
-        plan_text(track, *([load_ablation(n, track) for n in names] for names in (asked, others)))
+        plan_text(track, *([load_ablation(n, track) for n in names] for names in (planned, others)))
     )
 
 
 def cost(args: argparse.Namespace) -> None:
-    """Measure what a training step costs with each method."""
+    """Measure the cost of a training step with each method."""
     from icd.cost.cases import load_plan
     from icd.cost.timing import measure as measure_cost
 
@@ -185,7 +188,7 @@ def cost(args: argparse.Namespace) -> None:
 
 
 def cost_table(args: argparse.Namespace) -> None:
-    """Render the table and the figure of what was measured."""
+    """Render the table and the figure of the measured costs."""
     from icd.cost.cases import load_plan
     from icd.cost.report import write
 
@@ -201,12 +204,12 @@ def show(args: argparse.Namespace) -> None:
 
 
 def measure(args: argparse.Namespace) -> None:
-    """Gather the raw numbers that a figure is drawn from in one CSV."""
+    """Collect the raw numbers of a figure in one CSV file."""
     measuring(args.name)(_ablation(args.ablation, args), _track(args), args.output)
 
 
 def figure(args: argparse.Namespace) -> None:
-    """Draw a figure of what an ablation's runs do."""
+    """Draw a figure of the behaviour of an ablation's runs."""
     ablation = _ablation(args.ablation, args)
     drawing(args.name)(ablation, _track(args), args.sources, args.outputs)
 
@@ -227,7 +230,7 @@ def _cost_schema() -> dict[str, Any]:
     from icd.cost.cases import CostContent
     from icd.experiments.json_schema import json_schema
 
-    return json_schema(CostContent, "What the table of costs measures")
+    return json_schema(CostContent, "The measurements of the table of costs")
 
 
 SCHEMAS = {"track": _track_schema, "ablation": _ablation_schema, "cost": _cost_schema}
@@ -240,7 +243,7 @@ def _track(args: argparse.Namespace) -> Track:
 
 
 def _costs(ablation: Ablation, args: argparse.Namespace) -> dict[StepKey, Cost]:
-    """What steps cost, if the ablation shows it."""
+    """The costs of steps, if the ablation shows them."""
     from icd.cost.cases import method_costs
 
     return method_costs(_track(args)) if ablation.costs else {}
@@ -252,7 +255,7 @@ def _ablation(name: str, args: argparse.Namespace) -> Ablation:
     return load_ablation(name, _track(args))
 
 
-# An argument of a command, and what argparse has to know of it.
+# Name and options of a command's argument, as argparse expects them.
 Argument = tuple[str, dict[str, Any]]
 
 TRACK: Argument = ("track", {"help": "name of a track, or path of its YAML file"})
@@ -262,16 +265,16 @@ DATA: Argument = ("--data", {"type": Path, "required": True, "help": "root folde
 OUTPUT: Argument = ("--output", {"type": Path, "required": True, "help": "file to write"})
 FOLDER: Argument = (
     "--folder",
-    {"type": Path, "required": True, "help": "of the ablation's results"},
+    {"type": Path, "required": True, "help": "folder of the ablation's results"},
 )
 GPUS: Argument = ("--gpus", {"type": int, "default": 0, "help": "GPUs to use; 0 means the CPU"})
 ABLATIONS: Argument = (
     "ablations",
-    {"nargs": "*", "metavar": "ABLATION", "help": "their names; to plan, else all"},
+    {"nargs": "*", "metavar": "ABLATION", "help": "names of ablations; plan: all by default"},
 )
 REUSE: Argument = (
     "--reuse",
-    {"action": "store_true", "help": "take over runs that tables already show"},
+    {"action": "store_true", "help": "use the numbers of runs that tables already show"},
 )
 OUTPUTS: Argument = (
     "--outputs",
@@ -280,38 +283,48 @@ OUTPUTS: Argument = (
 WORKERS: Argument = ("--workers", {"type": int, "default": 0, "help": "data-loading processes"})
 
 COMMANDS: dict[Callable[[argparse.Namespace], None], list[Argument]] = {
-    data: [TRACK, DATA, WORKERS, ("--split", {"help": "that is made; else all"})],
+    data: [TRACK, DATA, WORKERS, ("--split", {"help": "split to generate; default: all"})],
     check: [
         TRACK,
-        ("--data", {"type": Path, "help": "root folder of the data set; else the track's own"}),
-        ("--output", {"type": Path, "help": "file to write; else results/NAME/data.json"}),
-        ("--decode-all", {"action": "store_true", "help": "read every image to its last pixel"}),
+        ("--data", {"type": Path, "help": "root folder of the data set; default: the track's"}),
+        ("--output", {"type": Path, "help": "file to write; default: results/NAME/data.json"}),
+        ("--decode-all", {"action": "store_true", "help": "decode all pixels of every image"}),
     ],
     fetch: [
         ("model", {"help": "name of the model"}),
-        ("--sha256", {"required": True, "help": "of the weights: the first digits, or all"}),
+        ("--sha256", {"required": True, "help": "sha256 of the weights: the first digits, or all"}),
         OUTPUT,
     ],
     train: [
         RUN,
         DATA,
-        ("--survey", {"type": Path, "required": True, "help": "what check wrote"}),
-        ("--manifest", {"type": Path, "required": True, "help": "provenance to write"}),
+        ("--survey", {"type": Path, "required": True, "help": "JSON file that check wrote"}),
+        ("--manifest", {"type": Path, "required": True, "help": "manifest (provenance) to write"}),
         GPUS,
         WORKERS,
-        ("--checkpoint-every", {"type": int, "default": 1000, "help": "in iterations"}),
-        ("--snapshots", {"type": int, "default": 0, "help": "detectors to keep on the way"}),
+        (
+            "--checkpoint-every",
+            {"type": int, "default": 1000, "help": "iterations between checkpoints"},
+        ),
+        (
+            "--snapshots",
+            {"type": int, "default": 0, "help": "number of detectors to save during training"},
+        ),
         REUSE,
     ],
     evaluate: [
         RUN,
         OUTPUT,
         GPUS,
-        ("--split", {"default": "test", "help": "of the run's data set"}),
-        ("--weights", {"type": Path, "help": "a snapshot of its training instead"}),
+        ("--split", {"default": "test", "help": "split of the run's data set"}),
+        ("--weights", {"type": Path, "help": "weights to evaluate instead, e.g. a snapshot"}),
         (
             "--evaluator",
-            {"choices": EVALUATORS, "default": EVALUATORS[0], "help": "of COCO metrics"},
+            {
+                "choices": EVALUATORS,
+                "default": EVALUATORS[0],
+                "help": "library that computes COCO metrics",
+            },
         ),
     ],
     collect: [ABLATION, TRACK, DATA, FOLDER, REUSE],
@@ -332,7 +345,7 @@ COMMANDS: dict[Callable[[argparse.Namespace], None], list[Argument]] = {
         DATA,
         (
             "--sources",
-            {"type": Path, "nargs": "*", "default": [], "help": "files of measure, check"},
+            {"type": Path, "nargs": "*", "default": [], "help": "files from measure and check"},
         ),
         OUTPUTS,
     ],
@@ -341,7 +354,7 @@ COMMANDS: dict[Callable[[argparse.Namespace], None], list[Argument]] = {
     cost_table: [
         TRACK,
         DATA,
-        ("--source", {"type": Path, "required": True, "help": "what cost has written"}),
+        ("--source", {"type": Path, "required": True, "help": "CSV file that cost wrote"}),
         OUTPUTS,
     ],
     schemas: [],
@@ -375,7 +388,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         args.command(args)
         sys.stdout.flush()
-    except BrokenPipeError:  # whoever reads along, as head does, has enough
+    except BrokenPipeError:  # the reader of the output (e.g. head) has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except InputError as error:

@@ -6,13 +6,13 @@ from pathlib import Path
 
 
 class InputError(Exception):
-    """Bad input, found before any work is done.
+    """Invalid input, detected before any work starts.
 
     Args:
         where: the file (or command-line argument) with the problem.
-        key: the key inside it, e.g. ``recipe.batch_size``; empty for the whole file.
+        key: the key in this file, e.g. ``recipe.batch_size``; empty for the whole file.
         problem: what is wrong.
-        expected: the remedy.
+        expected: what would be right.
     """
 
     def __init__(self, where: str | Path, key: str, problem: str, expected: str) -> None:

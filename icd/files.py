@@ -17,7 +17,7 @@ from icd.errors import InputError
 if TYPE_CHECKING:
     import pandas as pd
 
-PREFIX = ".writing-"  # of temporary files; a killed process leaves its own behind
+PREFIX = ".writing-"  # prefix of temporary files; a killed process leaves one behind
 
 # Disk full, quota or file-size limit reached; folder read-only or without permission.
 UNWRITABLE = (
@@ -43,7 +43,7 @@ def atomic(path: Path) -> Iterator[Path]:
         temporary.chmod(0o644)
         synchronise(temporary)
         temporary.replace(path)
-        synchronise(path.parent)  # otherwise the new name may not survive a power loss
+        synchronise(path.parent)  # without this, a power loss may lose the new name
     except OSError as error:
         if error.errno in UNWRITABLE and error.filename in (None, name):
             error.filename = str(path)
@@ -68,28 +68,28 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, content: Any, compact: bool = False) -> None:
-    """Write ``content`` atomically as indented JSON; NaN is refused, JSON has none.
+    """Write ``content`` atomically as indented JSON. NaN is an error, because JSON has none.
 
-    ``compact`` puts short mappings and lists on one line each, see :func:`compact_json`.
+    ``compact`` puts each short mapping or list on one line, see :func:`compact_json`.
     """
     text = compact_json(content) if compact else json.dumps(content, indent=1, allow_nan=False)
     write_text(path, text + "\n")
 
 
 def compact_json(content: Any, width: int = 100, levels: int = 2) -> str:
-    """JSON for readers, short enough to skim: only the outer levels stand one item a line.
+    """JSON that is easy to skim: only the outer levels have one item per line.
 
     Args:
         content: plain data without NaN.
-        width: a mapping or list that fits into a line of so many characters is not broken.
-        levels: how many levels of nesting may be broken into lines; deeper ones stay on one line,
-            however long.
+        width: mappings and lists that fit into this number of characters stay on one line.
+        levels: number of nesting levels that may be broken into lines. Deeper levels stay on one
+            line, however long.
     """
     return _compact(content, width, levels, "", 0)
 
 
 def _compact(content: Any, width: int, levels: int, indent: str, used: int) -> str:
-    """``used``: characters of a key and a comma beside ``content`` on its line."""
+    """``used``: number of characters of a key and a comma on the line of ``content``."""
     line = json.dumps(content, allow_nan=False)
     fits = len(indent) + used + len(line) <= width
     if fits or not levels or not content or not isinstance(content, dict | list):
@@ -116,7 +116,7 @@ def read_json(path: Path, expected: str) -> dict[str, Any]:
     """The mapping in a JSON file.
 
     Raises:
-        InputError: the file does not hold a mapping; says what is ``expected``.
+        InputError: the file does not contain a mapping. The message says what is ``expected``.
     """
     try:
         content = json.loads(path.read_text())
@@ -130,14 +130,14 @@ def read_json(path: Path, expected: str) -> dict[str, Any]:
 
 
 def require_file(path: Path, origin: str) -> Path:
-    """The file itself.
+    """Return ``path`` if it exists.
 
     Args:
-        path: of the file.
-        origin: what would make it.
+        path: path of the file.
+        origin: what creates the file, for the error message.
 
     Raises:
-        InputError: it is missing.
+        InputError: the file is missing.
     """
     if not path.exists():
         raise InputError(path, "", "does not exist", origin)
@@ -145,6 +145,6 @@ def require_file(path: Path, origin: str) -> Path:
 
 
 def sha256(path: Path) -> str:
-    """Hash of a file's content."""
+    """SHA-256 of a file's content, as hexadecimal digits."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

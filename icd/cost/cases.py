@@ -1,4 +1,4 @@
-"""What is measured, and what came out, as data; nothing heavy is imported here."""
+"""The measurements of costs and their results as data. Imports nothing slow."""
 
 from __future__ import annotations
 
@@ -20,34 +20,36 @@ from icd.experiments.track import Track
 from icd.experiments.yaml_files import WORKFLOW, load_yaml
 
 FILE = WORKFLOW / "cost.yaml"
-BASE = ("student", "teacher")  # rows that every ratio is to
+BASE = ("student", "teacher")  # rows whose sum is the denominator of every ratio
 SECONDS, MEMORY = "seconds", "MiB"
-STEP, METHOD = "step", "method"  # a whole training step; what the method adds to it
-MULTIPLE = 32  # of pixels, to which mmdet pads
+STEP, METHOD = "step", "method"  # a whole training step; the method's part of it
+MULTIPLE = 32  # mmdet pads images to a multiple of so many pixels
 
-Objects = Annotated[int, Field(ge=1, description="of objects")]
+Objects = Annotated[int, Field(ge=1, description="a number of objects")]
 
 
 class Setting(Model):
     """A batch and how often it is measured."""
 
     images: int = Field(ge=1, description="images in a batch")
-    rounds: int = Field(ge=1, description="how often all is measured in turn")
-    precision: Literal["float32", "bfloat16"] = Field("float32", description="of the networks")
+    rounds: int = Field(ge=1, description="number of rounds; each measures all rows in turn")
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="precision of the networks"
+    )
     objects: list[Objects] = Field(
-        default_factory=list, description="other numbers of objects than the file's"
+        default_factory=list, description="numbers of objects, instead of the file's"
     )
     steps: list[str] | None = Field(
-        None, description="ids of the rows of which whole steps are measured; without, all"
+        None, description="ids of the rows whose whole steps are measured; default: all"
     )
     detectors: list[str] = Field(
         default_factory=list,
-        description="other detectors than the track's, with which the methods are measured too",
+        description="further detectors, besides the track's, with which the methods are measured",
     )
 
     @property
     def key(self) -> dict[str, Any]:
-        """The columns that tell settings apart."""
+        """The columns that distinguish settings."""
         return {"images": self.images, "precision": self.precision}
 
 
@@ -58,7 +60,7 @@ class Settings(Model):
     cuda: list[Setting] = Field(default_factory=list, description="batches to measure")
 
     def of(self, device: str) -> list[Setting]:
-        """On a type of device, cpu or cuda."""
+        """The settings for a type of device, cpu or cuda."""
         return self.cpu if device == "cpu" else self.cuda
 
 
@@ -67,26 +69,26 @@ class CostRow(Model):
 
     id: str = Field(description="name in the raw numbers")
     label: str = Field(description="name in the table")
-    change: Change = Field(description="what it changes of the track's student")
+    change: Change = Field(description="changes to the track's student")
 
 
 class CostContent(Model):
-    """What snakemake cost measures."""
+    """The measurements of snakemake cost."""
 
     title: str = Field(description="heading of the table")
-    question: str = Field(description="what the table answers")
+    question: str = Field(description="question that the table answers")
     objects: list[Objects] = Field(min_length=1, description="annotated objects in each image")
     rows: list[CostRow] = Field(min_length=1, description="methods with their options")
     methods: list[str] = Field(
-        min_length=1, description="ids of the rows that are measured with other detectors too"
+        min_length=1, description="ids of the rows that are also measured with other detectors"
     )
     settings: Settings
     tracks: dict[str, Settings] = Field(
-        default_factory=dict, description="settings of a track instead, by its name"
+        default_factory=dict, description="settings of single tracks, which replace these"
     )
 
     def named_rows(self) -> Iterator[tuple[str, str]]:
-        """Where a row is named, and its id."""
+        """Each key that refers to a row, and the id that it gives."""
         yield from (("methods", name) for name in self.methods)
         for settings in (self.settings, *self.tracks.values()):
             for device in ("cpu", "cuda"):
@@ -103,7 +105,7 @@ class Plan:
 
     @property
     def labels(self) -> dict[str, str]:
-        """Names in the table by id."""
+        """Labels in the table, by row id."""
         return {row.id: row.label for row in self.content.rows}
 
     @property
@@ -116,9 +118,9 @@ class Plan:
         return self._run(Change(detector=detector))
 
     def runs(self, detector: str) -> dict[str, TrainedRun]:
-        """A run with the method of each row; with other detectors, of the main methods.
+        """A run for each row; for detectors other than the track's, only the rows in ``methods``.
 
-        Rows of what only other tracks have are left out.
+        Rows that the track cannot have are left out.
         """
         rows = {
             row.id: Change(**{"detector": detector, **row.change.stated()})
@@ -134,7 +136,7 @@ class Plan:
         return run
 
     def settings(self, device: str) -> list[Setting]:
-        """What is measured on a type of device."""
+        """The settings for a type of device, with all defaults filled in."""
         here = self.content.tracks.get(self.track.name)
         chosen = (here and here.of(device)) or self.content.settings.of(device)
         return [
@@ -148,12 +150,12 @@ class Plan:
         ]
 
     def _others(self, detectors: list[str]) -> list[str]:
-        """Those that are there and not the track's own."""
+        """The detectors that the track has, except its own."""
         return [name for name in detectors if name != self.detector and self.runs(name)]
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width of the images: the track's largest, landscape, padded."""
+        """Height and width in pixels of the track's largest landscape image, padded."""
         longest, shortest = self.track.content.images.scale
         height, width = (math.ceil(side / MULTIPLE) * MULTIPLE for side in (shortest, longest))
         return height, width
@@ -163,8 +165,8 @@ def load_plan(track: Track) -> Plan:
     """The plan of a track.
 
     Raises:
-        InputError: the file is not what its schema says, names rows that it does not have, or has
-            none that the track can have.
+        InputError: the file does not match its schema, refers to unknown rows, or has no row that
+            the track can have.
     """
     content = load_yaml(FILE, CostContent, "cost")
     known = [row.id for row in content.rows]
@@ -173,29 +175,32 @@ def load_plan(track: Track) -> Plan:
             raise InputError(FILE, key, f"{name!r} is not a row", f"one of {known}")
     plan = Plan(track, content)
     if not plan.runs(plan.detector):
-        problem, there = f"the track {track.name} can have none", sorted(track.content.methods)
-        raise InputError(FILE, "rows", problem, f"a row of one of its methods: {there}")
+        problem, known = f"the track {track.name} cannot have any", sorted(track.content.methods)
+        raise InputError(FILE, "rows", problem, f"a row with one of its methods: {known}")
     return plan
 
 
 def folder(track: Track) -> Path:
-    """Where a track's costs lie."""
+    """The folder of a track's costs."""
     return track.results / "cost"
 
 
 def ratios(lines: pd.DataFrame) -> pd.DataFrame:
-    """Of each row and batch: time ratio to student step + teacher forward, and peak memory.
+    """Time ratio and peak memory of each row and batch.
+
+    Ratios refer to the student's step plus the teacher's forward pass of the same round.
 
     Args:
-        lines: the raw numbers: device, precision, images, detector, objects, row, part, quantity,
-            round, value.
+        lines: the raw numbers, with columns device, precision, images, detector, objects, row,
+            part, quantity, round and value.
 
     Returns:
-        Columns device, precision, images, detector, objects, row, time (one plus what the method
-        alone takes of student step and teacher forward of the same round; median over rounds),
-        step (the same ratio of a whole step; missing where none was measured), MiB of the method
-        alone, and MiB_step of the whole step (both beyond weights). Rows are to be compared by
-        time: it was measured of all of them.
+        Columns device, precision, images, detector, objects, row and
+
+        - time: one plus the ratio of the method's own time (median over rounds). Compare rows by
+          this column, because it is measured for all of them.
+        - step: ratio of a whole step; missing where none was measured.
+        - MiB, MiB_step: peak memory of the method alone and of the whole step, beyond weights.
     """
     batch = ["device", "precision", "images", "detector", "objects"]
     seconds = lines[lines.quantity == SECONDS]
@@ -205,17 +210,17 @@ def ratios(lines: pd.DataFrame) -> pd.DataFrame:
     time = seconds.groupby([*batch, "row", "part"], sort=False).share.median().unstack("part")
     memory = lines[lines.quantity == MEMORY]
     memory = memory.groupby([*batch, "row", "part"], sort=False).value.median().unstack("part")
-    found = time.reindex(columns=[METHOD, STEP]).set_axis(["time", "step"], axis=1)
-    found.time += 1
+    times = time.reindex(columns=[METHOD, STEP]).set_axis(["time", "step"], axis=1)
+    times.time += 1
     sizes = memory.reindex(columns=[METHOD, STEP]).set_axis(["MiB", "MiB_step"], axis=1)
-    return found.join(sizes, how="left").reset_index()
+    return times.join(sizes, how="left").reset_index()
 
 
 def method_costs(track: Track, objects: int = 10) -> dict[StepKey, Cost]:
-    """What each method costs, by what decides it (:attr:`Run.step_key`).
+    """The cost of each method, by :attr:`Run.step_key`.
 
-    Of the first batch on the first device in the raw numbers; the ratio is one plus what the method
-    alone takes. Empty if nothing was measured.
+    Uses the first batch on the first device in the raw numbers, and the number of objects that is
+    nearest to ``objects``. Empty if nothing was measured.
     """
     file = folder(track) / "cost.csv"
     if not file.is_file():
@@ -223,13 +228,13 @@ def method_costs(track: Track, objects: int = 10) -> dict[StepKey, Cost]:
     lines = pd.read_csv(file)
     first = lines.iloc[0]
     same = (lines.device == first.device) & (lines.precision == first.precision)
-    found = ratios(lines[same & (lines.images == first.images)])
-    nearest = min(found.objects.unique(), key=lambda count: abs(count - objects))
-    found = found[found.objects == nearest].set_index(["detector", "row"])
+    costs = ratios(lines[same & (lines.images == first.images)])
+    nearest = min(costs.objects.unique(), key=lambda count: abs(count - objects))
+    costs = costs[costs.objects == nearest].set_index(["detector", "row"])
     plan = load_plan(track)
     return {
-        run.step_key: Cost(float(found.time[detector, row]), float(found.MiB[detector, row]))
-        for detector in found.index.unique("detector")
+        run.step_key: Cost(float(costs.time[detector, row]), float(costs.MiB[detector, row]))
+        for detector in costs.index.unique("detector")
         for row, run in plan.runs(detector).items()
-        if (detector, row) in found.index
+        if (detector, row) in costs.index
     }

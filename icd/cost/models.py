@@ -42,9 +42,14 @@ SURVEY = {
 
 
 def batch(size: Size, images: int, objects: int) -> dict[str, list]:
-    """What a data loader gives: images [3, height, width], and as many objects in each.
+    """A batch as a data loader returns it: images [3, height, width] with random objects.
 
-    Widths and heights of objects are from a twentieth to a third of the image's.
+    Width and height of each object are between 5 and 33 percent of the image's.
+
+    Args:
+        size: height and width in pixels.
+        images: number of images.
+        objects: number of objects in each image.
     """
     generator = torch.Generator().manual_seed(0)
     extent = torch.tensor([size[1], size[0]])
@@ -65,10 +70,10 @@ def batch(size: Size, images: int, objects: int) -> dict[str, list]:
 
 
 def build(run: TrainedRun, device: str, precision: str) -> Distiller:
-    """The Distiller of a run with a method, with a teacher of random weights."""
+    """The Distiller of a run with a method. The teacher has random weights."""
     init_default_scope("mmdet")
     torch.manual_seed(0)
-    assert run.teacher, "it distils"
+    assert run.teacher, "runs with a method have a teacher"
     teacher = _config(run.teacher)
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(folder, "model.pth")
@@ -89,7 +94,7 @@ def _config(run: TrainedRun | ImportedRun) -> ConfigDict:
 
 
 def method_of(run: TrainedRun, model: Distiller, device: str, precision: str) -> nn.Module:
-    """The method of another run for the student and teacher of ``model``, as it is trained."""
+    """The method of a run, built for the student and teacher of ``model``, in training mode."""
     config = method_config(run, RunInputs(Path(), SURVEY))["method"]
     necks = model.student.neck, model.teacher.detector.neck
     method = build_method(config, *necks, model.levels[0]).to(device)
@@ -104,14 +109,14 @@ Step = Callable[[], Any]
 
 
 def student_step(run: TrainedRun, model: Distiller, data: dict[str, list]) -> Step:
-    """One iteration of the student's training without a method, its optimiser included."""
+    """One training iteration of the student without a method, including its optimiser."""
     return _train_step(run.recipe, None, model.student, data)
 
 
 def distilled_step(
     run: TrainedRun, model: Distiller, method: nn.Module, data: dict[str, list]
 ) -> Step:
-    """One iteration of a training with a method, both optimisers included."""
+    """One training iteration with a method, including both optimisers."""
     model.method = method
     train = _train_step(run.recipe, run.method, model, data)
 
@@ -136,14 +141,14 @@ def _train_step(
 
 
 def teacher_forward(model: Distiller, data: dict[str, list]) -> Step:
-    """The teacher's pyramid of a batch, as a Distiller asks for it."""
+    """The teacher's forward pass on a batch, as in a Distiller."""
     inputs = model.data_preprocessor(data, True)["inputs"]
     return lambda: model.teacher.features(inputs)
 
 
 @dataclass(frozen=True)
 class Pyramids:
-    """What a method is given: levels [N, C, h, w] of teacher and student, and the ground truth."""
+    """The inputs of a method: levels [N, C, h, w] of teacher and student, and the ground truth."""
 
     teacher: Sequence[Tensor]
     student: Sequence[Tensor]
@@ -151,18 +156,18 @@ class Pyramids:
 
 
 def pyramids(model: Distiller, data: dict[str, list]) -> Pyramids:
-    """Those of a batch; the student's ask for gradients."""
+    """The pyramids of a batch. The student's levels require gradients."""
     ready = model.data_preprocessor(data, True)
-    ours, theirs = model.levels
+    student_levels, teacher_levels = model.levels
     with torch.no_grad():
-        student = model.student.extract_feat(ready["inputs"])[ours]
+        student = model.student.extract_feat(ready["inputs"])[student_levels]
     student = [level.detach().requires_grad_() for level in student]
-    teacher = model.teacher.features(ready["inputs"])[theirs]
+    teacher = model.teacher.features(ready["inputs"])[teacher_levels]
     return Pyramids(teacher, student, targets_of(ready["inputs"], ready["data_samples"]))
 
 
 def method_step(run: TrainedRun, method: nn.Module, given: Pyramids) -> Step:
-    """What the method adds to both: its losses of two pyramids, their gradients, its optimiser."""
+    """The method's part of a step: losses of two pyramids, their gradients and its optimiser."""
     optimiser = None
     if any(parameter.requires_grad for parameter in method.parameters()):
         assert run.method

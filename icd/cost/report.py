@@ -1,4 +1,4 @@
-"""Table and figure of what distillation costs, from the raw numbers."""
+"""Table and figure of the costs of distillation, from the raw numbers."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ NOTES = (
     "Images, boxes and weights are random, and detectors have 80 classes. Steps include optimisers "
     "and image preprocessing, but not data loading.",
 )
-SHADES = ("white", "0.75", "0.45", "0.1")  # of few to many objects
+SHADES = ("white", "0.75", "0.45", "0.1")  # from few to many objects
 
 
 def write(plan: Plan, source: Path, outputs: list[Path]) -> None:
-    """Write ``table.md`` and ``table.html`` and the figure, each to the output of its suffix."""
+    """Write tables and figures; the suffix of each output selects its format."""
     measured = pd.read_csv(source)
     about = read_json(source.with_suffix(".json"), "what snakemake cost writes")
     text = markdown(plan, measured, about)
@@ -44,7 +44,7 @@ def write(plan: Plan, source: Path, outputs: list[Path]) -> None:
 
 
 def markdown(plan: Plan, measured: pd.DataFrame, about: dict[str, Any]) -> str:
-    """Title, question, a table for each batch, notes."""
+    """Title, question, a table for each batch, and notes."""
     parts = [f"# {plan.content.title}", plan.content.question]
     for batch, some in _batches(measured):
         parts += [heading(batch, some, about), _table(plan, ratios(some))]
@@ -64,7 +64,7 @@ def heading(batch: tuple[Any, ...], measured: pd.DataFrame, about: dict[str, Any
     text = f"{detector}, {device}, {precision}, batch of {images} at {size}: student's step "
     text += f"{seconds['student']:.3g} s, teacher's forward pass {seconds['teacher']:.3g} s."
     memory = base[(base.quantity == MEMORY) & (base.row == "student")].value
-    if len(memory):  # grows with the objects, as many are assigned to anchors
+    if len(memory):  # grows with the number of objects, which are assigned to anchors
         needs = " to ".join(dict.fromkeys(f"{v:.0f}" for v in (memory.min(), memory.max())))
         text += f" The student's step needs {needs} MiB beyond its weights."
     return text

@@ -1,7 +1,7 @@
-"""Measures what `workflow/cost.yaml` asks for, in turn and repeatedly, on the device that is there.
+"""Measures the parts in `workflow/cost.yaml`, in turn and in several rounds, on GPU or CPU.
 
-Time is that of the processor, or of the clock on a GPU, whose work is waited for. Memory is the
-largest that PyTorch allocates beyond weights, pyramids and optimisers.
+On a CPU, time is processor time. On a GPU, it is wall-clock time until the GPU has finished. Memory
+is the peak that PyTorch allocates beyond weights, pyramids and optimisers.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Steps = dict[tuple[str, str], Callable[[], Any]]
 
 
 def measure(plan: Plan, output: Path) -> None:
-    """Write the raw numbers to a CSV file, and what they were measured with beside it."""
+    """Write the raw numbers to a CSV file, and device and environment to a JSON file beside it."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.set_num_threads(1)
     with flush_denormals():  # as in trainings
@@ -49,7 +49,7 @@ def measure(plan: Plan, output: Path) -> None:
 
 
 def steps(plan: Plan, setting: Setting, device: str) -> Iterator[tuple[dict[str, Any], Steps]]:
-    """For each detector and number of objects its columns and what to run, by row and part."""
+    """For each detector and number of objects: its columns, and the steps by row and part."""
     for detector in (plan.detector, *setting.detectors):
         runs, student = plan.runs(detector), plan.student(detector)
         model = build(next(iter(runs.values())), device, setting.precision)
@@ -60,17 +60,17 @@ def steps(plan: Plan, setting: Setting, device: str) -> Iterator[tuple[dict[str,
         for objects in setting.objects:
             data = batch(plan.size, setting.images, objects)
             given = pyramids(model, data)
-            found: Steps = {("student", STEP): student_step(student, model, data)}
-            found["teacher", STEP] = teacher_forward(model, data)
+            parts: Steps = {("student", STEP): student_step(student, model, data)}
+            parts["teacher", STEP] = teacher_forward(model, data)
             for row, run in runs.items():
-                found[row, METHOD] = method_step(run, methods[row], given)
+                parts[row, METHOD] = method_step(run, methods[row], given)
                 if setting.steps is None or row in setting.steps:
-                    found[row, STEP] = distilled_step(run, model, methods[row], data)
-            yield {**columns, "objects": objects}, found
+                    parts[row, STEP] = distilled_step(run, model, methods[row], data)
+            yield {**columns, "objects": objects}, parts
 
 
 def clocked(plan: Plan, device: str) -> Iterator[dict[str, Any]]:
-    """Seconds of each part in each round; before the first, all is run once."""
+    """Seconds of each part in each round, after one unmeasured round."""
     for setting in plan.settings(device):
         for columns, parts in steps(plan, setting, device):
             print(columns, flush=True)
@@ -82,7 +82,7 @@ def clocked(plan: Plan, device: str) -> Iterator[dict[str, Any]]:
 
 
 def elapsed(run: Callable[[], Any], device: str) -> float:
-    """Seconds of the processor, or by the clock where a GPU does the work."""
+    """Seconds of processor time on a CPU, of wall-clock time on a GPU."""
     if device == "cpu":
         start = time.process_time()
         run()
@@ -95,19 +95,20 @@ def elapsed(run: Callable[[], Any], device: str) -> float:
 
 
 def measured_memory(plan: Plan, device: str) -> Iterator[dict[str, Any]]:
-    """Largest MiB of each part beyond what there is before it and stays."""
+    """Peak memory of each part in MiB, beyond what is allocated before it."""
     for setting in plan.settings(device):
         for columns, parts in steps(plan, setting, device):
             for (row, part), run in parts.items():
-                run()  # optimisers make their state
+                run()  # lets optimisers allocate their state
                 line = {"row": row, "part": part, "round": 0, "value": allocated(run, device)}
                 yield columns | line | {"quantity": MEMORY}
 
 
 def allocated(run: Callable[[], Any], device: str) -> float:
-    """Largest MiB that PyTorch has allocated while something runs, beyond what it had before.
+    """Peak memory in MiB that PyTorch allocates during ``run``, beyond the memory before it.
 
-    On a CPU its allocations are added up, since resident memory also shows what others have left.
+    On a CPU, this sums PyTorch's allocations, because resident memory also includes memory that
+    earlier steps have left.
     """
     if device != "cpu":
         before = torch.cuda.memory_allocated()

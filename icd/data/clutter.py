@@ -1,4 +1,4 @@
-"""Colours, textures, backgrounds and distractors: all that is independent of an object's class.
+"""Colours, textures, backgrounds and distractors, none of which depend on an object's class.
 
 Pixels are combined in integer arithmetic only, so a scene is identical on every machine.
 """
@@ -16,7 +16,7 @@ from icd.data.shapes import coverage, polar, transform
 
 Canvas = NDArray[np.uint8]  # [size, size, 3], RGB
 
-MIN_CONTRAST = 150  # RGB distance between a paint and what it covers
+MIN_CONTRAST = 150  # RGB distance between a colour and what it covers
 MAX_TONE = 12  # largest change of a colour channel made by a texture
 
 
@@ -36,7 +36,7 @@ def background(rng: np.random.Generator, size: int) -> Canvas:
 
 
 def add_distractors(canvas: Canvas, rng: np.random.Generator) -> None:
-    """Draw scribbles, lumpy blobs and long bars, none of them a class, onto `canvas` in place."""
+    """Draw distractors (scribbles, lumpy blobs, long bars) onto `canvas` in place."""
     size = len(canvas)
     for _ in range(rng.integers(0, 2)):
         area = size**2 * math.exp(rng.uniform(math.log(0.004), math.log(0.1)))
@@ -65,9 +65,12 @@ def _blob(rng: np.random.Generator) -> NDArray[np.float64]:
 
 
 def paint(canvas: Canvas, cover: NDArray[np.uint8], rng: np.random.Generator) -> None:
-    """Lay a random colour with a random texture over `canvas` in place.
+    """Paint a random colour with a random texture onto `canvas` in place.
 
-    `cover` [size, size] says how much of every pixel is painted, 0 to 255.
+    Args:
+        canvas: [size, size, 3].
+        cover: [size, size], share of every pixel that is painted, 0 to 255.
+        rng: random generator.
     """
     left, top, width, height = cv2.boundingRect(cover)
     if width == 0:
@@ -83,7 +86,10 @@ def paint(canvas: Canvas, cover: NDArray[np.uint8], rng: np.random.Generator) ->
 
 
 def _colour(rng: np.random.Generator, under: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Random RGB colour [3], MIN_CONTRAST or more away from the colour `under` if one of 12 is."""
+    """The first of 12 random RGB colours [3] at least MIN_CONTRAST away from `under`.
+
+    If there is none, the one that is farthest away.
+    """
     tries = rng.integers(0, 256, (12, 3), dtype=np.int32)
     distance = ((tries - under) ** 2).sum(axis=1)
     distinct = distance >= MIN_CONTRAST**2
@@ -92,17 +98,17 @@ def _colour(rng: np.random.Generator, under: NDArray[np.int32]) -> NDArray[np.in
 
 def _texture(rng: np.random.Generator, size: int) -> NDArray[np.int32]:
     """Pattern of values in -16..16, [size, size]: plain, gradient, stripes, checks or speckle."""
-    kind = rng.choice(["plain", "gradient", "stripes", "checks", "speckle"])
-    if kind == "plain":
+    pattern = rng.choice(["plain", "gradient", "stripes", "checks", "speckle"])
+    if pattern == "plain":
         return np.zeros((size, size), np.int32)
-    if kind == "speckle":
+    if pattern == "speckle":
         return rng.integers(-16, 17, (size, size), dtype=np.int32)
     slope = _slope(rng, size, 64)
-    if kind == "gradient":
+    if pattern == "gradient":
         return (slope - slope.min()) * 32 // max(1, int(np.ptp(slope))) - 16
     width = 64 * int(rng.integers(2, 7))
     stripes = slope // width % 2
-    if kind == "checks":
+    if pattern == "checks":
         stripes ^= _slope(rng, size, 64) // width % 2
     return stripes * 32 - 16
 

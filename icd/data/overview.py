@@ -11,12 +11,12 @@ SIZES = {
     "large": "above",
 }  # COCO's, by area
 NOTES = {
-    "empty_images": "images without objects, evaluated but not trained on",
-    "crowd": "crowds, neither learned nor counted as missed",
-    "invisible": "annotations without area or without a pixel in their image, not learned",
-    "cut": "objects that reach beyond their image, whose boxes are cut",
-    "without_mask": "annotations without a mask, of which detectors of masks need one for each",
-    "turned": "images with an EXIF orientation, whose boxes must be those of the upright picture",
+    "empty_images": "images without objects (evaluated, but not trained on)",
+    "crowd": "crowds (neither learned nor counted as missed)",
+    "invisible": "annotations without area or without a pixel in their image (not learned)",
+    "cut": "objects that extend beyond their image (their boxes are cut)",
+    "without_mask": "annotations without a mask (detectors of masks need one for each)",
+    "turned": "images with an EXIF orientation (boxes must refer to the upright image)",
 }
 
 
@@ -29,7 +29,7 @@ def _split(name: str, survey: Mapping[str, Any]) -> Iterator[str]:
     counts = survey["splits"][name]
     images, objects = counts["images"], counts["objects"]
     yield f"{name}: {images:,} images, {objects:,} objects in {len(survey['classes'])} classes"
-    formats = (f"{kind} {number:,}" for kind, number in counts["formats"].items())
+    formats = (f"{name} {number:,}" for name, number in counts["formats"].items())
     yield f"  files    {', '.join(formats)}; pixels of {counts['decoded']:,} read"
     for key in ("width", "height", "aspect"):
         least, middle, most = counts[key]
@@ -53,10 +53,10 @@ def _notes(counts: Mapping[str, Any]) -> Iterator[str]:
             yield f"{meaning}: {counts[key]:,}"
     for key, value in (("area", "that of the mask or box"), ("iscrowd", "0")):
         if number := counts["filled"][key]:
-            yield f"annotations without {key}, for which {value} is taken: {number:,}"
-    if deep := [kind for kind in counts["formats"] if kind.split()[1].startswith("I")]:
-        yield f"{', '.join(deep)}: of 16 bits, the upper 8 are read"
-    if alpha := [kind for kind in counts["formats"] if kind.split()[1] in ("RGBA", "LA", "PA")]:
+            yield f"annotations without {key} ({value} is used): {number:,}"
+    if deep := [name for name in counts["formats"] if name.split()[1].startswith("I")]:
+        yield f"{', '.join(deep)}: only the upper 8 of 16 bits are read"
+    if alpha := [name for name in counts["formats"] if name.split()[1] in ("RGBA", "LA", "PA")]:
         yield f"{', '.join(alpha)}: transparency is dropped"
     for label, number in counts["by_class"].items():
         if not number:

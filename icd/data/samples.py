@@ -20,12 +20,12 @@ from icd.data.images import require_image
 from icd.files import atomic
 
 ROWS, COLUMNS = 3, 4
-SIDE = 400  # pixels: larger images are drawn smaller
+SIDE = 400  # pixels; larger images are scaled down
 COLOURS = [to_rgb(mpl.colormaps["tab10"](i)) for i in range(10)]
 
 
 def write_samples(content: dict[str, Any], folder: Path, output: Path) -> None:
-    """Draw evenly spaced images of a split that have annotations, as training reads them.
+    """Draw evenly spaced annotated images of a split, as training reads them.
 
     Args:
         content: content of an annotation file.
@@ -42,17 +42,17 @@ def write_samples(content: dict[str, Any], folder: Path, output: Path) -> None:
     for cell in cells:
         cell.set_axis_off()
     for cell, image in zip(cells, choose(content, ROWS * COLUMNS), strict=False):
-        mine = [a for a in content["annotations"] if a["image_id"] == image["id"]]
+        annotations = [a for a in content["annotations"] if a["image_id"] == image["id"]]
         _draw_image(cell, image, folder)
-        for annotation in sorted(mine, key=lambda a: -a["area"]):  # small ones on top
+        for annotation in sorted(annotations, key=lambda a: -a["area"]):  # small ones on top
             _draw_annotation(cell, annotation, image, *classes[annotation["category_id"]])
     with atomic(output) as temporary, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # in a file's name, drawn as a box
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # missing glyphs are drawn as boxes
         figure.savefig(temporary, metadata={"Software": None})
 
 
 def choose(content: dict[str, Any], count: int) -> list[dict[str, Any]]:
-    """``count`` evenly spaced images with annotations, or all if there are fewer."""
+    """``count`` evenly spaced images with annotations, or all of them if there are fewer."""
     annotated = {annotation["image_id"] for annotation in content["annotations"]}
     images = [image for image in content["images"] if image["id"] in annotated]
     places = np.linspace(0, len(images) - 1, min(count, len(images))).round().astype(int)

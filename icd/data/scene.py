@@ -1,4 +1,4 @@
-"""One synthetic image: a cluttered background and objects that partly cover each other."""
+"""One synthetic image: a cluttered background and partly overlapping objects."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 from icd.data.clutter import background, paint
 from icd.data.shapes import CLASSES, OUTLINES, coverage, transform
 
-MIN_VISIBLE = 0.6  # share of its area that an object must show
-# Areas as shares of the image. At 128 x 128 px, after cuts and occlusion, COCO's small, medium and
-# large objects come out as 50, 45 and 5 percent.
+MIN_VISIBLE = 0.6  # share of its area that must be visible
+# Areas as shares of the image. At 128 x 128 px, after cuts and occlusion, 50, 45 and 5 percent of
+# the objects are small, medium and large by COCO's definition.
 COMMON_AREAS = (180 / 128**2, 6_600 / 128**2)
 LARGE_AREAS = (0.70, 0.88)
 LARGE_SHARE = 0.13
 MAX_TILT = math.radians(15)
 MAX_STRETCH = 1.1
-MAX_CUT = 0.1  # share of its extent that an object may lose at a border if it fits into the image
+MAX_CUT = 0.1  # share of an object's extent that a border may cut off, if it fits into the image
 MAX_NOISE = 5  # largest change of a pixel by noise, in grey levels
 
 
@@ -27,8 +27,9 @@ MAX_NOISE = 5  # largest change of a pixel by noise, in grey levels
 class PlacedObject:
     """An object before occlusion.
 
-    `label` is the class index, `area` (px^2) that of the whole outline, `cover` [size, size] the
-    share of every pixel that it covers, 0 to 255.
+    label: class index.
+    area: area of the whole outline in px^2.
+    cover: [size, size], share of every pixel that the object covers, 0 to 255.
     """
 
     label: int
@@ -37,13 +38,18 @@ class PlacedObject:
 
     @property
     def mask(self) -> NDArray[np.bool_]:
-        """Pixels covered by half or more, [size, size]."""
+        """[size, size], True for pixels of which the object covers at least half."""
         return self.cover >= 128
 
 
 @dataclass(frozen=True)
 class Scene:
-    """RGB image uint8 [size, size, 3], N class indices, N visible masks [N, size, size]."""
+    """An image with N objects.
+
+    image: RGB, uint8 [size, size, 3].
+    labels: N class indices.
+    masks: [N, size, size], visible pixels of each object.
+    """
 
     image: NDArray[np.uint8]
     labels: tuple[int, ...]
@@ -54,7 +60,7 @@ def compose(rng: np.random.Generator, size: int, max_objects: int) -> Scene:
     """Scene of 1 to `max_objects` objects on a cluttered background of `size` x `size` px."""
     count = int(rng.integers(1, max_objects + 1))
     candidates = [draw_object(rng, size) for _ in range(count)]
-    # Mostly the smaller lies on top: what is hidden altogether is no occlusion to learn from.
+    # Smaller objects are mostly on top, because a completely hidden object cannot be learned.
     depth = [candidate.area * math.exp(rng.uniform(-1, 1)) for candidate in candidates]
     stack = [candidates[i] for i in np.argsort(depth)]
     objects, masks = keep_visible(stack, size)
@@ -68,9 +74,9 @@ def compose(rng: np.random.Generator, size: int, max_objects: int) -> Scene:
 
 
 def draw_object(rng: np.random.Generator, size: int) -> PlacedObject:
-    """Object of a random class, whose size, pose and place do not depend on the class.
+    """Object of a random class. Size, pose and position do not depend on the class.
 
-    The orientations are closed under flips and transposition, the augmentations of the training.
+    The set of orientations is closed under flips and transposition, which training augments with.
     """
     label = int(rng.integers(len(CLASSES)))
     smallest, largest = LARGE_AREAS if rng.random() < LARGE_SHARE else COMMON_AREAS
@@ -86,10 +92,10 @@ def draw_object(rng: np.random.Generator, size: int) -> PlacedObject:
 def keep_visible(
     stack: list[PlacedObject], size: int
 ) -> tuple[list[PlacedObject], NDArray[np.bool_]]:
-    """Objects of a stack (topmost first) that show enough, and their visible masks [N, size, size].
+    """Sufficiently visible objects of a stack (topmost first), and their masks [N, size, size].
 
-    Going down from the top, an object that shows less than MIN_VISIBLE of its area below those kept
-    so far is taken out of the scene, so nothing in the image is left without an annotation.
+    From the top down, objects of which the ones above hide too much (less than MIN_VISIBLE of the
+    area stays visible) are removed from the scene. So every object in the image is annotated.
     """
     kept: list[PlacedObject] = []
     masks: list[NDArray[np.bool_]] = []

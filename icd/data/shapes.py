@@ -1,8 +1,8 @@
 """Outlines of the eight object classes of the synthetic data, and their rasterisation.
 
-An outline is a tuple of closed rings, float64 [n, 2] in (x, y) order; a second ring is a hole.
-The outlines in OUTLINES have area 1, so a size drawn as an area says nothing about the class. All
-eight keep their identity under flips, transposition and rotation.
+An outline is a tuple of closed rings, float64 [n, 2] in (x, y) order. A second ring is a hole. All
+outlines in OUTLINES have area 1, so the area of an object does not reveal its class. A flipped,
+transposed or rotated outline still belongs to its class.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 Outline = tuple[NDArray[np.float64], ...]
 
 _LINES = 4  # scan lines per pixel
-_UNITS = 64  # steps of a pixel to which crossings of a scan line are rounded
+_UNITS = 64  # crossings of a scan line are rounded to this fraction of a pixel
 
 
 def polar(radii: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -56,7 +56,7 @@ def ring_area(ring: NDArray[np.float64]) -> float:
 def _unit_area(*rings: NDArray[np.float64]) -> Outline:
     outer, *holes = (ring_area(ring) for ring in rings)
     scale = 1 / math.sqrt(outer - sum(holes))
-    # Nine decimals hide the last-bit differences between maths libraries.
+    # Rounding to nine decimals removes last-bit differences between maths libraries.
     return tuple(np.round(ring * scale, 9) for ring in rings)
 
 
@@ -74,10 +74,16 @@ CLASSES: tuple[str, ...] = tuple(OUTLINES)
 
 
 def transform(outline: Outline, area: float, angle: float, stretch: float) -> Outline:
-    """Outline scaled to `area` (px^2), stretched along x at constant area, turned by `angle` (rad).
+    """Scale an outline to an area, stretch it along x and rotate it.
 
-    The result is centred on the middle of its bounding box. `stretch` is the ratio of the scale
-    along x to that along y.
+    Args:
+        outline: outline of area 1.
+        area: in px^2.
+        angle: in radians.
+        stretch: ratio of the scale along x to that along y; the area stays the same.
+
+    Returns:
+        The outline, with the middle of its bounding box at the origin.
     """
     cos, sin = math.cos(angle), math.sin(angle)
     scale = math.sqrt(area) * np.array([math.sqrt(stretch), 1 / math.sqrt(stretch)])
@@ -89,8 +95,8 @@ def transform(outline: Outline, area: float, angle: float, stretch: float) -> Ou
 def coverage(outline: Outline, size: int) -> NDArray[np.uint8]:
     """Share of every pixel that an outline covers (even-odd rule), 0 to 255: [size, size].
 
-    The outline is in pixel coordinates: pixel i spans [i, i + 1]. It may leave the image. Not by
-    cv2.fillPoly, which paints the border in addition and whose pixels differ between versions.
+    The outline is in pixel coordinates: pixel i spans [i, i + 1]. It may extend beyond the image.
+    cv2.fillPoly is unsuitable: it also paints the border, and its pixels differ between versions.
     """
     start = np.concatenate(outline)
     step = np.concatenate([np.roll(ring, -1, axis=0) for ring in outline]) - start
@@ -100,7 +106,7 @@ def coverage(outline: Outline, size: int) -> NDArray[np.uint8]:
     x = np.clip(np.rint(x * _UNITS).astype(np.int64), 0, size * _UNITS)
     order = np.lexsort((x, line))
     row, (pixel, rest) = line[order] // _LINES, np.divmod(x[order], _UNITS)
-    # A scan line enters and leaves the outline in turn; from there on all pixels gain or lose it.
+    # A scan line alternately enters and leaves the outline. A crossing changes all pixels after it.
     gain = np.where(np.arange(len(order)) % 2, -1, 1)
     gains = np.zeros((size, size + 2), np.int64)
     np.add.at(gains, (row, pixel), gain * (_UNITS - rest))

@@ -1,7 +1,7 @@
-"""The synthetic data set: shapes on clutter in COCO format, the same bytes for the same seed.
+"""The synthetic data set: shapes on clutter in COCO format. Equal seeds give equal bytes.
 
-Every image has its own random generator, seeded from the seed, the name of its split and its index,
-so neither the number of worker processes nor the order of the work can change a pixel.
+Every image has its own random generator, seeded with the seed, the name of the split and the index
+of the image. So neither the number of worker processes nor their order changes a pixel.
 """
 
 from __future__ import annotations
@@ -34,7 +34,12 @@ CATEGORIES = [
 
 @dataclass(frozen=True)
 class SyntheticSpec:
-    """What the pixels depend on. The sizes of objects scale with `image_size`, in px."""
+    """The parameters that determine the pixels.
+
+    seed: seed of all images.
+    image_size: side in px; object sizes scale with it.
+    max_objects: largest number of objects per image.
+    """
 
     seed: int
     image_size: int = 128
@@ -50,7 +55,7 @@ class SyntheticSpec:
 def write_dataset(
     folder: Path, spec: SyntheticSpec, splits: dict[str, int], workers: int = 1
 ) -> None:
-    """Write every split (name -> number of images) into `folder`."""
+    """Write all splits into ``folder``; ``splits`` gives the number of images by name."""
     for split, count in splits.items():
         write_split(folder, split, count, spec, workers)
 
@@ -60,7 +65,7 @@ def write_split(
 ) -> None:
     """Write `count` images to folder/split-count/ and then, atomically, folder/split-count.json.
 
-    An old annotation file is removed first: while it exists, the images are those it lists.
+    An old annotation file is removed first, so an existing file always matches the images.
     """
     if not re.fullmatch(r"\w[\w.-]*", split):
         raise InputError("synthetic data", "split", repr(split), "a plain name such as 'train'")
@@ -70,20 +75,20 @@ def write_split(
     images.mkdir(parents=True, exist_ok=True)
     write_one = partial(write_image, images, split, spec)
     if workers > 1:
-        # Spawned, since OpenCV's threads do not survive a fork.
+        # Processes are spawned, because OpenCV's threads do not survive a fork.
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(workers, context, cv2.setNumThreads, (1,)) as pool:
-            found = list(pool.map(write_one, range(count), chunksize=32))
+            groups = list(pool.map(write_one, range(count), chunksize=32))
     else:
-        found = [write_one(index) for index in range(count)]
-    write_text(target, json.dumps(_coco(split, spec, found), separators=(",", ":")) + "\n")
+        groups = [write_one(index) for index in range(count)]
+    write_text(target, json.dumps(_coco(split, spec, groups), separators=(",", ":")) + "\n")
 
 
 def write_image(images: Path, split: str, spec: SyntheticSpec, index: int) -> list[dict[str, Any]]:
     """Write image `index` of a split into a folder and return its annotations, without ids."""
     entropy = np.random.SeedSequence(spec.seed, spawn_key=(zlib.crc32(split.encode()), index))
     scene = compose(np.random.default_rng(entropy), spec.image_size, spec.max_objects)
-    # On noise run lengths take a third of the default's time, for the same size.
+    # On noisy images, run-length encoding takes a third of the default's time at the same size.
     Image.fromarray(scene.image).save(images / _file_name(index), compress_type=zlib.Z_RLE)
     return annotate(scene)
 
@@ -105,10 +110,10 @@ def annotate(scene: Scene) -> list[dict[str, Any]]:
     ]
 
 
-def _coco(split: str, spec: SyntheticSpec, found: list[list[dict[str, Any]]]) -> dict[str, Any]:
-    """COCO data set of the annotations found in every image."""
+def _coco(split: str, spec: SyntheticSpec, groups: list[list[dict[str, Any]]]) -> dict[str, Any]:
+    """Content of the COCO file; ``groups`` holds the annotations of each image."""
     size = spec.image_size
-    flat = [(image, annotation) for image, group in enumerate(found) for annotation in group]
+    flat = [(image, annotation) for image, group in enumerate(groups) for annotation in group]
     return {
         "info": {
             "description": "Synthetic shapes on clutter",
@@ -119,7 +124,7 @@ def _coco(split: str, spec: SyntheticSpec, found: list[list[dict[str, Any]]]) ->
         "licenses": [],
         "images": [
             {"id": index, "file_name": _file_name(index), "width": size, "height": size}
-            for index in range(len(found))
+            for index in range(len(groups))
         ],
         "annotations": [
             {"id": number, "image_id": image, **annotation}

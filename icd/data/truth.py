@@ -1,4 +1,4 @@
-"""The ground truth that detections are evaluated against, the same for every evaluator."""
+"""The ground truth for evaluation, identical for every evaluator."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from icd.data.annotations import FIELDS, mask_of
 
 
 def ground_truth(content: dict[str, Any]) -> dict[str, Any]:
-    """The part of an annotation file that evaluators need; ``content`` is not changed.
+    """The part of an annotation file that evaluators need. ``content`` is not changed.
 
-    All annotations count, as in COCO's protocol. Those marked as ignored, which no detector learns,
-    become crowds, the only annotations that the protocol ignores. Unused fields are left out,
+    All annotations count, as in COCO's protocol. Annotations marked as ignored, which detectors do
+    not learn, become crowds, because the protocol ignores only crowds. Unused fields are left out,
     because hotcoco refuses some of them.
 
     Args:

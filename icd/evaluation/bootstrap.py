@@ -1,4 +1,4 @@
-"""Bootstrap of COCO AP over test images; detections are matched only once."""
+"""Bootstrap of COCO AP over test images. Detections are matched only once."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ SEED = 0  # the same resamples for every run, so differences between runs are pa
 
 
 def multiplicities(images: int, replicates: int = REPLICATES) -> NDArray[np.int64]:
-    """How often each image is drawn, with replacement, in each replicate.
+    """How often each replicate draws each image, with replacement.
 
-    Depends on the number of images alone, so runs on one split get the same resamples.
+    The result depends only on the number of images, so all runs on a split share their resamples.
 
     Returns:
         (replicates, images); each row sums to the number of images.
@@ -32,49 +32,54 @@ def bootstrap_ap(
 ) -> NDArray[np.float64]:
     """COCO's AP (all areas, 100 detections) with image ``i`` counted ``counts[:, i]`` times.
 
-    Equals pycocotools on a data set that repeats each image, in place, that often.
+    Equals the result of pycocotools on a data set that repeats each image, in place, that often.
 
     Args:
-        results: entries of a COCOeval's ``evalImgs``, of one area and none of them None.
-        images: ids of the I images, in the order that ranks equal scores.
-        counts: (B, I).
+        results: entries of a COCOeval's ``evalImgs`` for one area range, without None.
+        images: ids of the I images, in the order that breaks ties between equal scores.
+        counts: (B, I), for B replicates.
 
     Returns:
-        (B,); NaN where no ground truth was drawn.
+        (B,); NaN for replicates without ground truth.
     """
     if counts.shape[1] != len(images):
         raise ValueError(f"counts of {counts.shape[1]} images for {len(images)}")
-    factors = counts.astype(np.int32)  # large enough for all sums, in half the time
+    factors = counts.astype(np.int32)  # large enough for all sums, and twice as fast
     place, classes = {image: i for i, image in enumerate(images)}, defaultdict(list)
     for result in results:
         classes[result["category_id"]].append((place[result["image_id"]], result))
-    total, there = np.zeros(len(counts)), np.zeros(len(counts))
-    for _, found in sorted(classes.items()):
-        precision, objects = _class_ap(sorted(found, key=itemgetter(0)), factors)
+    total, present = np.zeros(len(counts)), np.zeros(len(counts))
+    for _, entries in sorted(classes.items()):
+        precision, objects = _class_ap(sorted(entries, key=itemgetter(0)), factors)
         total += np.where(objects > 0, precision, 0)
-        there += objects > 0
-    return np.divide(total, there, out=np.full(len(counts), np.nan), where=there > 0)
+        present += objects > 0
+    return np.divide(total, present, out=np.full(len(counts), np.nan), where=present > 0)
 
 
 def _class_ap(
-    found: list[tuple[int, dict[str, Any]]], counts: NDArray[np.int32]
+    results: list[tuple[int, dict[str, Any]]], counts: NDArray[np.int32]
 ) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
-    """AP of one class and the number of its objects, each (B,)."""
+    """AP of one class and the number of its objects, each (B,).
+
+    Args:
+        results: pairs of an image's index and its entry in ``evalImgs``.
+        counts: (B, I).
+    """
     order = np.argsort(
-        -np.concatenate([result["dtScores"] for _, result in found]), kind="mergesort"
+        -np.concatenate([result["dtScores"] for _, result in results]), kind="mergesort"
     )
-    image = np.concatenate([np.full(len(result["dtScores"]), i) for i, result in found])[order]
+    image = np.concatenate([np.full(len(result["dtScores"]), i) for i, result in results])[order]
     matched, ignored = (
-        np.concatenate([result[name] for _, result in found], axis=1)[:, order].astype(bool)
+        np.concatenate([result[name] for _, result in results], axis=1)[:, order].astype(bool)
         for name in ("dtMatches", "dtIgnore")
     )
     objects = np.zeros(len(counts), counts.dtype)
-    for i, result in found:
+    for i, result in results:
         objects += counts[:, i] * np.count_nonzero(~np.array(result["gtIgnore"], bool))
     weights = counts[:, image.astype(int)]
     precision, seen = [], dict[bytes, NDArray[np.int32]]()
     for hit, skip in zip(matched, ignored, strict=True):  # over IoU thresholds
-        key = skip.tobytes()  # mostly the same, so the long sum runs once
+        key = skip.tobytes()  # usually equal for all thresholds, so the slow sum runs once
         if key not in seen:
             seen[key] = np.cumsum(weights * ~skip, axis=1, dtype=weights.dtype)
         hit &= ~skip
@@ -85,14 +90,14 @@ def _class_ap(
 def _interpolated(
     hits: NDArray[np.int32], seen: NDArray[np.int32], objects: NDArray[np.int32]
 ) -> NDArray[np.float64]:
-    """Mean over COCO's recall levels of the best precision at this recall or a higher one.
+    """Mean over COCO's recall levels of the best precision at this or a higher recall.
 
-    Only hits matter: between two of them recall is constant and precision falls.
+    Only hits matter, because recall is constant and precision falls between two hits.
 
     Args:
-        hits: (B, H) how often each hit counts, by falling score.
-        seen: (B, H) detections up to each hit.
-        objects: (B,) number of objects.
+        hits: (B, H), how often each hit counts, by descending score.
+        seen: (B, H), number of detections up to each hit.
+        objects: (B,), number of objects.
 
     Returns:
         (B,)

@@ -1,9 +1,9 @@
-"""COCO metrics of a file of detections, and the AP that other images would have given.
+"""COCO metrics of a file of detections, and their bootstrap over images.
 
-Two libraries match detections to the ground truth. ``hotcoco`` is the default: on 5,000 images with
-100 detections each it takes 1 s where ``faster-coco-eval`` takes 9 and ``pycocotools`` 55 (CPU
-time; masks: 1.5, 23, 64), and TIDE needs it anyway. ``pycocotools`` is the reference: precision
-and recall of both are equal bit by bit.
+Two libraries can match detections to the ground truth. ``hotcoco`` is the default, because it is
+fast and TIDE needs it anyway. On 5,000 images with 100 detections each, it takes 1 s of CPU time,
+``faster-coco-eval`` 9 s and ``pycocotools`` 55 s (masks: 1.5, 23 and 64 s). ``pycocotools`` is the
+reference. Precision and recall of both are bitwise equal.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from icd.data.truth import ground_truth
 from icd.evaluation.bootstrap import bootstrap_ap, multiplicities
 from icd.experiments.machine import EVALUATORS
 
-# COCOeval.stats in its own order: average precision, then average recall.
+# The order of COCOeval.stats: average precision, then average recall.
 NAMES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 
 Evaluator: TypeAlias = hotcoco.COCOeval | cocoeval.COCOeval
@@ -37,7 +37,7 @@ LIBRARIES = {
 
 @contextlib.contextmanager
 def uncollected() -> Iterator[None]:
-    """No garbage collection, which would look through millions of numbers again and again."""
+    """Disable garbage collection, which would scan millions of numbers repeatedly."""
     was_on = gc.isenabled()
     gc.disable()
     try:
@@ -52,7 +52,13 @@ def coco_metrics(
 ) -> dict[str, float | None]:
     """The twelve COCO metrics of a file of detections, unrounded.
 
-    Nothing detected scores 0; a metric without any ground truth (COCOeval's -1) is None.
+    Without detections, a metric is 0. Without ground truth (COCOeval's -1), it is None.
+
+    Args:
+        annotations: COCO annotation file.
+        detections: COCO result file.
+        kind: bbox or segm.
+        evaluator: key of :data:`LIBRARIES`.
     """
     return summary(match(annotations, detections, kind, evaluator))
 
@@ -61,17 +67,17 @@ def coco_metrics(
 def match(
     annotations: Path, detections: Path, kind: str, evaluator: str = EVALUATORS[0]
 ) -> Evaluator:
-    """Detections (kind: bbox or segm) matched to the ground truth, image by image."""
+    """Match detections to the ground truth, image by image; arguments as of coco_metrics."""
     make_coco, make_evaluator = LIBRARIES[evaluator]
-    content, found = (json.loads(file.read_text()) for file in (annotations, detections))
+    content, entries = (json.loads(file.read_text()) for file in (annotations, detections))
     complete(content)
-    if kind == "segm":  # a mask's size is its own area, as in mmdet, not that of its box
-        found = [{key: guess[key] for key in guess if key != "bbox"} for guess in found]
+    if kind == "segm":  # the size of a mask is its own area, as in mmdet, not its box's area
+        entries = [{key: entry[key] for key in entry if key != "bbox"} for entry in entries]
     with contextlib.redirect_stdout(io.StringIO()):
         truth = make_coco()
         truth.dataset = ground_truth(content)
         truth.createIndex()
-        matched = make_evaluator(truth, truth.loadRes(found) if found else make_coco(), kind)
+        matched = make_evaluator(truth, truth.loadRes(entries) if entries else make_coco(), kind)
         matched.params.imgIds = sorted(truth.getImgIds())
         matched.evaluate()
     return matched
@@ -80,7 +86,7 @@ def match(
 def summary(matched: Evaluator) -> dict[str, float | None]:
     """The twelve metrics of matched detections.
 
-    The means over classes and thresholds are always taken by pycocotools: another order of
+    pycocotools always computes the means over classes and thresholds, because another order of
     summation would change the last digit.
     """
     with contextlib.redirect_stdout(io.StringIO()):
@@ -94,17 +100,17 @@ def summary(matched: Evaluator) -> dict[str, float | None]:
 
 @uncollected()
 def replicates(matched: Evaluator) -> list[float | None]:
-    """AP under resamplings of the test images; None where no ground truth was drawn."""
+    """AP of each resample of the test images; None for resamples without ground truth."""
     images = matched.params.imgIds
     values = bootstrap_ap(per_image(matched), images, multiplicities(len(images)))
     return [None if math.isnan(value) else value for value in values.tolist()]
 
 
 def per_image(matched: Evaluator) -> list[dict[str, Any]]:
-    """What was matched, by class and image, objects of all sizes together (``evalImgs``)."""
+    """The matches by class and image (``evalImgs``), for objects of all sizes."""
     again = type(matched)(matched.cocoGt, matched.cocoDt, matched.params.iouType)
     again.params.imgIds = matched.params.imgIds
-    again.params.areaRng = matched.params.areaRng[:1]  # the first is all of them
+    again.params.areaRng = matched.params.areaRng[:1]  # the first range contains all sizes
     again.params.areaRngLbl = matched.params.areaRngLbl[:1]
     with contextlib.redirect_stdout(io.StringIO()):
         again.evaluate()

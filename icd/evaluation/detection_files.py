@@ -1,4 +1,4 @@
-"""Detections as files in COCO's format: those of mmdet's metric, written in a tenth of the time."""
+"""Writes detections in COCO's format: the same files as mmdet's metric, ten times as fast."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from icd.files import write_text
 
 @METRICS.register_module()
 class DetectionFiles(CocoMetric):
-    """mmdet's CocoMetric that writes what it is asked for (``metric``) and computes nothing.
+    """mmdet's CocoMetric, but it only writes the detections of each ``metric`` to files.
 
-    mmdet goes over all boxes one by one, and has them encoded by Python instead of C.
+    mmdet loops over single boxes and encodes JSON in Python instead of C.
     """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(format_only=True, **options)
 
     def results2json(self, results: Sequence[dict], outfile_prefix: str) -> dict[str, str]:
-        """Write ``<outfile_prefix>.<kind>.json`` for each kind; their paths by kind."""
+        """Write ``<outfile_prefix>.<kind>.json`` for each kind; returns their paths by kind."""
         files = {kind: f"{outfile_prefix}.{kind}.json" for kind in self.metrics}
         for kind, file in files.items():
-            found = [entry for result in results for entry in self.entries(result, kind)]
-            write_text(Path(file), json.dumps(found))
+            entries = [entry for result in results for entry in self.entries(result, kind)]
+            write_text(Path(file), json.dumps(entries))
         return files
 
     def entries(self, result: dict[str, Any], kind: str) -> Iterator[dict[str, Any]]:
-        """The detections of one image, as COCO's format has them."""
+        """The detections of one image in COCO's format."""
         scores, boxes = result["scores"], result["bboxes"].astype(float)
         boxes[:, 2:] -= boxes[:, :2]
         if kind == "segm":

@@ -29,30 +29,30 @@ def evaluate(
     weights: Path | None = None,
     evaluator: str = EVALUATORS[0],
 ) -> None:
-    """Run the detector of a run's folder over a split; write all twelve metrics as raw JSON.
+    """Run a run's detector on a split and write all twelve metrics as raw JSON.
 
     Args:
-        folder: with ``model.py`` and ``model.pth``, a plain mmdet detector whose config names the
-            test split. The detections go to ``<split>/<kind>.json`` in it, an empty list of boxes
-            if the detector finds masks alone.
-        split: of the run's data set.
-        output: JSON with the split, ``metrics`` ({kind: {name: value}}), ``bootstrap`` ({kind: AP
-            under resamplings of the images}, see :mod:`icd.evaluation.bootstrap`) and seconds.
-        weights: another state of the detector, whose detections are not kept.
-        evaluator: one of :data:`icd.experiments.machine.EVALUATORS`; the numbers are the same.
+        folder: folder of the run with ``model.py`` and ``model.pth``, a plain mmdet detector. The
+            detections are written to ``<split>/<kind>.json`` in this folder. A detector without
+            boxes writes an empty list of boxes.
+        split: split of the run's data set.
+        output: JSON file with the split, ``metrics`` ({kind: {name: value}}), ``bootstrap`` ({kind:
+            AP of each resample of the images}, see :mod:`icd.evaluation.bootstrap`) and seconds.
+        weights: evaluate these weights instead; their detections are not kept.
+        evaluator: one of :data:`icd.experiments.machine.EVALUATORS`; all give the same numbers.
     """
-    logging.captureWarnings(True)  # they go to the log
+    logging.captureWarnings(True)  # warnings go to the log
     start, config = time.monotonic(), Config.fromfile(folder / "model.py")
     use_split(config, load_run(folder), split)
     annotations = Path(config.test_evaluator.ann_file)
     place = tempfile.TemporaryDirectory() if weights else contextlib.nullcontext(folder / split)
     with place as work:
-        found = detect(config, weights or folder / "model.pth", Path(work))
-        matched = {kind: match(annotations, file, kind, evaluator) for kind, file in found.items()}
+        files = detect(config, weights or folder / "model.pth", Path(work))
+        matches = {kind: match(annotations, file, kind, evaluator) for kind, file in files.items()}
     result = {
         "split": split,
-        "metrics": {kind: summary(found) for kind, found in matched.items()},
-        "bootstrap": {kind: replicates(found) for kind, found in matched.items()},
+        "metrics": {kind: summary(matched) for kind, matched in matches.items()},
+        "bootstrap": {kind: replicates(matched) for kind, matched in matches.items()},
     }
     write_json(output, result | {"seconds": time.monotonic() - start})
 
@@ -60,13 +60,13 @@ def evaluate(
 def use_split(config: Config, run: Run, split: str) -> None:
     """Point a plain config at another split of the data set."""
     files, images = run.files_of(split), config.test_dataloader.dataset
-    images.type = "CompletedCocoDataset"  # for files that leave out what mmdet reads
+    images.type = "CompletedCocoDataset"  # for files that lack keys that mmdet needs
     images.ann_file, images.data_prefix.img = files.annotations, files.images
     config.test_evaluator.ann_file = str(Path(images.data_root, files.annotations))
 
 
 def detect(config: Config, checkpoint: Path, work: Path) -> dict[str, Path]:
-    """Run a detector over its test split; the files of detections by kind (bbox, segm)."""
+    """Run a detector on its test split; returns the files of detections by kind (bbox, segm)."""
     kinds = list(config.test_evaluator.metric)
     with atomic(work / "detections") as prefix:
         config.merge_from_dict(
@@ -76,12 +76,12 @@ def detect(config: Config, checkpoint: Path, work: Path) -> dict[str, Path]:
             }
         )
         runner = Runner.from_cfg(config)
-        load_weights(runner.model, checkpoint)  # mmengine's own loading skips what does not fit
+        load_weights(runner.model, checkpoint)  # mmengine's loader skips weights that do not fit
         runner.test()
-        found = {}
+        files = {}
         for kind in kinds:
-            found[kind] = work / f"{kind}.json"
-            Path(f"{prefix}.{kind}.json").replace(found[kind])
-    if BOXES not in found:  # the pipeline expects it of every detector
+            files[kind] = work / f"{kind}.json"
+            Path(f"{prefix}.{kind}.json").replace(files[kind])
+    if BOXES not in files:  # the pipeline expects this file from every detector
         write_json(work / f"{BOXES}.json", [])
-    return found
+    return files

@@ -1,4 +1,4 @@
-"""An ablation: a table of the paper as data, expanded to the runs it needs."""
+"""An ablation: a table of the paper as data, expanded into the runs that it needs."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ from icd.experiments.zoo import model as zoo_model
 from icd.mappings import merge
 
 FOLDER = ROOT / "ablations"
-# Sections of a track, and how a row names one of their entries.
+# Sections of a track, and the key by which a row selects one of their entries.
 NAMED = {"detectors": "detector", "backbones": "backbone", "methods": "method"}
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a table.
+    """One row of a table.
 
-    runs: those it averages over, one per seed; none if the track cannot have the row.
+    runs: the runs that the row averages over, one per seed; empty if the track cannot have the row.
     published: AP in the paper and its source.
-    baseline: id of the row its gain is measured against, if not the table's.
-    reference: id of the row it is compared with besides, if not the table's.
+    baseline: id of the row that gains are measured against, if not the table's.
+    reference: id of a second row to compare with, if not the table's.
     absent: why the track cannot have the row.
-    x: its place in a figure that shows AP against a number.
+    x: position on the axis of a figure that shows AP against a number.
     """
 
     id: str
@@ -56,14 +56,14 @@ class Row:
 class Ablation:
     """A table on a track.
 
-    baseline: id of the row that gains are measured against, if a row names no other.
-    iou_type: whose AP the table shows, bbox (boxes) or segm (masks).
-    split: on whose images it is measured.
-    costs: what a step costs with each row's method is shown, too.
-    reference: id of a row that all others are compared with besides.
-    axis: against which AP is drawn, at each row's ``x``.
-    figures: ids of the rows that each figure of what the runs do shows, by the name of the figure.
-    findings: what came out on this track, in words.
+    baseline: id of the row that gains are measured against, unless a row names another.
+    iou_type: the AP that the table shows, of boxes (bbox) or masks (segm).
+    split: the split on which AP is measured.
+    costs: True if the table also shows the cost of a step with each row's method.
+    reference: id of a second row that all others are compared with.
+    axis: the axis of a figure that shows AP at each row's ``x``.
+    figures: for each figure of the runs' behaviour, the ids of the rows that it shows.
+    findings: the results on this track, in words.
     """
 
     name: str
@@ -81,7 +81,7 @@ class Ablation:
     costs: bool = False
 
     def row(self, name: str) -> Row:
-        """The row of this id."""
+        """The row with this id."""
         return next(row for row in self.rows if row.id == name)
 
     def baseline_of(self, row: Row) -> Row:
@@ -89,13 +89,13 @@ class Ablation:
         return self.row(row.baseline or self.baseline)
 
     def reference_of(self, row: Row) -> Row | None:
-        """The row that ``row`` is compared with besides, if the table has such."""
+        """The second row that ``row`` is compared with, or None."""
         name = row.reference or self.reference
         return None if name is None else self.row(name)
 
     @property
     def references(self) -> list[Row]:
-        """The rows that others are compared with besides, each once."""
+        """The rows that :meth:`reference_of` returns for any row, each once."""
         rows = {row.id: row for row in map(self.reference_of, self.rows) if row}
         return list(rows.values())
 
@@ -106,14 +106,14 @@ class Ablation:
 
     @property
     def runs(self) -> list[Run]:
-        """The runs of all rows and those whose weights they need before them, each once."""
+        """The runs of all rows, each once, preceded by the runs whose weights they need."""
         return with_sources(self.measured)
 
     def choose(self, ids: Iterable[str]) -> list[Row]:
-        """The rows of these ids, in their order.
+        """The rows with these ids, in the given order.
 
         Raises:
-            InputError: there is no such row, or the track cannot have it.
+            InputError: a row does not exist, or the track cannot have it.
         """
         rows, file = {row.id: row for row in self.rows}, FOLDER / f"{self.name}.yaml"
         for name in ids:
@@ -127,7 +127,7 @@ class Ablation:
 
 
 def with_sources(runs: Iterable[Run]) -> list[Run]:
-    """These runs and, before them, those whose weights they need, each once."""
+    """These runs, each once, preceded by the runs whose weights they need."""
     ordered: dict[str, Run] = {}
     for run in runs:
         _add_with_sources(run, ordered)
@@ -141,13 +141,13 @@ def _add_with_sources(run: Run, ordered: dict[str, Run]) -> None:
 
 
 def ablation_names(track: Track | None = None) -> list[str]:
-    """Names of all ablations, each a file of the folder ablations/, or of those of a track."""
+    """Names of all ablations (the files in ablations/), or of those that a track has."""
     files = sorted(FOLDER.glob("*.yaml"))
     return [file.stem for file in files if track is None or _names_track(file, track)]
 
 
 def _names_track(file: Path, track: Track) -> bool:
-    """False for a table that names the tracks which have it, another one's."""
+    """False if the table lists its tracks (``only``) and this one is not among them."""
     content = read_yaml(file, "ablation")
     only = content.get("only") if isinstance(content, dict) else None
     return track.name in only if isinstance(only, list) else True
@@ -162,10 +162,10 @@ def load_ablation(name: str, track: Track) -> Ablation:
 
 
 def read_ablation(file: Path, track: Track) -> Ablation:
-    """Expand an ablation file: every row on the seeds of the track."""
+    """Read an ablation file and expand every row into runs, one per seed of the track."""
     if file.stem in rule_names():
         problem = f"{file.stem!r} is the name of a rule of the pipeline"
-        raise InputError(file, "", problem, "another name of the file")
+        raise InputError(file, "", problem, "another file name")
     content = load_yaml(file, AblationContent, "ablation")
     if content.only and track.name not in content.only:
         raise InputError(file, "only", f"leaves out the track {track.name}", str(content.only))
@@ -191,26 +191,26 @@ def read_ablation(file: Path, track: Track) -> Ablation:
 
 
 def require_runs(ablation: Ablation, track: Track) -> None:
-    """Raise InputError unless the track can have a row of the table."""
+    """Raise InputError unless the track can have at least one row of the table."""
     if ablation.measured:
         return
     reasons = dict.fromkeys(str(row.absent) for row in ablation.rows)
-    problem = f"the track {track.name} can have none of them ({'; '.join(reasons)})"
+    problem = f"the track {track.name} cannot have any of them ({'; '.join(reasons)})"
     there = (f"{section} {sorted(getattr(track.content, section))}" for section in NAMED)
-    expected = f"a row of what the track has: {', '.join(there)}"
+    expected = f"a row that uses what the track has: {', '.join(there)}"
     raise InputError(FOLDER / f"{ablation.name}.yaml", "rows", problem, expected)
 
 
 @cache
 def rule_names() -> frozenset[str]:
-    """Names of the pipeline's own rules, beside which each table has one of its name."""
+    """Names of the pipeline's own rules. Every table adds a rule of its own name."""
     files = [ROOT / "Snakefile", *(WORKFLOW / "rules").glob("*.smk")]
     rule = re.compile(r"^ *(?:rule|use rule \w+ as) (\w+)(?: with)?:", re.M)
     return frozenset(name for file in files for name in rule.findall(file.read_text()))
 
 
 def _require_detector(content: AblationContent, track: Track, file: Path) -> None:
-    """Raise InputError unless the published values are of a detector that some track has."""
+    """Raise InputError unless ``published_for`` is a detector of this or a shipped track."""
     known = {*track.content.detectors, *shipped_names("detectors")}
     if (detector := content.published_for) not in (None, *known):
         problem = f"{detector!r} is not a detector"
@@ -219,7 +219,7 @@ def _require_detector(content: AblationContent, track: Track, file: Path) -> Non
 
 @dataclass(frozen=True)
 class _Expansion:
-    """From the rows that a file states to those of a track."""
+    """Expands the rows of a file into the rows of a track."""
 
     content: AblationContent
     track: Track
@@ -244,14 +244,14 @@ class _Expansion:
         )
 
     def _merged(self, *changes: Change | None, key: str) -> Change:
-        """One change laid over the other."""
+        """All changes merged; later ones take precedence."""
         content: dict[str, Any] = {}
         for change in changes:
             content = merge(content, change.stated() if change else {})
         return validate(Change, content, self.file, (key,))
 
     def _runs(self, change: Change, row: str) -> tuple[TrainedRun | ImportedRun, ...]:
-        """One per seed, each once."""
+        """The run of each seed, without duplicates."""
         seeds = self.track.seeds[: self.content.seeds]
         try:
             runs = {run.id: run for run in (self.track.describe(change, seed) for seed in seeds)}
@@ -261,7 +261,7 @@ class _Expansion:
         return tuple(runs.values())
 
     def _stated(self, row: RowContent, change: Change) -> Published | None:
-        """The published value that a row states, unless it is of another detector than the row."""
+        """The row's published value, or None if it was published for another detector."""
         detector = self.content.published_for
         of_another = (
             detector
@@ -272,9 +272,9 @@ class _Expansion:
 
 
 def missing(change: Change, track: Track) -> str | None:
-    """What the row needs that other tracks have and this one has not.
+    """Why the track cannot have a row, if other tracks can; else None.
 
-    A name that no track has is a slip, which describing the run reports.
+    A name that no track has is a mistake. :meth:`Track.describe` reports it.
     """
     for part in (change, change.teacher):
         for section, key in NAMED.items():
@@ -290,7 +290,7 @@ def missing(change: Change, track: Track) -> str | None:
 
 
 def _published(runs: tuple[TrainedRun | ImportedRun, ...], iou_type: str) -> Published | None:
-    """What mmdet states of a detector from its model zoo."""
+    """The AP that mmdet's model zoo states for an imported detector."""
     if not (runs and isinstance(runs[0], ImportedRun) and runs[0].zoo):
         return None
     stated = zoo_model(runs[0].zoo).published

@@ -1,4 +1,4 @@
-"""What an ablation file states."""
+"""The content of an ablation file."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ Text = Annotated[str, Field(description="a text")]
 class Published(Model):
     """AP in the paper and its source."""
 
-    AP: float = Field(description="in percent")
-    source: str = Field(description="where it stands")
+    AP: float = Field(description="AP in percent")
+    source: str = Field(description="the table or page that states it")
     comparable: Literal[False] | None = Field(
         None,
         description=(
-            "false: another recipe than that of the other rows, so it counts in no comparison of "
-            "orders"
+            "false if the recipe differs from that of the other rows; comparisons of row orders "
+            "then leave it out"
         ),
     )
 
 
 class TrackRow(Model):
-    """label, change (laid over the row's) or absent (why there is no such row)"""
+    """label, change (merged into the row's) or absent (why the track cannot have the row)"""
 
     label: Text | None = None
     change: Change | None = None
@@ -41,7 +41,7 @@ class TrackRow(Model):
     @model_validator(mode="after")
     def _say_something(self) -> TrackRow:
         if not self.model_fields_set:
-            raise ValueError("says nothing")
+            raise ValueError("is empty")
         return self
 
 
@@ -52,44 +52,44 @@ class RowContent(Model):
         pattern="^[a-z0-9_]+$", description="a short name of small letters, digits and _"
     )
     label: Text
-    change: Change | None = Field(None, description="what the row changes of the track's student")
+    change: Change | None = Field(None, description="changes to the track's student")
     baseline: RowId | None = Field(
-        None, description="the id of the row this one's gain is measured against"
+        None, description="the id of the row that this row's gain is measured against"
     )
     reference: RowId | None = Field(
         None,
-        description="the id of the row this one is compared with besides, if not the table's",
+        description="the id of a second row to compare this one with, if not the table's",
     )
-    x: float | None = Field(None, description="its place on the axis of the figure")
+    x: float | None = Field(None, description="position on the axis of the figure")
     tracks: dict[str, TrackRow] = Field(
         default_factory=dict,
-        description="where tracks differ, by their name: label, change or absent",
+        description="differences on single tracks, by track name: label, change or absent",
     )
     published: Published | None = None
 
 
 class Axis(Model):
-    """label and scale (linear or log) of the axis against which AP is drawn"""
+    """label and scale (linear or log) of the horizontal axis of AP"""
 
     label: Text
-    scale: Literal["linear", "log"] = Field("linear", description="of the axis")
+    scale: Literal["linear", "log"] = Field("linear", description="scale of the axis")
 
 
 Rows = Annotated[list[RowId], Field(min_length=1)]
 
 
 class FigureRows(Model):
-    """The rows that each figure of what the runs do shows."""
+    """The rows that each figure of the runs' behaviour shows."""
 
     attention: Rows | None = Field(
-        None, max_length=1, description="one row: where its decoder looks"
+        None, max_length=1, description="one row: the attention of its decoder"
     )
     detections: Rows | None = Field(None, description="rows: their detections side by side")
-    curves: Rows | None = Field(None, description="rows: their losses and AP over the training")
+    curves: Rows | None = Field(None, description="rows: their losses and AP during training")
     errors: Rows | None = Field(None, description="rows: their errors by type")
 
     def by_name(self) -> dict[str, tuple[str, ...]]:
-        """Ids of the rows by the figure that shows them."""
+        """Ids of the rows, by the name of the figure that shows them."""
         return {name: tuple(rows) for name, rows in self if rows}
 
 
@@ -100,38 +100,38 @@ class AblationContent(Model):
     question: Text
     baseline: RowId = Field(description="the id of the row that gains are measured against")
     iou_type: IouType = Field("bbox", description="AP of boxes (bbox) or of masks (segm)")
-    split: Literal["test", "tune"] = Field("test", description="whose images AP is measured on")
+    split: Literal["test", "tune"] = Field("test", description="split on which AP is measured")
     only: list[str] | None = Field(
-        None, min_length=1, description="names of the tracks that have this table; else all have it"
+        None, min_length=1, description="names of the tracks that have this table; default: all"
     )
     reference: RowId | None = Field(
-        None, description="the id of a row that all others are compared with besides"
+        None, description="the id of a second row that all others are compared with"
     )
     published_for: str | None = Field(
         None,
         description=(
-            "the detector of the published values of rows that name none, which do not stand "
-            "beside another"
+            "the detector of the published values in rows that name no detector; tracks with "
+            "another detector do not show these values"
         ),
     )
     notes: str = Field("", description="text printed below the table")
     findings: dict[str, str] = Field(
         default_factory=dict,
-        description="what came out, by the name of the track; text printed below the table",
+        description="results by track name; text printed below the table",
     )
     costs: bool = Field(
-        False, description="show what a step costs with each row's method, as far as measured"
+        False, description="show the cost of a step with each row's method, where measured"
     )
     seeds: int | None = Field(
-        None, ge=1, description="how many of the track's seeds the table takes; else all"
+        None, ge=1, description="how many of the track's seeds the table uses; default: all"
     )
     axis: Axis | None = Field(None, description="draws AP against the rows' x")
     figures: FigureRows = FigureRows()
-    base: Change | None = Field(None, description="what all rows share")
+    base: Change | None = Field(None, description="changes that all rows share")
     rows: list[RowContent] = Field(min_length=1, description="the rows of the table; at least one")
 
     def require_consistent(self, file: Path) -> None:
-        """Raise InputError unless all that name a row name one, and an axis has places on it."""
+        """Raise InputError for repeated or unknown row ids, or an axis without positions."""
         ids = [row.id for row in self.rows]
         for name in ids:
             if ids.count(name) > 1:
@@ -142,7 +142,7 @@ class AblationContent(Model):
         self._require_places(file)
 
     def _named_rows(self) -> Iterator[tuple[str, str]]:
-        """Where a row is named, and its id."""
+        """Each key that refers to a row, and the id that it gives."""
         for place, row in (("", self), *((f"rows.{i}.", row) for i, row in enumerate(self.rows))):
             for key in ("baseline", "reference"):
                 if name := getattr(row, key):
@@ -156,7 +156,7 @@ class AblationContent(Model):
         places: dict[str, Any] = {f"rows.{i}.x": row.x for i, row in enumerate(self.rows)}
         places = {key: x for key, x in places.items() if x is not None}
         if not places:
-            raise InputError(file, "axis", "no row has a place on it", "x in some of the rows")
+            raise InputError(file, "axis", "no row has a position on it", "x in at least one row")
         for key, place in places.items():
             if self.axis.scale == "log" and place <= 0:
                 expected = "a number above 0, because axis.scale is log"

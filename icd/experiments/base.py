@@ -1,8 +1,8 @@
-"""The base of all typed descriptions, and errors that name file, key and remedy.
+"""The base class of all typed descriptions, and errors that name file, key and remedy.
 
-Every description (a track, an ablation, a run and their parts) is a pydantic model that states each
-key once: its type, its bounds, its default and, as ``description``, what it means. Validation, the
-error messages, the JSON schemas for editors and the reference of all keys come from there.
+Every description (a track, an ablation, a run and their parts) is a pydantic model. It defines each
+key once: type, bounds, default and, as ``description``, its meaning. Validation, error messages,
+the JSON schemas for editors and the reference of all keys are derived from these models.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from icd.errors import InputError
 
 M = TypeVar("M", bound=BaseModel)
 T = TypeVar("T")
-Key = Sequence[str | int]  # where a value is: keys of mappings and places in lists
+Key = Sequence[str | int]  # path to a value: keys of mappings and indices of lists
 
 
 class Model(BaseModel):
-    """Plain data of known keys, as it is: a text is never taken for a number."""
+    """Plain data with known keys. Validation is strict: it never converts text to a number."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -44,13 +44,13 @@ class Model(BaseModel):
         return content
 
     def stated(self) -> dict[str, Any]:
-        """What was stated, without defaults, as plain data."""
+        """The values that were set explicitly, without defaults, as plain data."""
         return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
 
 
 def _require_different(values: list[T]) -> list[T]:
     if len({str(value) for value in values}) < len(values):
-        raise ValueError("a value stands twice")
+        raise ValueError("a value is repeated")
     return values
 
 
@@ -60,16 +60,16 @@ Name = Annotated[
     str,
     Field(
         pattern="^[A-Za-z0-9][A-Za-z0-9_-]*$",
-        description="a name of letters, digits, - and _, since it becomes part of file names",
+        description="a name of letters, digits, - and _, because it becomes part of file names",
     ),
 ]
 
 
 def validate(model: type[M], content: Any, file: str | Path, key: Key = ()) -> M:
-    """``content``, found in ``file`` under ``key``, as a model.
+    """Validate ``content``, which stands in ``file`` under ``key``, and return it as a model.
 
     Raises:
-        InputError: it is not what the model describes.
+        InputError: it does not match the model.
     """
     try:
         return model.model_validate(content)
@@ -80,7 +80,10 @@ def validate(model: type[M], content: Any, file: str | Path, key: Key = ()) -> M
 def _explain(
     error: ValidationError, model: type[BaseModel], content: Any, file: str | Path, key: Key
 ) -> NoReturn:
-    """Raise a wrong key, else the error that lies deepest: of alternatives, the one meant."""
+    """Raise one InputError: for a wrong key if there is one, else for the deepest error.
+
+    Among alternatives, the deepest error belongs to the one that the user meant.
+    """
     problems = [(_place(one, content), one) for one in error.errors()]
     place, problem = max(problems, key=lambda pair: (_is_of_key(pair[1]), len(pair[0])))
     problem_text, expected = _words(problem, place, model)
@@ -89,7 +92,7 @@ def _explain(
 
 
 def _place(problem: ErrorDetails, content: Any) -> list[str | int]:
-    """The keys of a problem in ``content``: pydantic also names alternatives and functions."""
+    """The path of a problem in ``content``, without the alternatives in pydantic's path."""
     place: list[str | int] = []
     location = problem["loc"]
     if _is_of_key(problem):
@@ -103,14 +106,14 @@ def _place(problem: ErrorDetails, content: Any) -> list[str | int]:
 
 
 def _is_of_key(problem: ErrorDetails) -> bool:
-    """True if a key is wrong, not a value."""
+    """True if the key is wrong, not the value."""
     return problem["loc"][-1:] == ("[key]",)
 
 
 def _words(
     problem: ErrorDetails, place: list[str | int], model: type[BaseModel]
 ) -> tuple[str, str]:
-    """What is wrong with a value, and what would be right."""
+    """The problem with a value, and what is expected instead."""
     if problem["type"] == "unknown_key":
         place.append(problem["ctx"]["key"])
         return "unknown key", f"one of {problem['ctx']['known']}"
@@ -127,7 +130,7 @@ def _words(
 
 
 def expectation(schema: Mapping[str, Any], place: Key, of_key: bool = False) -> str:
-    """What a JSON schema asks for at a place, in words."""
+    """What a JSON schema expects at a path, in words."""
     nodes: list[Mapping[str, Any]] = [schema]
     for part in place:
         nodes = [inner for node in nodes for inner in _children(node, schema, part)]
@@ -139,7 +142,7 @@ def expectation(schema: Mapping[str, Any], place: Key, of_key: bool = False) -> 
 
 
 def _branches(node: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """A node of a schema and all alternatives to it, references followed."""
+    """A node of a schema and all its alternatives, with references resolved."""
     yield node
     if "$ref" in node:
         yield from _branches(schema["$defs"][node["$ref"].rpartition("/")[2]], schema)
@@ -151,20 +154,20 @@ def _branches(node: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[Ma
 def _children(
     node: Mapping[str, Any], schema: Mapping[str, Any], part: str | int
 ) -> Iterator[Mapping[str, Any]]:
-    """What a schema says of the value under a key or at a place of a list."""
+    """The schemas of the value under a key or at an index of a list."""
     for branch in _branches(node, schema):
         if isinstance(part, int):
-            found = branch.get("items")
+            child = branch.get("items")
         else:
             others = [*branch.get("patternProperties", {}).values()]
             others += [branch.get("additionalProperties")]
-            found = branch.get("properties", {}).get(part, others[0])
-        if isinstance(found, Mapping):
-            yield found
+            child = branch.get("properties", {}).get(part, others[0])
+        if isinstance(child, Mapping):
+            yield child
 
 
 def _expected(node: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
-    """Type and bounds of a value, then what it means."""
+    """Type and bounds of a value, followed by its meaning."""
     branches = list(_branches(node, schema))
     types = dict.fromkeys(filter(None, map(type_words, branches)))
     meaning = next((part["description"] for part in branches if "description" in part), "")
@@ -194,7 +197,7 @@ def type_words(node: Mapping[str, Any]) -> str:
 
 
 def _list_words(node: Mapping[str, Any]) -> str:
-    """How many items a list has."""
+    """The allowed number of items of a list, in words."""
     least, most = node.get("minItems", 0), node.get("maxItems")
     if most is not None:
         return f"a list of {most if least == most or most == 1 else f'{least} to {most}'}"

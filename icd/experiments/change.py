@@ -1,4 +1,4 @@
-"""What a row of a table changes of the track's student."""
+"""The changes that a row of a table makes to the track's student."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from icd.experiments.recipe import ScheduleName
 
 
 class TeacherChange(Model):
-    """detector, backbone and schedule of the teacher, where it is not the track's"""
+    """detector, backbone and schedule of the teacher, where they differ from the track's"""
 
     detector: str | None = Field(None, description="a name among the track's detectors")
     backbone: str | None = Field(None, description="a name among the track's backbones")
@@ -20,15 +20,15 @@ class TeacherChange(Model):
     @model_validator(mode="after")
     def _say_something(self) -> TeacherChange:
         if not self.model_fields_set:
-            raise ValueError("says nothing")
+            raise ValueError("is empty")
         return self
 
 
 class Change(Model):
-    """What differs from the track's student."""
+    """Changes to the track's student."""
 
     role: Literal["teacher", "student"] = Field(
-        "student", description="the student, or its teacher instead"
+        "student", description="whether the row shows the student or its teacher"
     )
     detector: str | None = Field(None, description="a name among the track's detectors")
     backbone: str | None = Field(None, description="a name among the track's backbones")
@@ -38,9 +38,9 @@ class Change(Model):
     inherit: bool = Field(False, description="start with the teacher's neck and head")
     pretrained: Literal["own"] | None = Field(
         None,
-        description="own: a pre-training with the seed of the run, instead of one for all seeds",
+        description="own: each run has a pre-training with its own seed instead of the shared one",
     )
     adapter: bool | None = Field(
-        None, description="true lets the student's pyramid have another width than the teacher's"
+        None, description="true allows pyramids of different widths in student and teacher"
     )
     teacher: TeacherChange | None = None

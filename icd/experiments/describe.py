@@ -1,4 +1,4 @@
-"""From a row of a table to runs: the track's student or teacher with what the row changes."""
+"""From a row of a table to runs: the track's student or teacher with the row's changes."""
 
 from __future__ import annotations
 
@@ -28,22 +28,25 @@ from icd.experiments.track_content import TrackContent
 from icd.experiments.zoo import teacher as zoo_teacher
 from icd.mappings import merge
 
-PRETRAINING_SEED = 0  # one pre-trained detector for all seeds, as with weights of ImageNet
+PRETRAINING_SEED = 0  # all seeds share one pre-trained detector, as with ImageNet weights
 E = TypeVar("E", bound=Model)
 
 
 @dataclass(frozen=True)
 class Describer:
-    """Describes the runs of a track, which stands in a file."""
+    """Describes the runs of a track.
+
+    file: the track's YAML file, for error messages.
+    """
 
     file: Path
     content: TrackContent
 
     def run(self, change: Change, seed: int) -> TrainedRun | ImportedRun:
-        """The run that a row asks for.
+        """The run that a row describes.
 
         Raises:
-            InputError: the row names what the track does not have, or does not fit it.
+            InputError: the row names something that the track does not have, or does not fit it.
         """
         role = self._role(change)
         if isinstance(role, OwnTeacher):
@@ -56,24 +59,24 @@ class Describer:
         return self._trained(role, change, seed if role.seed is None else role.seed, start)
 
     def pretrains(self, change: Change) -> bool:
-        """Whether the run that a row asks for starts from a pre-training."""
+        """Whether the run that a row describes starts from a pre-training."""
         role = self._role(change)
         return isinstance(role, Role) and role.pretrained is not None
 
     def is_of(self, detector: str, change: Change) -> bool:
-        """Whether what a row asks for is this detector; False where nothing says what it is."""
+        """Whether a row's run has this detector; False for an imported teacher of your own."""
         role = self._role(change)
         if isinstance(role, OwnTeacher):
             return False
-        if isinstance(role, ZooTeacher):  # mmdet has a folder of configs for each kind of detector
+        if isinstance(role, ZooTeacher):  # mmdet keeps the configs of each detector in one folder
             entry = self.content.detectors.get(detector)
-            theirs = self._from_zoo(role)["config"]
-            return entry is not None and Path(entry.config).parent == Path(theirs).parent
+            config = self._from_zoo(role)["config"]
+            return entry is not None and Path(entry.config).parent == Path(config).parent
         change = self._as_teacher(role, change) if change.role == "teacher" else change
         return self._detector(role, change) == detector
 
     def other_teacher(self, change: Change) -> str | None:
-        """What a row of the teacher would show in place of the detector that it names, if so."""
+        """The track's teacher, if a teacher row names a detector that the teacher is not."""
         named = change.detector
         if named is None or change.role != "teacher" or self.is_of(named, change):
             return None
@@ -89,18 +92,18 @@ class Describer:
         if change.role == "student":
             return roles.student
         if change.teacher and not isinstance(roles.teacher, Role):
-            problem = "is taken as it is, so no row can choose another"
+            problem = "is imported, so a row cannot choose another"
             raise InputError(self.file, "roles.teacher", problem, "backbone and schedule")
         return roles.teacher
 
     def _as_teacher(self, role: Role, change: Change) -> Change:
-        """A change of the teacher: what the track says of it, unless a row chooses another."""
+        """A change for the teacher: the track's detector for it, unless a row chooses another."""
         fixed = {"detector": role.detector} if role.detector else {}
         other = change.teacher.stated() if change.teacher else {}
         return change.model_copy(update={**fixed, **other})
 
     def _pretraining(self, role: Role, change: Change, seed: int) -> TrainedRun | None:
-        """The run whose weights a role starts from: the same detector, trained on other images."""
+        """The run whose weights a role starts from: the same detector, trained on another split."""
         chosen, splits = role.pretrained, self.content.splits
         if chosen is None:
             return None
@@ -125,7 +128,7 @@ class Describer:
         start: TrainedRun | None,
         split: str = TRAIN,
     ) -> TrainedRun:
-        """All that decides the outcome of a training."""
+        """The full description of a training."""
         schedule = change.schedule or role.schedule
         name = self._detector(role, change)
         entry = self._named("detectors", self.content.detectors, name)
@@ -161,11 +164,11 @@ class Describer:
         }
 
     def _teacher(self, change: Change, detector: str, seed: int) -> TrainedRun | ImportedRun:
-        """Of a student of this detector."""
+        """The teacher of a student with this detector."""
         return self.run(Change(role="teacher", detector=detector, teacher=change.teacher), seed)
 
     def _from_zoo(self, role: ZooTeacher) -> dict[str, Any]:
-        """What a run states of a teacher from mmdet's model zoo."""
+        """The fields of a run for a teacher from mmdet's model zoo."""
         try:
             return zoo_teacher(role.zoo, role.sha256)
         except InputError as error:
@@ -176,14 +179,14 @@ class Describer:
     def _schedule(self, name: str, recipe: Recipe) -> Schedule:
         iterations = round(float(name.removesuffix("x")) * recipe.unit)
         if not iterations:
-            problem = f"is {recipe.unit}, of which {name} is not one iteration"
+            problem = f"is {recipe.unit}, so {name} is less than one iteration"
             raise InputError(self.file, "recipe.unit", problem, "one iteration or more")
         return Schedule(name=name, iterations=iterations)
 
     def _devices(self, recipe: Recipe) -> int:
         devices = max(self.content.machine.gpus, 1)
         if recipe.batch_size % devices:
-            problem = f"{recipe.batch_size} images cannot be shared by {devices} GPUs"
+            problem = f"{recipe.batch_size} images cannot be divided among {devices} GPUs"
             expected = "a multiple of machine.gpus"
             raise InputError(self.file, "recipe.batch_size", problem, expected)
         return devices
@@ -191,39 +194,40 @@ class Describer:
     def _require_same_width(
         self, detector: NamedDetector, name: str, backbone: Backbone, teacher: TrainedRun
     ) -> None:
-        """Raise InputError unless both pyramids have as many channels, before anything runs."""
-        ours = pyramid_width(detector, backbone)
-        theirs = pyramid_width(teacher.detector, teacher.backbone)
-        if ours != theirs:
+        """Raise InputError, before anything runs, unless both pyramids have the same width."""
+        width = pyramid_width(detector, backbone)
+        teacher_width = pyramid_width(teacher.detector, teacher.backbone)
+        if width != teacher_width:
             key = f"backbones.{name}.neck.out_channels"
-            problem = f"is {ours}, that of the teacher's {teacher.backbone.name} {theirs}"
+            teacher_name = teacher.backbone.name
+            problem = f"is {width}, but the teacher's {teacher_name} has {teacher_width}"
             both = f"detectors.{detector.name}.model.neck.out_channels"
-            expected = f"{theirs}, or one width for both in {both} alone, or adapter: true"
+            expected = f"{teacher_width}, or one width for both in {both} alone, or adapter: true"
             raise InputError(self.file, key, problem, expected)
 
     def _recipe(self, name: str, role: Role, detector: TrackDetector, schedule: str) -> Recipe:
-        """The track's recipe with the changes of the detector, then of the role."""
+        """The track's recipe with the changes of the detector, then those of the role."""
         recipe = self.content.recipe.stated()
         for change in (detector.recipe, role.recipe):
             recipe = merge(recipe, change.stated() if change else {})
         key = ("roles", name, "recipe")
-        found = validate(TrackRecipe, recipe, self.file, key)
-        if isinstance(found.decay, dict):
-            if schedule not in found.decay:
-                expected = f"an entry for it beside {sorted(found.decay)}"
+        merged = validate(TrackRecipe, recipe, self.file, key)
+        if isinstance(merged.decay, dict):
+            if schedule not in merged.decay:
+                expected = f"an entry for it beside {sorted(merged.decay)}"
                 problem = f"has no {schedule!r}"
                 raise InputError(self.file, "recipe.decay", problem, expected)
-            recipe["decay"] = found.decay[schedule]
+            recipe["decay"] = merged.decay[schedule]
         return validate(Recipe, recipe, self.file, key)
 
     def _method(self, change: Change, detector: TrackDetector) -> Method | None:
-        """A method with the track's options, then the detector's, then the row's."""
+        """A method with the options of track, detector and row; later ones take precedence."""
         name = change.method
         if name == "none":
             return None
         entry = self._named("methods", self.content.methods, name)
-        theirs = detector.methods.get(name)
-        options = merge(merge(entry.options, theirs.options if theirs else {}), change.options)
+        special = detector.methods.get(name)
+        options = merge(merge(entry.options, special.options if special else {}), change.options)
         options = check_options(name, options, self.file, ("methods", name, "options"))
         adapter = entry.adapter if change.adapter is None else change.adapter
         if adapter and entry.optimizer is None:
@@ -233,11 +237,11 @@ class Describer:
         return validate(Method, stated, self.file, ("methods", name))
 
     def _detector(self, role: Role, change: Change) -> str:
-        """Name of the detector of a training."""
+        """Name of the detector that is trained."""
         return change.detector or role.detector or self.content.detector
 
     def _named(self, section: str, entries: Mapping[str, E], name: str) -> E:
-        """An entry of a section by its name."""
+        """The entry of a section with this name."""
         if name not in entries:
             expected = f"one of {sorted(entries)}"
             raise InputError(self.file, section, f"has no {name!r}", expected)

@@ -1,7 +1,7 @@
 """JSON schemas of the YAML files, for editors and for the reference of all keys.
 
-``python -m icd schemas`` writes them; a test keeps the committed ones current. Editors complete
-keys where the first line of a file is ``# yaml-language-server: $schema=...``.
+``python -m icd schemas`` writes them. A test fails if the committed schemas are out of date.
+Editors complete keys in files whose first line is ``# yaml-language-server: $schema=...``.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def json_schema(model: type[BaseModel], title: str) -> dict[str, Any]:
 
 
 def track_schema() -> dict[str, Any]:
-    """Of a track: with the options of each method, and with ``extends``."""
+    """The schema of a track, with the options of each method and the key ``extends``."""
     schema = json_schema(TrackContent, "A data set and a scale, with the recipe that goes with it")
     known: dict[str, Any] = {}
     for name, method in shipped_methods().items():
@@ -39,12 +39,12 @@ def track_schema() -> dict[str, Any]:
     required = schema.pop("required")
     schema["properties"]["extends"] = {
         "enum": shipped_tracks(),
-        "description": "a shipped track from which all is taken that this file does not state",
+        "description": "a shipped track that provides every key that this file leaves out",
     }
     extending = {"required": ["extends", "name", "title", "data"]}
     return schema | {"anyOf": [{"required": required}, extending]}
 
 
 def ablation_schema() -> dict[str, Any]:
-    """Of a table."""
+    """The schema of an ablation."""
     return json_schema(AblationContent, "A table of the paper, row by row")

@@ -1,4 +1,4 @@
-"""What one run uses of a machine. It changes no result but for the number of GPUs."""
+"""The resources that one run uses. Only the number of GPUs can change a result."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ EVALUATORS: tuple[Evaluator, ...] = get_args(Evaluator)  # the first is the defa
 
 
 class Machine(Model):
-    """what one run uses of a machine"""
+    """resources that one run uses"""
 
     threads: int = Field(1, ge=1, description="CPU threads")
-    gpus: int = Field(0, ge=0, description="GPUs, with a process each; 0 trains on the CPU")
-    workers: int = Field(0, ge=0, description="data-loading processes of each GPU")
+    gpus: int = Field(0, ge=0, description="GPUs, with one process each; 0 trains on the CPU")
+    workers: int = Field(0, ge=0, description="data-loading processes per GPU")
     memory: int = Field(4000, ge=1, description="megabytes of memory")
     seconds_per_iteration: float | None = Field(
         None,
         gt=0,
-        description="seconds of an iteration, which give the walltime that a cluster is asked for",
+        description="seconds per iteration, from which the walltime on a cluster is computed",
     )
     checkpoint_every: int = Field(1000, ge=1, description="iterations between checkpoints")
     snapshots: int = Field(
         0, ge=0, description="points of training at which AP is measured for the curves"
     )
     evaluator: Evaluator = Field(
-        "hotcoco", description="what computes COCO metrics, both to the same last digit"
+        "hotcoco", description="library that computes COCO metrics; both give identical values"
     )

@@ -1,9 +1,9 @@
-"""The methods of the package and their options, read from the constructors without running them.
+"""The methods of the package and their options, parsed from the source without importing it.
 
-The method ``cwd`` is the class of that name, in whatever case, in ``icd/methods/cwd.py`` or
-``icd/methods/cwd/method.py``. Its options are the constructor's arguments that the trainer does not
-give. Type, bounds and default come from the signature, the meaning from the docstring. Nothing is
-imported, because a plan must not wait for torch.
+The method ``cwd`` is the class of that name (in any case) in ``icd/methods/cwd.py`` or
+``icd/methods/cwd/method.py``. Its options are the constructor's arguments, except those that the
+trainer passes. Type, bounds and default come from the signature, the meaning from the docstring.
+Parsing avoids the import of torch, so a plan appears at once.
 """
 
 from __future__ import annotations
@@ -30,29 +30,31 @@ from icd.experiments.yaml_files import ROOT
 from icd.methods import Distinct, Requires
 
 METHODS = ROOT / "icd/methods"
-# Arguments that the trainer gives, from the data, the pyramids and the run.
+# Arguments that the trainer passes. They depend on the data, the pyramids and the run.
 GIVEN = {"priors", "channels", "student_channels", "levels", "strides", "seed"}
 OPTIMIZER = "type, lr, clip and further arguments of a torch.optim class"
 
 
 class MethodEntry(Model):
-    """A distillation method in a track: options where they differ from its defaults."""
+    """A distillation method in a track, with the options that differ from its defaults."""
 
     class_: str | None = Field(
         None,
         alias="class",
         pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$",
-        description="module.Class of a method of your own, where Python finds it",
+        description="module.Class of your own method, which Python must be able to import",
     )
     options: dict[str, Any] = Field(default_factory=dict, description="arguments of the method")
-    optimizer: Optimizer | None = Field(None, description="of the method's own parameters")
+    optimizer: Optimizer | None = Field(
+        None, description="the optimizer of the method's own parameters"
+    )
     adapter: bool = Field(
-        False, description="true lets the student's pyramid have another width than the teacher's"
+        False, description="true allows pyramids of different widths in student and teacher"
     )
 
 
 class Method(MethodEntry):
-    """A distillation method as a run describes it."""
+    """A distillation method in the description of a run."""
 
     name: str
 
@@ -61,7 +63,7 @@ class Method(MethodEntry):
         """module.Class.
 
         Raises:
-            InputError: it is neither one of the package's nor states a class.
+            InputError: the package has no such method and no class is given.
         """
         if self.class_:
             return self.class_
@@ -69,10 +71,12 @@ class Method(MethodEntry):
 
 
 class Signature(Model):
-    """What the constructor of a method says.
+    """The interface of a method, read from its class.
 
-    path: module.Class. learns: whether it has parameters of its own. meaning: first line of the
-    docstring. options: a model of its options, each with its default.
+    path: module.Class.
+    learns: whether the method has parameters of its own.
+    meaning: first line of the docstring.
+    options: a model of the options, each with its default.
     """
 
     path: str
@@ -83,9 +87,9 @@ class Signature(Model):
 
 @cache
 def shipped_methods() -> dict[str, Signature]:
-    """The methods of the package by name."""
+    """The methods of the package, by name."""
     files = [*METHODS.glob("*.py"), *METHODS.glob("*/method.py")]
-    found = {}
+    methods = {}
     for file in sorted(files):
         name = file.parent.name if file.stem == "method" else file.stem
         classes = [
@@ -97,18 +101,23 @@ def shipped_methods() -> dict[str, Signature]:
         ]
         for node in classes:
             module = ".".join(file.with_suffix("").relative_to(ROOT).parts)
-            found[name] = _signature(node, module, file)
-    return found
+            methods[name] = _signature(node, module, file)
+    return methods
 
 
 def shipped(name: str, where: str | Path, key: str) -> Signature:
     """A method of the package.
 
+    Args:
+        name: of the method.
+        where: file that names it, for the error message.
+        key: key under which it does.
+
     Raises:
-        InputError: there is none of this name, which stands in ``where`` under ``key``.
+        InputError: the package has no such method.
     """
     if name not in shipped_methods():
-        expected = f"one of {sorted(shipped_methods())}, or class: module.Class of your own"
+        expected = f"one of {sorted(shipped_methods())}, or your own with class: module.Class"
         raise InputError(where, key or name, "is not a known method", expected)
     return shipped_methods()[name]
 
@@ -128,7 +137,7 @@ NAMES = {
 
 
 def _signature(node: ast.ClassDef, module: str, file: Path) -> Signature:
-    """What a class says of itself, see the top of this file."""
+    """Read the signature of a method's class."""
     names = NAMES | _constants(file)
     meanings = argument_meanings(ast.get_docstring(node) or "")
     (init,) = (
@@ -142,14 +151,15 @@ def _signature(node: ast.ClassDef, module: str, file: Path) -> Signature:
     for argument, default in zip(arguments, defaults, strict=True):
         if argument.arg in GIVEN:
             continue
-        kind = _evaluate(argument.annotation, names)
-        for bound in getattr(kind, "__metadata__", ()):
+        annotation = _evaluate(argument.annotation, names)
+        for bound in getattr(annotation, "__metadata__", ()):
             if isinstance(bound, Requires):
                 requirements[argument.arg] = bound.conditions
             if isinstance(bound, Distinct):
-                kind = Annotated[kind, *DIFFERENT]
+                annotation = Annotated[annotation, *DIFFERENT]
         value = ... if default is None else _plain(_evaluate(default, names))
-        fields[argument.arg] = (kind, Field(value, description=meanings.get(argument.arg, "")))
+        description = meanings.get(argument.arg, "")
+        fields[argument.arg] = (annotation, Field(value, description=description))
     options = create_model(
         node.name,
         __base__=Model,
@@ -163,7 +173,7 @@ def _signature(node: ast.ClassDef, module: str, file: Path) -> Signature:
 
 
 def _requirements(requirements: Mapping[str, Mapping[str, Any]]) -> Any:
-    """A validator of the conditions that options put on others."""
+    """A validator for options that require other options to have certain values."""
 
     def check(self: Model) -> Model:
         for option, conditions in requirements.items():
@@ -171,7 +181,7 @@ def _requirements(requirements: Mapping[str, Mapping[str, Any]]) -> Any:
                 value = getattr(self, key)
                 if getattr(self, option) and value != needed:
                     context = {"key": key, "value": value}
-                    context["expected"] = f"{needed}, since {option} is true"
+                    context["expected"] = f"{needed}, because {option} is true"
                     raise PydanticCustomError("requires", "{key}", context)
         return self
 
@@ -180,35 +190,35 @@ def _requirements(requirements: Mapping[str, Mapping[str, Any]]) -> Any:
 
 @cache
 def _constants(file: Path) -> dict[str, Any]:
-    """Constants and type aliases at the top of one of our files, as far as they can be read."""
-    found: dict[str, Any] = {}
+    """Constants and type aliases at the top of a file of the package, where they can be read."""
+    constants: dict[str, Any] = {}
     for node in ast.parse(file.read_text()).body:
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("icd."):
             source = ROOT.joinpath(*str(node.module).split(".")).with_suffix(".py")
-            theirs = _constants(source) if source.is_file() else {}
-            found |= {name.name: theirs[name.name] for name in node.names if name.name in theirs}
+            other = _constants(source) if source.is_file() else {}
+            constants |= {name.name: other[name.name] for name in node.names if name.name in other}
         target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
         value = getattr(node, "value", None)
         if isinstance(target, ast.Name) and isinstance(value, ast.expr):
             with suppress(NameError, TypeError, AttributeError):
-                found[target.id] = _evaluate(value, NAMES | found)
-    return found
+                constants[target.id] = _evaluate(value, NAMES | constants)
+    return constants
 
 
 def _evaluate(node: ast.expr | None, names: Mapping[str, Any]) -> Any:
-    """The value of an annotation or default of our own code, which can name only ``names``."""
+    """Evaluate an annotation or default of the package's own code; it may use only ``names``."""
     assert node is not None, "every argument of a method has a type"
     code = compile(ast.Expression(node), "<signature>", "eval")
     return eval(code, {"__builtins__": {}}, dict(names))
 
 
 def _plain(value: Any) -> Any:
-    """A default as a YAML file would state it."""
+    """A default value as YAML represents it."""
     return list(value) if isinstance(value, tuple) else value
 
 
 def argument_meanings(docstring: str) -> dict[str, str]:
-    """What the ``Args:`` section of a docstring says of each argument."""
+    """The description of each argument in the ``Args:`` section of a docstring."""
     _, _, section = cleandoc(docstring).partition("\nArgs:\n")
     entries = re.findall(r"^    (\w[\w, ]*): (.*(?:\n        .*)*)", section, re.M)
     return {
@@ -221,26 +231,32 @@ def argument_meanings(docstring: str) -> dict[str, str]:
 def check_options(
     name: str, options: Mapping[str, Any], file: str | Path, key: Sequence[str]
 ) -> dict[str, Any]:
-    """The options of a method that differ from its defaults; others' methods have what they like.
+    """Validate the options of a method and return those that differ from its defaults.
+
+    The options of your own methods are not checked.
 
     Args:
-        key: where the options stand in ``file``.
+        name: of the method.
+        options: the options by name.
+        file: file that states them, for error messages.
+        key: path of the options in ``file``.
 
     Raises:
-        InputError: a method of the package has no such options.
+        InputError: the method has no such option, or a value is invalid.
     """
     if name not in shipped_methods():
         return dict(options)
-    found = validate(shipped_methods()[name].options, options, file, key)
-    return found.model_dump(mode="json", exclude_defaults=True)
+    valid = validate(shipped_methods()[name].options, options, file, key)
+    return valid.model_dump(mode="json", exclude_defaults=True)
 
 
 def check_method(name: str, method: MethodEntry, file: Path) -> None:
-    """Raise InputError unless a track's entry of a method can be carried out."""
+    """Raise InputError unless a track's entry of a method is usable."""
     key = f"methods.{name}"
     if method.class_:
         if name in shipped_methods():
-            raise InputError(file, key, "is a method of the package", "another name for your own")
+            problem = "is the name of a method of the package"
+            raise InputError(file, key, problem, "another name for your own")
         _require_module(method.class_, f"{key}.class", file)
     elif shipped(name, file, key).learns and method.optimizer is None:
         raise InputError(file, f"{key}.optimizer", "is missing", OPTIMIZER)
@@ -248,9 +264,9 @@ def check_method(name: str, method: MethodEntry, file: Path) -> None:
 
 
 def _require_module(path: str, key: str, file: Path) -> None:
-    """Raise InputError unless Python would find the package of a class; nothing is imported."""
+    """Raise InputError unless Python finds the package of a class; nothing is imported."""
     package = path.partition(".")[0]
-    # The training processes look into the working directory first, Snakemake itself does not.
+    # Training processes search the working directory first. Snakemake itself does not.
     if not (PathFinder.find_spec(package, [str(Path.cwd())]) or find_spec(package)):
         problem = f"there is no module {package!r}"
         expected = "module.Class in the working directory, or of an installed package"

@@ -1,4 +1,4 @@
-"""What is there to do: runs, which of them are done, what tables share, time and disk."""
+"""The plan of tables: runs to do and done, runs shared between tables, time and disk."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ COLUMNS = ("table", "runs", "done", "to do", "in other tables too", "hours")
 
 @dataclass(frozen=True)
 class CostModel:
-    """What finished runs of a track tell about others.
+    """Costs of a track's finished runs, used to estimate those of other runs.
 
-    seconds: of training per iteration, by cost group.
-    megabytes: that a run leaves on disk, by cost group.
-    stated: seconds per iteration as the track states them, for groups that were not measured.
+    seconds: training seconds per iteration, by cost group.
+    megabytes: disk space of a run in MB, by cost group.
+    stated: seconds per iteration from the track file, for groups that were not measured.
     """
 
     seconds: dict[CostGroup, float]
@@ -31,10 +31,11 @@ class CostModel:
     stated: float | None = None
 
     def hours(self, runs: Iterable[Run]) -> float:
-        """Training one after another of those runs of which it is known, measured or stated."""
+        """Hours to train these runs one after another; runs of unknown cost count as 0."""
         return sum((self.per_iteration(run) or 0.0) * run.iterations for run in runs) / 3600
 
     def per_iteration(self, run: Run) -> float | None:
+        """Training seconds per iteration, measured or stated; None if unknown."""
         return self.seconds.get(run.cost_group, self.stated)
 
     def unmeasured(self, runs: Iterable[Run]) -> int:
@@ -43,12 +44,12 @@ class CostModel:
 
 
 def done(run: Run) -> bool:
-    """True if the run was trained here."""
+    """True if the folder of the run holds its trained detector."""
     return (run.folder / "model.pth").is_file()
 
 
 def measure(track: Track) -> CostModel:
-    """Costs by group of runs, from the manifests of the track and the folders of its runs."""
+    """Costs by cost group, from the track's manifests and the folders of its runs."""
     seconds: dict[CostGroup, list[float]] = defaultdict(list)
     megabytes: dict[CostGroup, list[float]] = defaultdict(list)
     for file in sorted((track.results / "manifests").glob("*.json")):
@@ -71,11 +72,12 @@ def size(folder: Path) -> int:
 
 
 def plan_text(track: Track, ablations: Sequence[Ablation], others: Sequence[Ablation] = ()) -> str:
-    """The plan as text: a line for each table, the whole, time and disk.
+    """The plan as text: one line per table, totals, time and disk.
 
     Args:
-        ablations: the tables that are asked for.
-        others: tables that may share runs with them.
+        track: the track of all tables.
+        ablations: the tables to plan.
+        others: further tables, which may share runs with them.
     """
     estimate = measure(track)
     unique = {run.id: run for ablation in ablations for run in ablation.runs}
@@ -114,7 +116,7 @@ def _line(
 
 
 def _hours(left: Sequence[Run], estimate: CostModel) -> str:
-    """Of training; with a + if nothing is known of some runs, ? if of none."""
+    """Training hours, with a + if some runs have an unknown cost; ``?`` if all have."""
     unknown = 0 if estimate.stated else estimate.unmeasured(left)
     if left and unknown == len(left):
         return "?"
@@ -122,7 +124,7 @@ def _hours(left: Sequence[Run], estimate: CostModel) -> str:
 
 
 def _shared(unique: Mapping[str, Run], others: Sequence[Ablation]) -> list[str]:
-    """The other tables that have some of the runs."""
+    """A line that names the other tables with some of these runs."""
     shared = {other.name: sum(run.id in unique for run in other.runs) for other in others}
     named = ", ".join(f"{name} ({count})" for name, count in shared.items() if count)
     return [f"Other tables with some of these runs: {named}."] if named else []
@@ -134,16 +136,16 @@ def _time(left: Sequence[Run], estimate: CostModel) -> list[str]:
     unmeasured = estimate.unmeasured(left)
     text = f"Training takes about {estimate.hours(left):,.1f} hours, one run after another"
     if unmeasured and estimate.stated:
-        which = "" if unmeasured == len(left) else f"of {unmeasured} runs "
+        which = "this assumes" if unmeasured == len(left) else f"for {unmeasured} runs this assumes"
         text += (
-            f", {which}by the {estimate.stated:g} seconds per iteration that the track states: none"
-            " of their kinds was measured"
+            f"; {which} {estimate.stated:g} seconds per iteration, as stated by the track, because"
+            " no run of their kind was measured"
         )
     elif unmeasured == len(left):
-        text = "How long it takes is not known: no run of these kinds was measured on this track"
+        text = "The training time is unknown: no run of these kinds was measured on this track"
     elif unmeasured:
-        text += f", and what {unmeasured} runs take of kinds that were not measured yet"
-    return [f"{text}. Evaluation comes on top."]
+        text += f", plus the time of {unmeasured} runs of kinds that were not measured yet"
+    return [f"{text}. Evaluation is not included."]
 
 
 def _disk(left: Sequence[Run], estimate: CostModel) -> list[str]:
@@ -151,7 +153,8 @@ def _disk(left: Sequence[Run], estimate: CostModel) -> list[str]:
         estimate.megabytes[run.cost_group] for run in left if run.cost_group in estimate.megabytes
     ]
     if not known:
-        return ["How much disk they need is known once one of them is done here."] if left else []
+        text = "The disk space is unknown until one of these runs is done here."
+        return [text] if left else []
     rest = len(left) - len(known)
     text = f"They need about {sum(known) / 1000:.1f} GB of disk"
-    return [f"{text}, without {rest} runs of other kinds." if rest else f"{text}."]
+    return [f"{text}, not counting {rest} runs of other kinds." if rest else f"{text}."]

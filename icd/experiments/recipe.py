@@ -1,4 +1,4 @@
-"""How a detector is trained: optimiser, batch, learning-rate schedule, precision."""
+"""The recipe of a training: optimiser, batch, learning-rate schedule, precision."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ Setting = bool | int | float | list[bool | int | float]
 Fraction = Annotated[float, Field(gt=0, lt=1, description="a fraction of the schedule")]
 Decay = Annotated[
     Literal["cosine"] | list[Fraction],
-    Field(description="cosine, or the fractions of the schedule at which the rate falls by 10"),
+    Field(
+        description="cosine, or the fractions of the schedule at which the rate is divided by 10"
+    ),
 ]
 
 
@@ -49,20 +51,20 @@ class Recipe(Model):
     batch_size: int = Field(ge=1, description="images per iteration over all devices")
     optimizer: Optimizer
     reference_batch: int | None = Field(
-        None, ge=1, description="batch size the learning rate is meant for; others scale it"
+        None, ge=1, description="batch size of the learning rate; other sizes scale it linearly"
     )
     decay: Decay
     ramp: int = Field(0, ge=0, description="iterations of linear learning-rate warm-up")
-    channels_last: bool = Field(False, description="lay images out with channels last")
+    channels_last: bool = Field(False, description="use the channels-last memory format")
     precision: Literal["float32", "bfloat16"] = Field(
-        "float32", description="of the networks in training; float32 is the default"
+        "float32", description="precision of the networks in training; default: float32"
     )
 
     @property
     def linear_factor(self) -> float:
-        """Of the student's learning rate: in proportion to the batch (Goyal et al., 2017).
+        """Linear scaling of the student's learning rate with the batch size (Goyal et al., 2017).
 
-        1 without ``reference_batch``. The method's own rate is never scaled.
+        1 without ``reference_batch``. The method's own learning rate is never scaled.
         """
         return self.batch_size / (self.reference_batch or self.batch_size)
 
@@ -81,18 +83,18 @@ class TrackRecipe(Recipe):
 
 
 class OptimizerChange(Optimizer):
-    """type, lr, clip and further arguments of a torch.optim class, as far as they differ"""
+    """the keys of an optimizer that differ: type, lr, clip, arguments of a torch.optim class"""
 
     type: str | None = Field(None, description="name of a torch.optim class")  # type: ignore[assignment]
     lr: float | None = Field(None, gt=0, description="learning rate")  # type: ignore[assignment]
 
 
 def _optional(field: FieldInfo) -> tuple[Any, Any]:
-    """The same field, which need not be stated."""
-    kind: Any = OptimizerChange if field.annotation is Optimizer else field.annotation
+    """The same field, made optional."""
+    annotation: Any = OptimizerChange if field.annotation is Optimizer else field.annotation
     for bound in field.metadata:
-        kind = Annotated[kind, bound]
-    return kind | None, Field(None, description=field.description)
+        annotation = Annotated[annotation, bound]
+    return annotation | None, Field(None, description=field.description)
 
 
 if TYPE_CHECKING:

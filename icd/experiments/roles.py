@@ -1,4 +1,4 @@
-"""What a track trains: detectors and backbones by name, and who teaches whom."""
+"""The detectors, backbones and roles (teacher and student) of a track."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from icd.experiments.base import Model, Name
 from icd.experiments.recipe import RecipeChange, ScheduleName
 from icd.mappings import merge
 
-FPN_WIDTH = 256  # channels of a pyramid in mmdet's configs
+FPN_WIDTH = 256  # channels of the FPN in mmdet's configs
 
 Config = dict[str, Any]  # a part of an mmdet config
 
@@ -21,7 +21,7 @@ class Detector(Model):
 
     config: str = Field(
         description=(
-            "name of a config that mmdet ships, e.g. retinanet/retinanet_r50_fpn_1x_coco.py, "
+            "name of a config in mmdet, e.g. retinanet/retinanet_r50_fpn_1x_coco.py, "
             "or path of a config file"
         )
     )
@@ -40,7 +40,7 @@ class TrackDetector(Detector):
     recipe: RecipeChange | None = Field(None, description="values merged into the track's recipe")
     methods: dict[Name, MethodOptions] = Field(
         default_factory=dict,
-        description="options of methods by name, where this detector needs others than the track's",
+        description="options by method, where this detector needs other values than the track's",
     )
 
 
@@ -54,13 +54,13 @@ class Backbone(Model):
 
 
 class NamedDetector(Detector):
-    """A detector as a run describes it."""
+    """A detector in the description of a run."""
 
     name: str
 
 
 class NamedBackbone(Backbone):
-    """A backbone as a run describes it."""
+    """A backbone in the description of a run."""
 
     name: str
 
@@ -73,7 +73,7 @@ def pyramid_width(detector: Detector, backbone: Backbone) -> int:
 
 
 class Pretrained(Model):
-    """split and schedule of a training of the same detector that this one starts from"""
+    """split and schedule of the pre-training, a training of the same detector"""
 
     split: str = Field(description="a name among the splits of the data")
     schedule: ScheduleName
@@ -85,9 +85,9 @@ class Role(Model):
     detector: str | None = Field(
         None,
         description=(
-            "a name among the track's detectors. Students are of it where a row names no other "
-            "(without it, of the first); the teacher is of it for all students (without it, of "
-            "each one's own)"
+            "a name among the track's detectors. For the student: the detector of rows that name "
+            "none (default: the track's first). For the teacher: its detector for all students "
+            "(default: that of each student)"
         ),
     )
     backbone: str = Field(description="a name among the track's backbones")
@@ -95,27 +95,27 @@ class Role(Model):
     recipe: RecipeChange | None = Field(None, description="values merged into the track's recipe")
     pretrained: Pretrained | None = None
     seed: int | None = Field(
-        None, ge=0, description="one seed for all runs of this role; else each seed has its own"
+        None, ge=0, description="one seed for all runs of this role; default: the row's seeds"
     )
 
 
 class ZooTeacher(Model):
     """a teacher of mmdet's model zoo"""
 
-    zoo: str = Field(description="Name of a model in the metafiles of mmdet")
+    zoo: str = Field(description="Name of a model in mmdet's metafiles")
     sha256: str = Field(
         "", pattern="^[0-9a-f]{64}$", description="sha256 of the weights (64 digits)"
     )
 
 
 class OwnTeacher(Model):
-    """a teacher that you have"""
+    """your own teacher"""
 
     config: str = Field(description="path of an mmdet config file")
     checkpoint: str = Field(description="path of the weights")
 
 
-def _kind_of_teacher(content: Any) -> str:
+def _tag(content: Any) -> str:
     keys = content if isinstance(content, Mapping) else content.model_fields_set
     if {"config", "checkpoint"} & {*keys}:
         return "<own>"
@@ -126,18 +126,18 @@ Teacher = Annotated[
     Annotated[Role, Tag("<trained>")]
     | Annotated[ZooTeacher, Tag("<zoo>")]
     | Annotated[OwnTeacher, Tag("<own>")],
-    Discriminator(_kind_of_teacher),
+    Discriminator(_tag),
     Field(
         description=(
-            "a teacher to train (backbone, schedule), one of mmdet's model zoo (zoo), or one that "
-            "you have (config, checkpoint)"
+            "a teacher to train (backbone, schedule), one of mmdet's model zoo (zoo), or your own "
+            "(config, checkpoint)"
         )
     ),
 ]
 
 
 class Roles(Model):
-    """what the teacher and the student are, if an ablation does not say otherwise"""
+    """the teacher and the student, unless a row of an ablation changes them"""
 
     teacher: Teacher
     student: Role

@@ -1,4 +1,4 @@
-"""A run: one training, described by plain data and identified by its content."""
+"""A run: one training (or imported detector), described by data and identified by its content."""
 
 from __future__ import annotations
 
@@ -21,15 +21,16 @@ from icd.mappings import content_hash
 CostGroup = tuple[str, str, str]  # names of detector, backbone and method
 StepKey = str  # see Run.step_key
 
-# Part of every description: raise it when a change of the code changes what runs compute.
+# Part of every description. Increase it when a change of the code changes what runs compute.
 VERSION = 1
 
 
 class Cost(NamedTuple):
-    """What a method costs beside a student's step and its teacher's forward pass.
+    """The cost of a method.
 
-    time: one plus what the method alone takes, as a ratio to these two together.
-    memory: MiB that the method alone takes beyond weights and pyramids.
+    time: one plus the ratio of the method's own time to the student's step and the teacher's
+        forward pass together.
+    memory: MiB that the method itself uses, beyond weights and pyramids.
     """
 
     time: float
@@ -37,33 +38,38 @@ class Cost(NamedTuple):
 
 
 class Schedule(Model):
-    """A length of training by its name."""
+    """A length of training and its name."""
 
     name: str
     iterations: int
 
 
 class Run(Model):
-    """A detector with all that decides its weights: trained here, or taken from elsewhere.
+    """A detector and everything that determines its weights, trained here or imported.
 
-    files: where the annotations and images of each split lie, relative to the root of the data.
+    files: annotations and images of each split, relative to the root of the data.
     """
 
     version: int = VERSION
     track: str
-    generated: Generated | None = Field(None, description="of data that the pipeline makes")
+    generated: Generated | None = Field(
+        None, description="parameters of the data, if the pipeline generates it"
+    )
     files: dict[str, Split]
     images: Resizing
 
     @cached_property
     def id(self) -> str:
-        """A readable slug and the hash of all that changes the weights."""
+        """A readable slug and a hash of everything that changes the weights."""
         return f"{self.slug}-{content_hash(self.identity)}"
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What changes the weights: no default, so that a new option renames no run, and no split
-        but the one that is trained on, so that a new test set trains nothing again."""
+        """Everything that changes the weights.
+
+        Defaults are left out, so a new option does not rename existing runs. So are all splits but
+        the one that is trained on, so a new test set does not repeat a training.
+        """
         content = self.model_dump(
             mode="json",
             by_alias=True,
@@ -75,52 +81,52 @@ class Run(Model):
 
     @property
     def description(self) -> dict[str, Any]:
-        """The whole as plain data, see :func:`read_run`."""
+        """The full description as plain data; :func:`read_run` reads it back."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
     @property
     def slug(self) -> str:
-        """What a reader wants to see of a run first, in a form that is fit for a file name."""
+        """A short readable name of the run, valid as a file name."""
         raise NotImplementedError
 
     @property
     def cost_group(self) -> CostGroup:
-        """What the cost of an iteration depends on most: detector, backbone and method."""
+        """Detector, backbone and method, which determine most of an iteration's cost."""
         return ("imported", "imported", "imported")
 
     @property
     def step_key(self) -> StepKey:
-        """A hash of what decides the cost of a training step: images, models, method, options."""
+        """A hash of what determines a step's cost: images, models, method and options."""
         return content_hash(self.summary)
 
     @property
     def summary(self) -> dict[str, str | int | bool | None]:
-        """The columns that tell runs apart in a table of raw numbers."""
+        """The columns that distinguish runs in a table of raw numbers."""
         raise NotImplementedError
 
     @property
     def split(self) -> str:
-        """The images it is trained on."""
+        """The split that it is trained on."""
         return TRAIN
 
     @property
     def iterations(self) -> int:
-        """Of its training; 0 for what is not trained here."""
+        """Iterations of its training; 0 for an imported detector."""
         return 0
 
     @property
     def training_seed(self) -> int | None:
-        """Seed of its training, if it is trained here."""
+        """Seed of its training; None for an imported detector."""
         return None
 
     @property
     def processes(self) -> int | None:
-        """That train it together, if it is trained here."""
+        """Number of processes that train it together; None for an imported detector."""
         return None
 
     @property
     def sources_by_role(self) -> dict[str, Run]:
-        """The runs whose weights this one needs, as its description calls them."""
+        """The runs whose weights this one needs, by their key in the description."""
         return {}
 
     @property
@@ -130,12 +136,12 @@ class Run(Model):
 
     @property
     def distils(self) -> bool:
-        """True if a method teaches it."""
+        """True if it is trained with a distillation method."""
         return False
 
     @property
     def folder(self) -> Path:
-        """Where the run lives, relative to the root of the project."""
+        """Folder of the run, relative to the root of the project."""
         return Path("results", self.track, "runs", self.id)
 
     def files_of(self, split: str) -> Split:
@@ -149,18 +155,19 @@ class Run(Model):
         return self.files[split]
 
     def metrics(self, split: str = TEST) -> Path:
-        """Where its COCO metrics on a split of the data set are written."""
+        """The file of its COCO metrics on a split."""
         return self.folder / ("metrics.json" if split == TEST else f"metrics-{split}.json")
 
     def detections(self, split: str = TEST, iou_type: str = "bbox") -> Path:
-        """Where its detections on a split are written: boxes (bbox) or masks (segm)."""
+        """The file of its detections on a split: boxes (bbox) or masks (segm)."""
         return self.folder / split / f"{iou_type}.json"
 
 
 class ImportedRun(Run):
-    """A detector from elsewhere, which is taken as it is.
+    """An imported detector, which is used as it is.
 
-    zoo: its name in mmdet's model zoo, if it is from there; then with what is known of its sha256.
+    zoo: its name in mmdet's model zoo, if it comes from there.
+    sha256: the known digits of the weights' sha256, for a model of the zoo.
     """
 
     config: str
@@ -180,8 +187,10 @@ class ImportedRun(Run):
 class TrainedRun(Run):
     """A detector that is trained.
 
-    trained_on: the split. devices: that share each batch. teacher: what it distils or inherits
-    from. pretrained: the run whose weights it starts from.
+    trained_on: the split.
+    devices: number of devices that share each batch.
+    teacher: the run that it distils or inherits from.
+    pretrained: the run whose weights it starts from.
     """
 
     trained_on: str = TRAIN
@@ -260,10 +269,10 @@ class TrainedRun(Run):
 
 
 def read_run(description: Mapping[str, Any], file: Path) -> TrainedRun | ImportedRun:
-    """The run of a description that was found in a file.
+    """The run with this description, which was read from ``file``.
 
     Raises:
-        InputError: it is not the description of a run.
+        InputError: the content is not a description of a run.
     """
     if "checkpoint" in description:
         return validate(ImportedRun, description, file)
@@ -271,6 +280,6 @@ def read_run(description: Mapping[str, Any], file: Path) -> TrainedRun | Importe
 
 
 def load_run(folder: Path) -> TrainedRun | ImportedRun:
-    """The run whose description lies in ``folder/run.json``."""
+    """The run described in ``folder/run.json``."""
     file = folder / "run.json"
     return read_run(read_json(file, "the description of a run, made by snakemake"), file)

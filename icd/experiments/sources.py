@@ -1,7 +1,7 @@
-"""Runs that are compared must have come from the same weights, not only from the same names.
+"""Runs that are compared must start from the same weights, not only from the same description.
 
-A teacher or a pre-training has a name by its description. Trained on another processor, it has the
-same name and other weights, from which all students may come out better or worse.
+A teacher or a pre-training is named by its description. Trained on another processor, it has the
+same name but other weights, which may make all its students better or worse.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from icd.errors import InputError
 from icd.experiments.run import Run, read_run
 from icd.files import read_json
 
-RunInputs = tuple[Run, Mapping[str, str]]  # a run and the sha256 of the weights it has from others
+RunInputs = tuple[Run, Mapping[str, str]]  # a run, and the sha256 of its input weights by role
 
 
 def known_inputs(manifests: Path, runs: Iterable[str] | None = None) -> dict[str, RunInputs]:
-    """By id, runs and the weights they have from others, as far as their provenance is there.
+    """Runs and their input weights by run id, for all runs that have a manifest.
 
     Args:
         manifests: the folder of a track's manifests.
-        runs: ids; else all that have a manifest.
+        runs: ids of the runs to read; None reads all.
     """
     names = sorted(file.stem for file in manifests.glob("*.json"))
     inputs: dict[str, RunInputs] = {}
@@ -33,21 +33,23 @@ def known_inputs(manifests: Path, runs: Iterable[str] | None = None) -> dict[str
 
 
 def sharing(run: Run, runs: Mapping[str, RunInputs]) -> dict[str, RunInputs]:
-    """Those of ``runs`` that state weights of a teacher or pre-training of ``run``.
+    """The runs whose manifests state the weights of a teacher or pre-training of ``run``.
 
-    Some state none: they were trained before manifests did. Nothing can be told of them here;
-    beside others in a table they are refused (:func:`require_same_weights`).
+    Older manifests state no input weights. Such runs are left out here, and
+    :func:`require_same_weights` refuses them beside others in a table.
     """
-    ours = {source.id for source in run.sources}
+    needed = {source.id for source in run.sources}
     return {
         name: (other, hashes)
         for name, (other, hashes) in runs.items()
-        if any(role in hashes and it.id in ours for role, it in other.sources_by_role.items())
+        if any(
+            role in hashes and source.id in needed for role, source in other.sources_by_role.items()
+        )
     }
 
 
 def require_same_weights(runs: Mapping[str, RunInputs]) -> None:
-    """Raise InputError if runs have come from different weights of one teacher or pre-training."""
+    """Raise InputError if runs used different weights of the same teacher or pre-training."""
     first: dict[str, tuple[str, str | None]] = {}
     for name, (run, hashes) in runs.items():
         for role, source in run.sources_by_role.items():
@@ -57,9 +59,9 @@ def require_same_weights(runs: Mapping[str, RunInputs]) -> None:
                 raise InputError(
                     f"results/{run.track}/manifests/{name}.json",
                     f"inputs.{role}",
-                    f"is {_short(weights)}, that of {other} {_short(expected)}",
+                    f"is {_short(weights)}, but {other} has {_short(expected)}",
                     f"the same weights of {source.id} for runs that are compared;"
-                    " without reuse=true all are trained from those made here",
+                    " without reuse=true all runs are trained from the weights made here",
                 )
 
 

@@ -1,4 +1,4 @@
-"""A track: a data set and a scale, with the recipe that goes with it."""
+"""A track: a data set, a scale and the recipe for them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from icd.mappings import content_hash, merge
 
 @dataclass(frozen=True)
 class Track:
-    """The content of a track file and the place of its data."""
+    """The content of a track file and the location of its data."""
 
     file: Path
     content: TrackContent
@@ -46,22 +46,22 @@ class Track:
 
     @property
     def detector(self) -> str:
-        """Name of the detector that students are where a row names none."""
+        """Name of the student's detector in rows that name none."""
         return self.content.detector
 
     @property
     def synthetic(self) -> SyntheticData | None:
-        """What the pipeline makes, if it makes the data itself."""
+        """The data that the pipeline generates; None for your own data."""
         return self.content.data if isinstance(self.content.data, SyntheticData) else None
 
     @property
     def splits(self) -> dict[str, Split]:
-        """Where each split lies, relative to the root of the data."""
+        """Files of each split, relative to the root of the data."""
         return self.content.splits
 
     @property
     def tuning_split(self) -> str:
-        """The split to look at during training: a track may do without one of its own."""
+        """The split for decisions before the test: tune, or test for a track without tune."""
         return TUNE if TUNE in self.splits else TEST
 
     @property
@@ -82,13 +82,13 @@ class Track:
         return {name: SplitFiles(self.annotations(name), self.images(name)) for name in self.splits}
 
     def require_files(self) -> None:
-        """Raise InputError unless the user's data and teacher are where the track says."""
-        for key, path, kind in self._files():
+        """Raise InputError if a file or folder of the user's data or teacher does not exist."""
+        for key, path, expected in self._files():
             if not path.exists():
-                raise InputError(self.file, key, f"{path} does not exist", kind)
+                raise InputError(self.file, key, f"{path} does not exist", expected)
 
     def _files(self) -> Iterator[tuple[str, Path, str]]:
-        """Key, path and kind of the files and folders that the pipeline does not make."""
+        """Key, path and meaning of each file and folder that the pipeline does not make."""
         if not self.synthetic:
             yield "data.root", self.data_root, "the folder of the data set"
             for split in self.splits:
@@ -98,19 +98,19 @@ class Track:
         teacher = self.content.roles.teacher
         if isinstance(teacher, OwnTeacher):
             yield "roles.teacher.config", Path(teacher.config), "an mmdet config"
-            yield "roles.teacher.checkpoint", Path(teacher.checkpoint), "a file of weights"
+            yield "roles.teacher.checkpoint", Path(teacher.checkpoint), "a checkpoint"
 
     @property
     def describer(self) -> Describer:
-        """Turns rows of a table into runs."""
+        """The object that turns rows of a table into runs."""
         return Describer(self.file, self.content)
 
     def describe(self, change: Change | Mapping[str, Any], seed: int) -> TrainedRun | ImportedRun:
-        """The run that a row of a table asks for.
+        """The run that a row of a table describes.
 
         Args:
-            change: what differs from the track's student.
-            seed: of initialisation, augmentation, and the draws of the method.
+            change: changes to the track's student.
+            seed: seed of initialisation, augmentation and the method's random draws.
         """
         if not isinstance(change, Change):
             change = validate(Change, dict(change), "a row")
@@ -120,12 +120,12 @@ class Track:
 def load_track(
     name: str, config: Mapping[str, Any] | None = None, data_root: Path | None = None
 ) -> Track:
-    """A track by its name (a file of workflow/tracks) or by the path of its YAML file.
+    """A track by its name (a file in workflow/tracks) or by the path of its YAML file.
 
     Args:
         name: e.g. ``mini``, or ``my/data.yaml``.
-        config: values for the ``$NAME`` in the data's root, from Snakemake's ``--config``.
-        data_root: where the data lies, if already known.
+        config: values that replace ``$NAME`` in the data's root, from Snakemake's ``--config``.
+        data_root: the root folder of the data, if already known.
     """
     file = Path(name) if name.endswith((".yaml", ".yml")) else WORKFLOW / f"tracks/{name}.yaml"
     if not file.is_file():
@@ -140,17 +140,17 @@ def read_track(
     config: Mapping[str, Any] | None = None,
     data_root: Path | None = None,
 ) -> Track:
-    """A track of this content, which was found in ``file``."""
+    """A track with this content, which was read from ``file``."""
     valid = validate(TrackContent, content, file)
     _check_methods(valid, file)
     track = Track(file, valid, data_root or _data_root(file, valid, config or {}))
     for role in ("teacher", "student"):
-        track.describe({"role": role}, seed=0)  # raises if it names what the track does not have
+        track.describe({"role": role}, seed=0)  # raises if the role names unknown entries
     return track
 
 
 def _check_methods(content: TrackContent, file: Path) -> None:
-    """Raise InputError unless all that a track says of methods can be carried out."""
+    """Raise InputError unless all methods and options of a track are valid."""
     for name, method in content.methods.items():
         check_method(name, method, file)
     for detector, entry in content.detectors.items():
@@ -164,7 +164,7 @@ def _check_methods(content: TrackContent, file: Path) -> None:
 
 @cache
 def shipped_names(section: str) -> frozenset[str]:
-    """Names that stand in a section of any track that comes with the project."""
+    """All names in a section of the shipped tracks."""
     files = [WORKFLOW / f"tracks/{name}.yaml" for name in shipped_tracks()]
     contents = [load_yaml(file, TrackContent, "track") for file in files]
     return frozenset(name for content in contents for name in getattr(content, section))
@@ -205,7 +205,7 @@ def _extended(content: Any, file: Path) -> Any:
 def _data_root(file: Path, content: TrackContent, config: Mapping[str, Any]) -> Path:
     data = content.data
     if not isinstance(data, OwnData):
-        # The place names the content: other images never lie under an old name.
+        # The folder's name contains a hash of the parameters, so other images get another folder.
         return Path("data", f"{content.name}-{content_hash(data.generated.stated())}")
     try:
         return Path(Template(data.root).substitute(config)).expanduser()

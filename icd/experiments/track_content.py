@@ -1,4 +1,4 @@
-"""What a track file states."""
+"""The content of a track file."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class TrackContent(Model):
     recipe: TrackRecipe
     roles: Roles
     methods: dict[Name, MethodEntry] = Field(
-        description="distillation methods by name, with options where they differ from the paper's"
+        description="distillation methods by name, with the options that differ from the defaults"
     )
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], *DIFFERENT] = Field(
         min_length=1, description="a list of different seeds, e.g. [0, 1, 2]"
@@ -38,10 +38,10 @@ class TrackContent(Model):
 
     @property
     def splits(self) -> dict[str, Split]:
-        """Where each split lies, relative to the root of the data."""
+        """Files of each split, relative to the root of the data."""
         return {name: self.data.split(name) for name in self.data.splits.names}
 
     @property
     def detector(self) -> str:
-        """Name of the detector that students are where a row names none."""
+        """Name of the student's detector in rows that name none."""
         return self.roles.student.detector or next(iter(self.detectors))

@@ -1,4 +1,4 @@
-"""YAML files of plain data: a key given twice, a date or an infinity is refused."""
+"""YAML files of plain data: repeated keys, dates and infinities are errors."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ WORKFLOW = ROOT / "workflow"
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # in C: 8x as fast
-    """Refuses a key that is given twice, of which YAML would silently take the last."""
+    """Refuses repeated keys. The base class would silently keep the last one."""
 
     def construct_document(self, node: yaml.Node) -> Any:
-        for mapping in _mappings(node, set()):  # before merges put more keys into them
+        for mapping in _mappings(node, set()):  # before merges (<<) add keys to them
             _require_different_keys(mapping)
         return super().construct_document(node)
 
 
 def _mappings(node: yaml.Node, seen: set[int]) -> Iterator[yaml.MappingNode]:
-    """All mappings in a node, each once: aliases repeat a node and may be its own part."""
+    """All mappings in a node, each once. Aliases repeat nodes and may be recursive."""
     if id(node) in seen or isinstance(node, yaml.ScalarNode):
         return
     seen.add(id(node))
@@ -42,25 +42,33 @@ def _require_different_keys(mapping: yaml.MappingNode) -> None:
     names = [key.value for key, _ in mapping.value]
     for (key, _), name in zip(mapping.value, names, strict=True):
         if names.count(name) > 1:
-            problem = f"the key {name!r} stands twice"
+            problem = f"the key {name!r} is repeated"
             raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
 
 
 def load_yaml(path: Path, model: type[M], what: str) -> M:
     """The content of a YAML file as a model.
 
+    Args:
+        path: of the file.
+        model: of the content.
+        what: the expected type of file (track, ablation), for error messages.
+
     Raises:
-        InputError: the file is missing, is not YAML, or is not what the model describes; ``what``
-            names what it should be.
+        InputError: the file is missing, is not YAML, or does not match the model.
     """
     return validate(model, read_yaml(path, what), path)
 
 
 def read_yaml(path: Path, what: str) -> Any:
-    """The content of a YAML file, of plain data but otherwise unchecked.
+    """The content of a YAML file, checked only for being plain data.
+
+    Args:
+        path: of the file.
+        what: the expected type of file (track, ablation), for error messages.
 
     Raises:
-        InputError: the file is missing or not YAML; ``what`` names what it should be.
+        InputError: the file is missing, is not YAML, or holds other values than JSON has.
     """
     try:
         content = yaml.load(path.read_text(), _Loader)
@@ -75,7 +83,7 @@ def read_yaml(path: Path, what: str) -> Any:
 
 
 def _require_plain(value: Any, path: Path, key: tuple[str, ...] = ()) -> None:
-    """Only what JSON knows, since runs are identified by their JSON."""
+    """Raise InputError for values that JSON does not have, because runs are hashed as JSON."""
     if isinstance(value, dict):
         for name, part in value.items():
             if not isinstance(name, str):

@@ -1,4 +1,4 @@
-"""mmdet's model zoo, as the metafiles of the installed mmdet describe it; mmdet is not imported."""
+"""mmdet's model zoo, read from the metafiles of the installed mmdet without importing it."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ import yaml
 
 from icd.errors import InputError
 
-WEIGHTS = Path("weights")  # what is downloaded, for all tracks; relative to the working directory
+WEIGHTS = Path("weights")  # downloads of all tracks, relative to the working directory
 
 
 @dataclass(frozen=True)
 class ZooModel:
     """A trained detector of the zoo.
 
-    name: as in its metafile.
-    config: path of its config, relative to mmdet's configs.
-    url: of its weights.
+    name: its name in the metafile.
+    config: path of its config, relative to mmdet's folder of configs.
+    url: URL of its weights.
     published: AP in percent on COCO as mmdet states it: ``AP`` (of boxes), ``mask AP``.
     """
 
@@ -35,18 +35,18 @@ class ZooModel:
 
     @property
     def checkpoint(self) -> Path:
-        """Where its weights lie once they are downloaded."""
+        """The file to which its weights are downloaded."""
         return WEIGHTS / self.url.rsplit("/", 1)[-1]
 
     @property
     def sha256_prefix(self) -> str:
-        """The first digits of the weights' sha256, with which mmdet ends most file names."""
-        found = re.search(r"-([0-9a-f]{8,64})\.pth$", self.url)
-        return found[1] if found else ""
+        """The first digits of the weights' sha256, which end most of mmdet's file names."""
+        match = re.search(r"-([0-9a-f]{8,64})\.pth$", self.url)
+        return match[1] if match else ""
 
 
 def configs() -> Path:
-    """The folder of the configs and metafiles that the installed mmdet ships."""
+    """The folder of the configs and metafiles of the installed mmdet."""
     spec = find_spec("mmdet")
     if spec is None or spec.origin is None:
         raise InputError("mmdet", "", "is not installed", "the packages of pyproject.toml")
@@ -54,10 +54,10 @@ def configs() -> Path:
 
 
 def model(name: str) -> ZooModel:
-    """The model of this name.
+    """The model with this name.
 
     Raises:
-        InputError: there is none, or its metafile lacks its config or weights.
+        InputError: the model does not exist, or its metafile lacks its config or weights.
     """
     texts = {file: file.read_text(encoding="utf-8") for file in configs().glob("*/metafile.yml")}
     for file, text in texts.items():
@@ -71,13 +71,13 @@ def model(name: str) -> ZooModel:
 
 
 def _entries(text: str) -> Iterator[dict[str, Any]]:
-    """The models of a metafile: under ``Models``, or the whole."""
+    """The models of a metafile: the list under ``Models``, or the whole file."""
     content = yaml.safe_load(text)
     yield from content.get("Models") or () if isinstance(content, dict) else content
 
 
 def _read(entry: dict[str, Any], file: Path) -> ZooModel:
-    """A model as its entry in a metafile describes it."""
+    """The model of an entry in a metafile."""
     config, url = unquote(entry["Config"]).removeprefix("configs/"), entry.get("Weights")
     if not isinstance(url, str):
         raise InputError(file, entry["Name"], "names no file of weights", "a model with Weights")
@@ -91,30 +91,30 @@ def _read(entry: dict[str, Any], file: Path) -> ZooModel:
         for key, value in (result.get("Metrics") or {}).items()
     }
     names = {"AP": "box AP", "mask AP": "mask AP"}
-    published = {ours: stated[theirs] for ours, theirs in names.items() if theirs in stated}
+    published = {name: stated[metric] for name, metric in names.items() if metric in stated}
     return ZooModel(entry["Name"], config, url.strip(), published)
 
 
 def teacher(name: str, sha256: str = "") -> dict[str, str]:
-    """What a run states of a teacher from the zoo.
+    """The fields of a run for a teacher from the zoo.
 
     Args:
-        name: of the model.
-        sha256: of its weights, in full; without it, what the name of their file states of it.
+        name: name of the model.
+        sha256: full sha256 of its weights; by default, the digits in the name of their file.
 
     Raises:
         InputError: there is no such model, or its weights could not be verified.
     """
-    found = model(name)
-    if sha256 and not sha256.startswith(found.sha256_prefix):
-        expected = f"{found.sha256_prefix}..., with which the file's name ends"
-        raise InputError(found.url, "sha256", f"is {sha256}", expected)
-    if not (sha256 or found.sha256_prefix):
+    entry = model(name)
+    if sha256 and not sha256.startswith(entry.sha256_prefix):
+        expected = f"{entry.sha256_prefix}..., as in the file's name"
+        raise InputError(entry.url, "sha256", f"is {sha256}", expected)
+    if not (sha256 or entry.sha256_prefix):
         expected = "the hash of the file beside the model's name"
-        raise InputError(found.url, "sha256", "is not part of the file's name", expected)
+        raise InputError(entry.url, "sha256", "is not part of the file's name", expected)
     return {
         "zoo": name,
-        "config": found.config,
-        "checkpoint": str(found.checkpoint),
-        "sha256": sha256 or found.sha256_prefix,
+        "config": entry.config,
+        "checkpoint": str(entry.checkpoint),
+        "sha256": sha256 or entry.sha256_prefix,
     }

@@ -1,4 +1,4 @@
-"""A student whose pyramid has another width, for methods that compare equal ones."""
+"""Adapts a student's pyramid to the teacher's width, for methods that need equal widths."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from icd.methods.tokens import Targets
 
 
 class Adapted(nn.Module):
-    """A method that sees the student through a 1x1 convolution a level, as in CWD, MGD and FGD.
+    """Applies a 1x1 convolution to each student level before a method, as in CWD, MGD and FGD.
 
     The convolutions learn with the method and are dropped with it.
 
     Args:
         method: the method.
-        student, teacher: width of each feature pyramid.
-        levels: number of their levels.
+        student: width of the student's feature pyramid.
+        teacher: width of the teacher's.
+        levels: number of levels of each.
     """
 
     def __init__(self, method: nn.Module, student: int, teacher: int, levels: int) -> None:

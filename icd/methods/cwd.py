@@ -5,8 +5,8 @@
     phi(y_c)_i = exp(y_ci / T) / sum_j exp(y_cj / T)           over the cells of a map (section 3.2)
     L          = T^2 / C  sum_c KL(phi(y_c^T) || phi(y_c^S))
 
-averaged over images and summed over levels. Cells in the padding have no part in the distributions;
-the paper does not mention padding.
+averaged over images and summed over levels. The distributions exclude cells in the padding, which
+the paper does not mention.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from icd.methods.tokens import Targets, full_precision, valid_levels
 class CWD(nn.Module):
     """Divergence of the student's channels from the teacher's, each a distribution over cells.
 
-    Nothing of its own is trained.
+    The method has no parameters of its own.
 
     Args:
         weight: Weight of the loss; the default is the authors' for RetinaNet on COCO.
@@ -49,11 +49,9 @@ class CWD(nn.Module):
         """The divergence of one batch; arguments as of :class:`icd.methods.icd.method.ICD`."""
         losses = []
         valid_cells = valid_levels(teacher, targets)
-        for theirs, ours, valid in zip(teacher, student, valid_cells, strict=True):
-            log_teacher, log_student = (
-                log_distribution(level, valid, self.temperature)
-                for level in (theirs.detach(), ours)
-            )
+        for target, level, valid in zip(teacher, student, valid_cells, strict=True):
+            log_teacher = log_distribution(target.detach(), valid, self.temperature)
+            log_student = log_distribution(level, valid, self.temperature)
             gap = (log_teacher - log_student).where(valid[:, None], 0)
             divergence = (log_teacher.exp() * gap).sum(dim=-1)
             losses.append(self.temperature**2 * divergence.mean())

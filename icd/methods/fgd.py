@@ -1,4 +1,4 @@
-"""Focal and Global Distillation (Yang et al., CVPR 2022): objects, background, and their relation.
+"""Focal and Global Distillation (Yang et al., CVPR 2022): objects, background and their relation.
 
 ::
 
@@ -9,13 +9,14 @@
     attention L_at = gamma (|A^S_T - A^S_S|_1 + |A^C_T - A^C_S|_1)                         (10)
     global    L_global = lambda sum (R(F^T) - R(F^S))^2                                    (12)
 
-with the teacher's attention in L_fea and R the global context block of GCNet (Cao et al., 2019),
-one for the teacher and one for the student, as in the authors' code. Where boxes overlap, S is that
-of the smaller. All are sums over cells and channels, averaged over images and summed over levels.
+L_fea uses the teacher's attention. R is the global context block of GCNet (Cao et al., 2019), one
+for the teacher and one for the student, as in the authors' code. Where boxes overlap, S is that of
+the smaller box. All losses are sums over cells and channels, averaged over images and summed over
+levels.
 
-A box has the cells that it touches. Padding has no part in any mean, softmax or sum; N_bg counts
-valid cells. (The authors' code counts padding, gives a box one more row and column, and swaps rows
-with columns in its masks.)
+A box contains the cells that it touches. All means, softmaxes and sums exclude padding, and N_bg
+counts valid cells only. (The authors' code includes padding, gives a box one more row and column,
+and swaps rows with columns in its masks.)
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ from icd.methods.tokens import (
 class FGD(nn.Module):
     """Focal and global distillation on a feature pyramid.
 
-    The context blocks, two a level, learn from the global loss and are dropped afterwards.
+    The context blocks, two per level, learn from the global loss and are dropped after training.
 
     Args:
         channels: Given by the trainer: width C of both feature pyramids.
@@ -93,11 +94,13 @@ class FGD(nn.Module):
         sizes, valid_cells = sizes_of(teacher), valid_levels(teacher, targets)
         strides = level_strides(sizes, targets.padded_size)
         losses = []
-        for i, (theirs, ours, valid) in enumerate(zip(teacher, student, valid_cells, strict=True)):
+        levels = zip(teacher, student, valid_cells, strict=True)
+        for i, (teacher_level, student_level, valid) in enumerate(levels):
             foreground, background = scale_masks(targets.boxes, sizes[i], strides[i], valid)
-            theirs, ours = flatten_levels([theirs.detach()]), flatten_levels([ours])
-            focal = self.focal(full_precision(theirs), full_precision(ours), valid)
-            related = self.teacher_blocks[i](theirs, valid) - self.student_blocks[i](ours, valid)
+            target = flatten_levels([teacher_level.detach()])
+            tokens = flatten_levels([student_level])
+            focal = self.focal(full_precision(target), full_precision(tokens), valid)
+            related = self.teacher_blocks[i](target, valid) - self.student_blocks[i](tokens, valid)
             losses.append(
                 {
                     "loss_foreground": (foreground * focal["error"]).sum(),
@@ -113,11 +116,11 @@ class FGD(nn.Module):
         }
 
     def focal(self, teacher: Tensor, student: Tensor, valid: Tensor) -> dict[str, Tensor]:
-        """What the focal losses are made of, for tokens [N, L, C] of one level.
+        """The parts of the focal losses, for tokens [N, L, C] of one level.
 
         Returns:
-            error: [N, L], squared and weighed by the teacher's attention, summed over channels.
-            attention: difference of the attention, summed over images.
+            error: [N, L], squared error weighted by the teacher's attention, summed over channels.
+            attention: absolute difference of the attentions, summed over images.
         """
         (cells, channels), (own_cells, own_channels) = (
             attention(tokens, valid, self.temperature) for tokens in (teacher, student)
@@ -144,7 +147,8 @@ def scale_masks(
 
     Args:
         boxes: N tensors [n_i, 4], corners in pixels.
-        size, stride: rows and columns of the level, and pixels from cell to cell.
+        size: rows and columns of the level.
+        stride: distance between cells in pixels.
         valid: [N, L] bool, False in the padding.
     """
     foreground = torch.stack([box_scale(own, size, stride) for own in boxes]) * valid
@@ -153,7 +157,7 @@ def scale_masks(
 
 
 def box_scale(boxes: Tensor, size: Size, stride: float) -> Tensor:
-    """One over the cells of the smallest box [n, 4] that touches a cell, else 0: [h * w]."""
+    """[h * w], one over the number of cells of the smallest box [n, 4] at a cell; 0 outside."""
     rows, columns = (
         touched(boxes[:, axis], boxes[:, axis + 2], cells, stride)
         for axis, cells in zip((1, 0), size, strict=True)
@@ -165,13 +169,13 @@ def box_scale(boxes: Tensor, size: Size, stride: float) -> Tensor:
 
 
 def touched(low: Tensor, high: Tensor, cells: int, stride: float) -> Tensor:
-    """[n, cells] bool: the cells of one axis that intervals [n] in pixels touch."""
+    """[n, cells] bool, True where one of n intervals (in pixels) touches a cell of one axis."""
     start = torch.arange(cells, device=low.device) * stride
     return (start < high[:, None]) & (start + stride > low[:, None])
 
 
 class ContextBlock(nn.Module):
-    """The global context block of GCNet, on tokens: each gets the same sum of all added.
+    """The global context block of GCNet, on tokens. It adds one global context to all tokens.
 
     Args:
         channels: width C of the tokens.
@@ -184,11 +188,11 @@ class ContextBlock(nn.Module):
         self.transform = nn.Sequential(down, nn.LayerNorm(channels // 2), nn.ReLU(), up)
         nn.init.kaiming_normal_(self.key.weight, nonlinearity="relu")
         nn.init.zeros_(self.key.bias)
-        nn.init.zeros_(up.weight)  # at first it adds nothing, as in GCNet
+        nn.init.zeros_(up.weight)  # the block starts as the identity, as in GCNet
         nn.init.zeros_(up.bias)
 
     def forward(self, tokens: Tensor, valid: Tensor) -> Tensor:
-        """Tokens [N, L, C] with their context, summed over ``valid`` [N, L], added."""
+        """Add to tokens [N, L, C] the context, a weighted sum over the cells ``valid`` [N, L]."""
         logits = full_precision(self.key(tokens))[..., 0].masked_fill(~valid, -torch.inf)
         context = (logits.softmax(dim=-1)[..., None] * tokens).sum(dim=1, keepdim=True)
         return full_precision(tokens) + full_precision(self.transform(context))

@@ -13,14 +13,14 @@ from icd.methods.tokens import Targets, flatten_levels, full_precision, valid_le
 
 
 class FitNet(nn.Module):
-    """Squared error between the teacher's FPN and the student's, after a 1x1 convolution a level.
+    """Squared error between the teacher's FPN and the student's after a 1x1 convolution per level.
 
-    The convolutions (the regressor of the paper) learn from this loss and are dropped afterwards.
+    The convolutions (the paper's regressor) learn from this loss and are dropped after training.
 
     Args:
         channels: Given by the trainer: width C of the teacher's feature pyramid.
         levels: Given by the trainer: number of levels.
-        weight: Weight of the loss; the paper states none, the default comes from small trials.
+        weight: Weight of the loss. The paper states none; the default comes from small trials.
         student_channels: Given by the trainer: width of the student's pyramid, if it differs.
     """
 

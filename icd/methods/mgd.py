@@ -1,4 +1,4 @@
-"""Masked Generative Distillation (Yang et al., ECCV 2022): features from a part of themselves.
+"""Masked Generative Distillation (Yang et al., ECCV 2022): restore features from masked ones.
 
 ::
 
@@ -6,8 +6,8 @@
     recovery G(F) = W_2(ReLU(W_1(F))), two convolutions of 3x3 cells                 (4)
     loss     L    = alpha  sum over levels, channels, cells of (T - G(S M))^2        (5), (6)
 
-averaged over images. An image's padding is to G what lies beyond its border, and has no part in the
-sum (the authors' code counts it).
+averaged over images. G treats an image's padding as zeros, like the area beyond the border, and the
+sum excludes it (the authors' code includes it).
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from icd.seeds import seed_of
 
 
 class MGD(nn.Module):
-    """Squared error between the teacher's FPN and what is generated from the student's.
+    """Squared error between the teacher's FPN and features generated from the student's.
 
-    The generators, one a level, learn from this loss and are dropped afterwards.
+    The generators, one per level, learn from this loss and are dropped after training.
 
     Args:
         channels: Given by the trainer: width C of both feature pyramids.
         levels: Given by the trainer: number of their levels.
         weight: Weight alpha of the loss; the default suits one-stage detectors (two-stage: 5e-7).
-        masked: Share lambda of cells that are hidden (two-stage detectors: 0.45).
+        masked: Share lambda of hidden cells (two-stage detectors: 0.45).
         seed: Given by the trainer: seed of the masks.
 
     The defaults are for COCO. The loss is a sum over cells and channels, so smaller images and
@@ -64,18 +64,18 @@ class MGD(nn.Module):
         """The error of one batch; arguments as of :class:`icd.methods.icd.method.ICD`."""
         losses = []
         shown, valid_cells = self.draw(student, iteration), valid_levels(teacher, targets)
-        for generate, theirs, ours, kept, cells in zip(
+        for generate, target, level, kept, cells in zip(
             self.generators, teacher, student, shown, valid_cells, strict=True
         ):
             valid = cells.view_as(kept)
-            error = full_precision(generate(ours * kept, valid)) - full_precision(theirs.detach())
-            losses.append((error.square() * valid).sum() / len(ours))
+            error = full_precision(generate(level * kept, valid)) - full_precision(target.detach())
+            losses.append((error.square() * valid).sum() / len(level))
         return {"loss_distillation": self.weight * torch.stack(losses).sum()}
 
     def draw(self, levels: Sequence[Tensor], iteration: int) -> list[Tensor]:
-        """Which cells of each level [N, C, h, w] are shown: [N, 1, h, w] bool.
+        """Draw the cells of each level [N, C, h, w] that are shown: [N, 1, h, w] bool.
 
-        A function of seed, process and iteration alone.
+        The result depends only on seed, process and iteration.
         """
         generator = torch.Generator().manual_seed(seed_of(self.seed, get_rank(), iteration))
         return [
@@ -87,7 +87,7 @@ class MGD(nn.Module):
 
 
 class Generator(nn.Module):
-    """Makes the teacher's features of a level from what is shown of the student's.
+    """Generates the teacher's features of a level from the shown cells of the student's.
 
     Args:
         channels: width C of both.
@@ -98,5 +98,10 @@ class Generator(nn.Module):
         self.first, self.second = (nn.Conv2d(channels, channels, 3, padding=1) for _ in range(2))
 
     def forward(self, shown: Tensor, valid: Tensor) -> Tensor:
-        """Features [N, C, h, w] from such; outside of ``valid`` [N, 1, h, w] all is zero to it."""
+        """Map features [N, C, h, w] to features of this shape; treats invalid cells as zero.
+
+        Args:
+            shown: the student's features, zero in hidden cells.
+            valid: [N, 1, h, w] bool, False in the padding.
+        """
         return self.second(self.first(shown * valid).relu() * valid)

@@ -5,8 +5,8 @@
     s_hat, t_hat = each channel with mean 0 and variance 1 over the m cells of a batch
     L            = 1 / 2m  sum (s_hat - t_hat)^2 = 1 - r(s, t)        section 3.3
 
-averaged over channels and summed over levels. Cells in the padding count neither in the statistics
-nor in the sum, which the paper leaves open.
+averaged over channels and summed over levels. Statistics and sum exclude cells in the padding,
+which the paper does not mention.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from torch import Tensor, nn
 
 from icd.methods.tokens import Targets, flatten_levels, full_precision, valid_levels
 
-EPSILON = 1e-6  # added to variances: a channel may be constant, as on a level of one cell
+EPSILON = 1e-6  # added to variances, because channels may be constant (as on a level of one cell)
 
 
 class PKD(nn.Module):
     """One minus the correlation of student and teacher, channel by channel.
 
-    Nothing of its own is trained.
+    The method has no parameters of its own.
 
     Args:
         weight: Weight of the loss; the default is the authors' for RetinaNet (Faster R-CNN: 6).
@@ -46,8 +46,8 @@ class PKD(nn.Module):
         """The loss of one batch; arguments as of :class:`icd.methods.icd.method.ICD`."""
         losses = []
         valid_cells = valid_levels(teacher, targets)
-        for theirs, ours, valid in zip(teacher, student, valid_cells, strict=True):
-            gap = standardise(ours, valid) - standardise(theirs.detach(), valid)
+        for target, level, valid in zip(teacher, student, valid_cells, strict=True):
+            gap = standardise(level, valid) - standardise(target.detach(), valid)
             losses.append(gap.square().mean() / 2)
         return {"loss_distillation": self.weight * torch.stack(losses).sum()}
 

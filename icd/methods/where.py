@@ -1,8 +1,8 @@
 """Which tokens to imitate: alternatives to the attention of instances (table 6).
 
 Each function takes the FPN levels of teacher and student, the targets and the valid tokens [N, L].
-It returns the weights [N, 1, L] of the tokens in ICD's distillation loss: without gradient, zero
-in the padding. All of them weigh the same error between the same values.
+It returns the weights [N, 1, L] of the tokens in ICD's distillation loss, without gradient and zero
+in the padding. All of them weight the same error between the same values.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ Levels = Sequence[Tensor]
 Where = Literal["instance", "everywhere", "foreground", "fine_grained", "activation"]
 
 NEAR = 0.5  # psi of Wang et al.: share of the IoU of the object's best anchor
-# The anchors of RetinaNet, whatever the detector is.
+# The anchors of RetinaNet, for all detectors.
 ANCHORS = {"octave_base_scale": 4, "scales_per_octave": 3, "ratios": [0.5, 1.0, 2.0]}
 ACTIVATION_TEMPERATURE = 0.5  # T of Zhang and Ma for one-stage detectors
 
 
 def everywhere(teacher: Levels, student: Levels, targets: Targets, valid: Tensor) -> Tensor:
-    """All tokens alike, also in images without objects: [N, 1, L]."""
+    """Equal weights for all tokens, also in images without objects: [N, 1, L]."""
     return valid[:, None].float()
 
 
@@ -44,8 +44,8 @@ def foreground(teacher: Levels, student: Levels, targets: Targets, valid: Tensor
 def fine_grained(teacher: Levels, student: Levels, targets: Targets, valid: Tensor) -> Tensor:
     """Tokens near objects (Wang et al., CVPR 2019): [N, 1, L].
 
-    Near an object are the cells with an anchor whose IoU with it is more than half of the
-    largest that any anchor has, over all levels and the cells that are not in the padding.
+    A cell is near an object if one of its anchors has an IoU with the object of more than half of
+    the largest IoU of all anchors, over all levels and all cells outside the padding.
     """
     strides = level_strides(sizes_of(teacher), targets.padded_size)
     generator = TASK_UTILS.build({"type": "AnchorGenerator", "strides": strides, **ANCHORS})
@@ -58,9 +58,15 @@ def fine_grained(teacher: Levels, student: Levels, targets: Targets, valid: Tens
 
 
 def near_objects(anchors: Tensor, valid: Tensor, boxes: Tensor) -> Tensor:
-    """[L] bool for the A anchors [L, A, 4] of each cell, ``valid`` [L], and objects [n, 4]."""
+    """[L] bool, True for cells near one of the objects.
+
+    Args:
+        anchors: [L, A, 4], the A anchors of each cell.
+        valid: [L] bool, False in the padding.
+        boxes: [n, 4], the objects.
+    """
     near = torch.zeros_like(valid)
-    for box in boxes:  # one by one: all objects with all anchors at once need gigabytes
+    for box in boxes:  # one at a time, because all objects and anchors at once need gigabytes
         overlaps = torchvision.ops.box_iou(anchors.flatten(0, 1), box[None].to(anchors))
         best = overlaps.view(anchors.shape[:2]).amax(dim=1) * valid
         near |= best > NEAR * best.max()
@@ -70,14 +76,14 @@ def near_objects(anchors: Tensor, valid: Tensor, boxes: Tensor) -> Tensor:
 def activation(teacher: Levels, student: Levels, targets: Targets, valid: Tensor) -> Tensor:
     """Where activations are large in teacher and student (Zhang and Ma, ICLR 2021): [N, 1, L].
 
-    On each level the softmax over cells of the mean absolute channel, times the number of cells,
-    as in the paper; so every level has the same mean. Teacher and student count half each. Padding
-    takes no part in it.
+    The weights of a level are the softmax over its cells of the mean absolute activation, times the
+    number of cells, as in the paper. So every level has the same mean. Teacher and student
+    contribute half each. Padding is excluded.
     """
     sizes = [rows * columns for rows, columns in sizes_of(teacher)]
     attention = [
-        (activation_attention(theirs, own) + activation_attention(ours, own)) / 2
-        for theirs, ours, own in zip(teacher, student, valid.split(sizes, dim=1), strict=True)
+        (activation_attention(target, cells) + activation_attention(level, cells)) / 2
+        for target, level, cells in zip(teacher, student, valid.split(sizes, dim=1), strict=True)
     ]
     return torch.cat(attention, dim=1)[:, None]
 
@@ -87,7 +93,7 @@ def activation_attention(level: Tensor, valid: Tensor) -> Tensor:
     strength = full_precision(level.detach()).abs().mean(dim=1).flatten(1)
     logits = (strength / ACTIVATION_TEMPERATURE).masked_fill(~valid, -torch.inf)
     share = logits.softmax(dim=1) * valid.sum(dim=1, keepdim=True)
-    return share.where(valid, 0)  # also on a level that is padding alone
+    return share.where(valid, 0)  # avoids NaN on a level that consists of padding
 
 
 def cell_centres(sizes: Sequence[Size], padded_size: Size, device: torch.device) -> Tensor:

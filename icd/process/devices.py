@@ -1,9 +1,9 @@
-"""The devices of a run: cards of its own, as many as it asks for, and not what happens to be there.
+"""Exclusive GPUs for a run, exactly as many as it needs.
 
-Snakemake and the user's shell count cards, but do not hand them out. Here every card has a lock
-file, shared by all runs of the machine; the kernel releases the lock when the last process that
-holds it ends, however it ends. Cards are named by their UUID, so runs agree on which is which even
-where each job has its own numbers, as under Slurm: there the only cards in sight are the job's own.
+Snakemake and the user's shell count GPUs but do not assign them. Here every GPU has a lock file,
+which all runs on the machine share. The kernel releases a lock when the last process that holds it
+ends, however it ends. GPUs are identified by UUID, because GPU numbers can differ between jobs.
+Under Slurm, a job sees only its own GPUs.
 """
 
 from __future__ import annotations
@@ -27,32 +27,32 @@ _held: list[int] = []  # open for as long as this process lives
 
 
 def use_gpus(count: int) -> None:
-    """Give this process so many cards of its own; 0 hides them all. Call before torch is imported.
+    """Reserve ``count`` GPUs for this process; 0 hides all GPUs. Call before importing torch.
 
-    Waits while other runs hold too many of them.
+    Waits until other runs have released enough GPUs.
 
     Raises:
-        InputError: the machine has fewer, or PyTorch cannot use them.
+        InputError: the machine has fewer GPUs, or PyTorch cannot use them.
     """
     if count == 0:
         os.environ[VISIBLE] = ""
         return
-    if not is_launched():  # else the launcher has claimed them for all its processes
+    if not is_launched():  # otherwise the launcher has claimed them for all its processes
         os.environ[VISIBLE] = ",".join(claim(count, cards()))
     import torch
 
     visible = torch.cuda.device_count()
     if visible < count:
-        raise _too_few(count, f"PyTorch can use {visible}")
+        raise _too_few(count, f"PyTorch can use only {visible}")
 
 
 def is_launched() -> bool:
-    """Whether this is one of the processes that torchrun has started for a run."""
+    """Whether torchrun started this process for a run."""
     return "LOCAL_RANK" in os.environ
 
 
 def cards() -> list[str]:
-    """Names of the cards that this process may use: those of CUDA_VISIBLE_DEVICES, or all."""
+    """Names of the GPUs that this process may use: those of CUDA_VISIBLE_DEVICES, or all."""
     command = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
     try:
         listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
@@ -61,43 +61,43 @@ def cards() -> list[str]:
     if VISIBLE not in os.environ:
         return listed
     chosen = [name.strip() for name in os.environ[VISIBLE].split(",") if name.strip()]
-    # Numbers count the cards that are listed; a name, also of a part of a card, stands for itself.
+    # Numbers are indices into the list of GPUs. Names (of a GPU or a MIG instance) are kept.
     numbers = {str(number): name for number, name in enumerate(listed)}
     return [numbers.get(name, name) for name in chosen if name in numbers or not name.isdigit()]
 
 
 def claim(count: int, among: list[str]) -> list[str]:
-    """Lock ``count`` of these cards for this process; waits for them.
+    """Lock ``count`` of these GPUs for this process; waits until they are free.
 
     Raises:
-        InputError: there are fewer.
+        InputError: there are fewer GPUs.
     """
     if len(among) < count:
-        raise _too_few(count, f"{len(among)} can be seen")
+        raise _too_few(count, f"only {len(among)} are visible")
     told = False
     while True:
-        found = {card: handle for card in among if (handle := _lock(card)) is not None}
-        for card in list(found)[count:]:
-            os.close(found.pop(card))
-        if len(found) == count:
-            _held.extend(found.values())
-            return list(found)
-        for handle in found.values():  # none is kept while waiting: two runs could wait for ever
+        locks = {name: handle for name in among if (handle := _lock(name)) is not None}
+        for name in list(locks)[count:]:
+            os.close(locks.pop(name))
+        if len(locks) == count:
+            _held.extend(locks.values())
+            return list(locks)
+        for handle in locks.values():  # a run that kept locks while waiting could cause a deadlock
             os.close(handle)
         if not told:
-            print(f"waiting for {count} of {len(among)} cards", file=sys.stderr, flush=True)
+            print(f"waiting for {count} of {len(among)} GPUs", file=sys.stderr, flush=True)
             told = True
         time.sleep(SECONDS_BETWEEN_TRIES * random.uniform(0.5, 1))
 
 
-def _lock(card: str) -> int | None:
-    """An open file that holds the lock of a card; None if another process holds it."""
+def _lock(name: str) -> int | None:
+    """An open file that holds the lock of a GPU; None if another process holds it."""
     folder = Path(tempfile.gettempdir(), "icd-gpus")
     folder.mkdir(exist_ok=True)
-    with suppress(PermissionError):  # made by another user, who has done it
+    with suppress(PermissionError):  # another user created the folder and set its mode
         folder.chmod(0o1777)
-    path = folder / card.replace("/", "-")
-    if not path.exists():  # the files of other users can be opened, but not as new ones
+    path = folder / name.replace("/", "-")
+    if not path.exists():  # files of other users can be opened, but not created again
         path.touch()
         path.chmod(0o444)
     handle = os.open(path, os.O_RDONLY)
@@ -109,6 +109,6 @@ def _lock(card: str) -> int | None:
     return handle
 
 
-def _too_few(count: int, found: str) -> InputError:
-    problem, expected = f"asks for {count} GPUs, but {found}", "no more than nvidia-smi lists"
+def _too_few(count: int, available: str) -> InputError:
+    problem, expected = f"is {count}, but {available}", "no more than nvidia-smi lists"
     return InputError("machine.gpus", "", problem, f"{expected}, or 0 for the CPU")

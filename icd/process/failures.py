@@ -1,4 +1,4 @@
-"""A step of a run that failed says so in its folder, so that tables can say it too."""
+"""A failed step of a run leaves a file in the run's folder, so that tables can report it."""
 
 from __future__ import annotations
 
@@ -9,37 +9,38 @@ from pathlib import Path
 
 from icd.files import write_json
 
-TRAINING = "training"  # a step; the others are named by the split that is evaluated
-KILLED = "still running, or ended without a word: killed, out of memory, or its machine was lost"
+TRAINING = "training"  # a step; evaluations are named by their split
+KILLED = "still running, or ended without a message: killed, out of memory, or its machine was lost"
 
 
 @contextmanager
 def recorded(folder: Path, step: str = TRAINING) -> Iterator[None]:
-    """Leave a file in a run's folder if the block ends with an exception or is killed.
+    """Leave a file in a run's folder if the block raises an exception or is killed.
 
-    That of an earlier attempt goes when the block starts. An interrupted run has not failed.
+    The block starts by overwriting the file of an earlier attempt. An interruption by a signal is
+    not a failure.
 
     Args:
-        folder: of the run.
-        step: ``TRAINING``, or the split on which it is evaluated.
+        folder: folder of the run.
+        step: ``TRAINING``, or the split on which the run is evaluated.
     """
     record = _record(folder, step)
     with suppress(OSError):
-        write_json(record, {"error": KILLED})  # what a killed process leaves
+        write_json(record, {"error": KILLED})  # stays if the process is killed
     try:
         yield
     except Exception as error:
-        with suppress(OSError):  # which may be why it failed
+        with suppress(OSError):  # a full disk may be the reason for the failure
             write_json(record, {"error": f"{type(error).__name__}: {error}"})
         raise
     finally:
-        with suppress(OSError):  # of several processes of a run, another may have been faster
+        with suppress(OSError):  # another process of the same run may have removed it
             if _error(record) == KILLED:
                 record.unlink()
 
 
 def failure(folder: Path, split: str) -> str | None:
-    """The error that ended a run's training or its evaluation on a split, on one line, or None."""
+    """The error of a run's training, or of its evaluation on a split, on one line; or None."""
     for record in (_record(folder, TRAINING), _record(folder, split)):
         if record.exists():
             return " ".join(_error(record).split())

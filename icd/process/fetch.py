@@ -1,4 +1,4 @@
-"""Downloads that are whole and what they should be, or not there."""
+"""Verified downloads: a file is either complete and correct, or absent."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ TIMEOUT = 60  # seconds without a byte
 
 
 def fetch(url: str, digits: str, output: Path) -> None:
-    """Download a file and verify it; if it is another, nothing is left of it.
+    """Download a file and verify its sha256. A wrong file is removed.
 
     Args:
-        url: where from.
+        url: URL of the file.
         digits: the first digits of its sha256, or all.
-        output: where to.
+        output: path to write.
 
     Raises:
-        InputError: the download failed or gave something else.
+        InputError: the download failed, or the file has another sha256.
     """
     expected = f"a file whose sha256 begins with {digits}"
     with atomic(output) as temporary:
@@ -32,8 +32,8 @@ def fetch(url: str, digits: str, output: Path) -> None:
         except (OSError, ValueError, HTTPException) as error:
             problem = f"cannot be downloaded from {url} ({error})"
             raise InputError(output, "", problem, expected) from error
-        if found := other_content(temporary, digits):
-            raise InputError(output, "", f"{url} gave {found}", expected)
+        if wrong := other_content(temporary, digits):
+            raise InputError(output, "", f"{url} returned {wrong}", expected)
 
 
 def verify(path: Path, digits: str) -> None:
@@ -41,15 +41,15 @@ def verify(path: Path, digits: str) -> None:
     expected = f"a file whose sha256 begins with {digits}"
     if not path.is_file():
         raise InputError(path, "", "does not exist", expected)
-    if found := other_content(path, digits):
-        raise InputError(path, "", f"holds {found}", expected)
+    if wrong := other_content(path, digits):
+        raise InputError(path, "", f"contains {wrong}", expected)
 
 
 def other_content(path: Path, digits: str) -> str:
-    """What a file holds whose sha256 does not begin with these digits; nothing if it does."""
-    found = sha256(path)
-    if found.startswith(digits):
+    """Describe a file whose sha256 does not begin with these digits; empty if it does."""
+    actual = sha256(path)
+    if actual.startswith(digits):
         return ""
     with path.open("rb") as file:
-        kind = "a web page" if file.read(256).lstrip().startswith(b"<") else "other content"
-    return f"{kind} ({path.stat().st_size} bytes, sha256 {found})"
+        content = "a web page" if file.read(256).lstrip().startswith(b"<") else "other content"
+    return f"{content} ({path.stat().st_size} bytes, sha256 {actual})"

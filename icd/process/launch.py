@@ -1,4 +1,4 @@
-"""One run in several processes, one a card: torchrun starts the same command that often."""
+"""Launch a run in several processes, one per GPU. torchrun starts the same command in each."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Sequence
 
 
 def launch(count: int, argv: Sequence[str]) -> int:
-    """Run ``python -m icd`` with these arguments in ``count`` processes; the exit status.
+    """Run ``python -m icd`` with these arguments in ``count`` processes; returns the exit status.
 
-    The processes get SIGTERM when this one does. If one of them fails, the others are stopped.
+    SIGTERM is passed on to the processes. If one of them fails, the others are stopped.
     """
     from torch.distributed.elastic.multiprocessing import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import main
 
-    # The cores of the run are shared by its processes, too.
+    # The processes share the CPU cores of the run.
     threads = max(int(os.environ.get("OMP_NUM_THREADS", "1")) // count, 1)
     os.environ["OMP_NUM_THREADS"] = str(threads)
     try:

@@ -1,4 +1,4 @@
-"""A run is trained by one process at a time."""
+"""Only one process at a time trains a run."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ UNSUPPORTED = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold a run's folder within the block.
+    """Hold the lock of a run's folder within the block.
 
-    The lock is the kernel's, who releases it when the process ends in whatever way; a file that
-    is left says no more than who held it. Data-loading processes do not inherit it. Of several
-    processes that torchrun has started for one training, the first holds it for all.
+    The kernel holds the lock and releases it when the process ends, however it ends. A leftover
+    lock file only says who held the lock. Data-loading processes do not inherit it. If torchrun
+    started several processes for one training, the first holds the lock for all of them.
 
     Raises:
-        InputError: another process holds it; says which one.
+        InputError: another process holds the lock; the message names the process.
     """
     if not folder.is_dir():
         raise InputError(folder, "", "does not exist", "the folder of a run, with its run.json")
@@ -52,7 +52,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def take(stream: TextIO, folder: Path) -> None:
-    """Take the lock on an open file, if the file system has locks."""
+    """Lock an open file, if the file system supports locks."""
     try:
         fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -61,31 +61,31 @@ def take(stream: TextIO, folder: Path) -> None:
                 folder,
                 "",
                 f"is in use by {holder(stream) or 'another process'}",
-                "one training of a run at a time: wait for that one or end it "
-                "(its lock goes with it; if its machine is gone, delete the file 'lock')",
+                "one training of a run at a time: wait for the other or end it "
+                "(which releases the lock; if its machine is gone, delete the file 'lock')",
             ) from error
         if error.errno not in UNSUPPORTED:
             raise
         print(
-            f"{folder}: this file system has no locks ({error.strerror}); make sure that nobody "
-            "else trains this run",
+            f"{folder}: this file system does not support locks ({error.strerror}); make sure that "
+            "no other process trains this run",
             file=sys.stderr,
         )
 
 
 def holder(stream: TextIO) -> str:
-    """Who has written into a lock's file; empty if it was released properly."""
+    """The process named in a lock file; empty if the lock was released properly."""
     stream.seek(0)
     text = stream.read()
     if not text:
         return ""
     try:
-        found = json.loads(text)
-        return f"process {found['pid']} on {found['host']}, since {found['since']}"
-    except (ValueError, KeyError, TypeError):  # it died while it wrote
+        owner = json.loads(text)
+        return f"process {owner['pid']} on {owner['host']}, since {owner['since']}"
+    except (ValueError, KeyError, TypeError):  # the process died while writing
         return "another process"
 
 
 def now() -> str:
-    """This moment, for a reader."""
+    """The current time in a readable form."""
     return datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")

@@ -1,6 +1,6 @@
-"""Signals that ask a process to stop: it ends its work cleanly and says so.
+"""Signals that stop a process: it ends its work cleanly and prints a message.
 
-Slurm sends SIGTERM some seconds before SIGKILL; a terminal sends SIGINT at Ctrl-C. Neither means
+Slurm sends SIGTERM some seconds before SIGKILL. A terminal sends SIGINT at Ctrl-C. Neither means
 that the run has failed. :mod:`icd.training.hooks.interrupt` handles signals during a training.
 """
 
@@ -19,7 +19,7 @@ Handler: TypeAlias = Callable[[int, FrameType | None], object] | int | None
 
 
 class Interrupted(SystemExit):
-    """A signal has ended the work; the process exits with 128 + its number (SIGTERM: 143)."""
+    """A signal ended the work. The process exits with 128 + the signal's number (SIGTERM: 143)."""
 
     def __init__(self, number: int) -> None:
         super().__init__(128 + number)
@@ -33,7 +33,7 @@ def interruptible(what: str) -> Iterator[None]:
         what: name of the work, for the message.
 
     Raises:
-        Interrupted: at once; during a training, after the current iteration.
+        Interrupted: immediately; during a training, after the current iteration.
     """
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -58,6 +58,6 @@ def name(number: int) -> str:
 
 
 def tell(line: str) -> None:
-    """Print a line to stderr; a closed stderr is no error."""
+    """Print a line to stderr; a closed stderr is not an error."""
     with suppress(OSError):
         print(line, file=sys.stderr, flush=True)

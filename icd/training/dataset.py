@@ -1,4 +1,4 @@
-"""COCO-format data as it comes: what a file leaves out is filled in while it is read."""
+"""COCO-format data sets that may lack ``area`` or ``iscrowd``; reading fills them in."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ class CompletedCOCO(COCO):
     """pycocotools' COCO for files without ``area`` or ``iscrowd``."""
 
     def createIndex(self) -> None:  # noqa: N802  (the name is pycocotools')
-        """Called when the file has been read."""
+        """Called after reading the file."""
         complete(self.dataset)
         super().createIndex()
 
 
 @DATASETS.register_module()
 class CompletedCocoDataset(CocoDataset):
-    """mmdet's CocoDataset for files without ``area`` or ``iscrowd``; equal to it for others."""
+    """mmdet's CocoDataset, but it also reads files without ``area`` or ``iscrowd``."""
 
     COCOAPI = CompletedCOCO
 
@@ -29,11 +29,11 @@ class CompletedCocoDataset(CocoDataset):
         """The images to train on.
 
         Raises:
-            InputError: none is left, on which training would wait forever.
+            InputError: no image is left. Training would wait forever.
         """
         kept = super().filter_data()
         if not kept:
             smallest = (self.filter_cfg or {}).get("min_size", 0)
-            expected = f"images with objects, {smallest} pixels or more wide and high"
+            expected = f"images with objects, at least {smallest} pixels wide and high"
             raise InputError(self.ann_file, "images", "none is left to train on", expected)
         return kept

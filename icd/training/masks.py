@@ -1,4 +1,4 @@
-"""Detectors of masks, and data without masks."""
+"""Checks that data has the masks that a detector needs."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from icd.experiments.splits import TEST
 from icd.experiments.track import Track
 from icd.training.config import RunInputs, base_config, metrics
 
-# Keys of a survey's counts, and what a detector that cannot do with these annotations wants.
+# Counts of a survey that must be zero for some detectors, and what these detectors need.
 WANTED = {
     "without_mask": "polygons or a run-length code in segmentation",
-    "run_lengths": "polygons in segmentation, as this detector's config reads no run lengths",
+    "run_lengths": "polygons in segmentation, because this detector's config cannot read RLE",
 }
 
 
 def require_masks(run: TrainedRun | ImportedRun, inputs: RunInputs) -> None:
-    """Raise InputError if a run's detector needs masks that its data does not have."""
+    """Raise InputError if a run's detector needs masks that its data lacks."""
     error = missing_masks(run, inputs)
     if error is not None:
         raise error
 
 
 def missing_masks(run: TrainedRun | ImportedRun, inputs: RunInputs) -> InputError | None:
-    """What is wrong with a run's data, if its detector needs masks that are not there."""
+    """The error of a run whose detector needs masks that its data lacks, or None."""
     splits = {split: inputs.survey["splits"].get(split, {}) for split in (run.split, TEST)}
-    asked = [(run.split, "without_mask"), (TEST, "without_mask"), (run.split, "run_lengths")]
-    lacking = [(split, key) for split, key in asked if splits[split].get(key)]
+    checks = [(run.split, "without_mask"), (TEST, "without_mask"), (run.split, "run_lengths")]
+    lacking = [(split, key) for split, key in checks if splits[split].get(key)]
     if not lacking:
-        return None  # without a look at the config, which takes a while
+        return None  # avoids reading the config, which is slow
     needed = needed_masks(base_config(run))
     for split, key in lacking:
         if key in needed:
@@ -49,7 +49,7 @@ def _problem(run: TrainedRun | ImportedRun, count: int, key: str) -> str:
 
 
 def needed_masks(config: Config) -> list[str]:
-    """The keys of ``WANTED`` that have to be zero for an mmdet config."""
+    """The keys of ``WANTED`` whose counts must be zero for an mmdet config."""
     steps = [step for step in config.get("train_pipeline", []) if step.get("with_mask")]
     if not steps and "segm" not in metrics(config):
         return []
@@ -58,10 +58,10 @@ def needed_masks(config: Config) -> list[str]:
 
 
 def compare_detectors(track: Track, survey: dict[str, Any]) -> str:
-    """Which detectors of a track its data suits, as text.
+    """A line of text that lists the track's detectors that can use its data.
 
     Raises:
-        InputError: the first one, which is that of every row that names none, is not suited.
+        InputError: the track's first detector cannot. Rows that name no detector use it.
     """
     inputs, unsuited = RunInputs(track.data_root, survey), []
     for i, name in enumerate(track.content.detectors):
@@ -72,4 +72,4 @@ def compare_detectors(track: Track, survey: dict[str, Any]) -> str:
             unsuited.append(name)
     suited = [name for name in track.content.detectors if name not in unsuited]
     text = f"detectors for this data: {', '.join(suited)}"
-    return f"{text} (not, since they learn masks: {', '.join(unsuited)})" if unsuited else text
+    return f"{text} (not, because they learn masks: {', '.join(unsuited)})" if unsuited else text

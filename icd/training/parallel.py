@@ -1,11 +1,13 @@
-"""Data-parallel training: several processes compute what one would with all of the batch.
+"""Data-parallel training: several processes compute what one process computes on the whole batch.
 
-PyTorch averages gradients over processes, as if each loss were averaged over processes. That is the
-loss of the whole batch where a loss is a mean over images, since all processes have equally many.
-Where it is a sum over objects, what it is divided by has to be averaged, too. Most heads of mmdet
-and the method's auxiliary task do so themselves; :func:`share_counts` sees to others. Two-stage
-heads, SOLOv2 and CondInst's masks are left as mmdet has them, which counts by the process; so is
-PKD, which standardises features over the images of a process.
+PyTorch averages gradients over processes. For a loss that is a mean over images, this gives the
+gradient of the whole batch, because all processes have the same number of images. For a sum over
+objects, the normaliser must be averaged over processes, too. Most heads of mmdet and the method's
+auxiliary task do so themselves. :func:`share_counts` handles the heads that inherit AnchorHead's
+loss.
+
+Two-stage heads, SOLOv2 and the masks of CondInst stay as in mmdet, which counts per process. PKD
+also standardises features over the images of one process.
 """
 
 from __future__ import annotations
@@ -24,8 +26,8 @@ from icd.errors import InputError
 from icd.experiments.run import Run
 from icd.methods.icd.auxiliary import mean_count
 
-# The wrapper of a model that is trained by several processes: every parameter takes part in every
-# iteration. Which device it lies on is known by the model itself.
+# The wrapper of a model that several processes train. Every parameter takes part in every
+# iteration. The model itself knows its device.
 WRAPPER = {
     "type": MMDistributedDataParallel.__name__,
     "device_ids": None,
@@ -35,16 +37,20 @@ WRAPPER = {
 
 
 def join(run: Run) -> dict[str, Any]:
-    """Join the processes that train a run together; what mmengine's Runner needs to know of it.
+    """Join the processes that train a run together.
+
+    Returns:
+        The arguments that mmengine's Runner needs for this.
 
     Raises:
-        InputError: there are not as many as the run was described with, which share its batch.
+        InputError: the number of processes differs from the run's ``devices``, which share its
+            batch.
     """
     processes = int(os.environ.get("WORLD_SIZE", 1))
-    devices = run.processes or processes  # a detector from elsewhere has none
+    devices = run.processes or processes  # None for an imported detector
     if processes != devices:
         problem = f"is {devices}, but {processes} processes train"
-        raise InputError(run.folder / "run.json", "devices", problem, "one process a device")
+        raise InputError(run.folder / "run.json", "devices", problem, "one process per device")
     if processes == 1:
         return {}
     _die_with_parent()
@@ -56,13 +62,13 @@ def join(run: Run) -> dict[str, Any]:
 
 
 def leave() -> None:
-    """The opposite of :func:`join`."""
+    """Leave the process group that :func:`join` created."""
     if distributed.is_initialized():
         distributed.destroy_process_group()
 
 
 def share_counts(model: nn.Module) -> None:
-    """Let heads of mmdet that count positive anchors by the process count those of all."""
+    """Make mmdet's anchor heads average the number of positive anchors over processes."""
     if get_world_size() == 1:
         return
     for module in model.modules():
@@ -80,7 +86,7 @@ def _with_mean_count(get_targets: Any) -> Any:
 
 
 def _die_with_parent() -> None:
-    """Ask the kernel to end this process with its launcher, whose cards it uses."""
+    """Make the kernel kill this process when its launcher ends, which holds the GPUs' locks."""
     import ctypes
 
     set_death_signal = 1  # PR_SET_PDEATHSIG of prctl(2)

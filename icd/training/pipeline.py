@@ -1,4 +1,4 @@
-"""How a track wants its images resized and flipped, as steps of mmdet's pipeline."""
+"""A track's resizing and flips as steps of mmdet's pipeline."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def pipeline(steps: list[dict], images: Resizing, train: bool) -> list[dict]:
     """mmdet's pipeline with the track's sizes and flips.
 
     Raises:
-        InputError: no step resizes, so that the track's sizes would not hold.
+        InputError: no step resizes, so the track's sizes would have no effect.
     """
     if not any(step["type"] in RESIZING for step in steps):
         name = "train_pipeline" if train else "test_pipeline"

@@ -1,4 +1,4 @@
-"""Which levels of two feature pyramids belong together: those of the same stride."""
+"""Matching levels of two feature pyramids: those with the same stride."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Neck(Protocol):
 
 @runtime_checkable
 class FPN(Neck, Protocol):
-    """A neck that states which stages of the backbone it starts from, as mmdet's FPN does."""
+    """A neck that states the stages of the backbone that it uses, as mmdet's FPN does."""
 
     in_channels: Sequence[int]
     start_level: int
@@ -39,27 +39,26 @@ def finest_stride(stages: int, start_level: int) -> int:
 
 
 def level_shift(student: Mapping[str, Any], teacher: Mapping[str, Any]) -> int:
-    """By how many levels the student's pyramid starts later, by the configs of two detectors."""
-    finest = [_configured_stride(model.get("neck")) for model in (student, teacher)]
-    ours, theirs = finest
-    return int(log2(ours / theirs)) if ours and theirs else 0
+    """By how many levels the student's pyramid starts later, from the configs of two detectors."""
+    own, other = (_configured_stride(model.get("neck")) for model in (student, teacher))
+    return int(log2(own / other)) if own and other else 0
 
 
 def _configured_stride(neck: Any) -> int | None:
-    """Stride of the first level by the config of a neck; None if it does not state it."""
+    """Stride of the first level, from the config of a neck; None if the config lacks it."""
     if not (isinstance(neck, Mapping) and "in_channels" in neck):
         return None
     return finest_stride(len(neck["in_channels"]), neck.get("start_level", 0))
 
 
 def common_levels(student: Neck, teacher: Neck) -> tuple[slice, slice]:
-    """The levels of the same strides in the outputs of two necks.
+    """The levels with equal strides in the outputs of two necks.
 
     Raises:
-        InputError: they share no level, or do not state their strides.
+        InputError: no stride is in both, or strides are unknown and the numbers of levels differ.
     """
-    ours, theirs = strides(student), strides(teacher)
-    if ours is None or theirs is None:
+    own, other = strides(student), strides(teacher)
+    if own is None or other is None:
         if student.num_outs != teacher.num_outs:
             problem = (
                 f"has {student.num_outs} levels, the teacher's {teacher.num_outs},"
@@ -67,11 +66,11 @@ def common_levels(student: Neck, teacher: Neck) -> tuple[slice, slice]:
             )
             raise InputError("model", "neck", problem, "two FPNs, or as many levels in both")
         return slice(None), slice(None)
-    common = [stride for stride in ours if stride in theirs]
+    common = [stride for stride in own if stride in other]
     if not common:
-        problem = f"has strides {ours}, the teacher's {theirs}: none in common"
+        problem = f"has strides {own}, the teacher's {other}: none in common"
         raise InputError("model", "neck", problem, "pyramids that overlap")
-    return _span(ours, common), _span(theirs, common)
+    return _span(own, common), _span(other, common)
 
 
 def _span(levels: list[int], common: list[int]) -> slice:

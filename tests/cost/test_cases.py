@@ -137,7 +137,7 @@ def test_rows_of_methods_that_the_track_lacks_are_left_out(track):
         assert expected <= set(runs)
         assert {run.method.name for run in runs.values() if run.method} == set(methods)
     own = {"mine": {"class": "my.Mine"}}
-    with pytest.raises(InputError, match=r"rows: the track mini can have none; .* \['mine'\]"):
+    with pytest.raises(InputError, match=r"rows: the track mini cannot have any; .* \['mine'\]"):
         load_plan(stating(track, track.content.stated() | {"methods": own}))
 
 

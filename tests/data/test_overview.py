@@ -56,10 +56,10 @@ def test_only_what_is_odd_is_noted() -> None:
         assert note.endswith(": 1,234")
     for key in ("area", "iscrowd"):
         filled = {"area": 0, "iscrowd": 0, key: 5}
-        assert f"note: annotations without {key}, for which " in printed(**full, filled=filled)
+        assert f"note: annotations without {key} (" in printed(**full, filled=filled)
     kinds = {"PNG RGB": 2, "TIFF I;16": 3, "PNG RGBA": 1}
     text = printed(**full, formats=kinds)
-    assert "note: TIFF I;16: of 16 bits, the upper 8 are read" in text
+    assert "note: TIFF I;16: only the upper 8 of 16 bits are read" in text
     assert "note: PNG RGBA: transparency is dropped" in text
 
 

@@ -60,7 +60,7 @@ ABLATION_CASES = [
         in_track("backbones.resnet18-w8.neck.out_channels", 32),
         (
             "table.yaml: rows.icd: does not fit track.yaml",
-            "backbones.resnet18-w8.neck.out_channels is 32, that of the teacher's resnet18-w32 64",
+            "backbones.resnet18-w8.neck.out_channels is 32, but the teacher's resnet18-w32 has 64",
             "64, or one width for both in detectors.retinanet.model.neck.out_channels alone",
         ),
     ),
@@ -91,7 +91,7 @@ ABLATION_CASES = [
     Case(
         "a schedule without an iteration",
         in_ablation("rows.1.change.schedule", "0.00001x"),
-        ("table.yaml: rows.icd: does not fit track.yaml", "0.00001x is not one iteration"),
+        ("table.yaml: rows.icd: does not fit track.yaml", "0.00001x is less than one iteration"),
     ),
     Case(
         "a schedule that is no multiple",
@@ -101,7 +101,7 @@ ABLATION_CASES = [
     Case(
         "an axis without a place for any row",
         in_ablation("axis", {"label": "Heads"}),
-        ("table.yaml: axis: no row has a place on it", "x in some of the rows"),
+        ("table.yaml: axis: no row has a position on it", "x in at least one row"),
     ),
     Case(
         "a row at 0 on a logarithmic axis",

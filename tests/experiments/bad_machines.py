@@ -1,4 +1,4 @@
-"""Machines that lack what a run takes: room, permission, cards."""
+"""Machines that lack what a run needs: disk space, permission, GPUs."""
 
 from __future__ import annotations
 
@@ -55,5 +55,5 @@ DISK_CASES = [
     ),
 ]
 CARD_CASES = [
-    Case("no GPU", no_card, ("machine.gpus: asks for 1 GPUs, but 0 can be seen", "0 for the CPU")),
+    Case("no GPU", no_card, ("machine.gpus: is 1, but only 0 are visible", "0 for the CPU")),
 ]

@@ -63,7 +63,7 @@ TRACK_CASES = [
     Case(
         "fakes where nothing is asked",
         in_track("methods.icd.options", {"where": "foreground", "fakes": True}),
-        ("track.yaml: methods.icd.options.where: is 'foreground'", "since fakes is true"),
+        ("track.yaml: methods.icd.options.where: is 'foreground'", "because fakes is true"),
     ),
     Case(
         "a schedule of nothing",
@@ -73,7 +73,11 @@ TRACK_CASES = [
     Case(
         "a schedule without an iteration",
         in_track("roles.student.schedule", "0.00001x"),
-        ("track.yaml: recipe.unit: is", "0.00001x is not one iteration", "one iteration or more"),
+        (
+            "track.yaml: recipe.unit: is",
+            "0.00001x is less than one iteration",
+            "one iteration or more",
+        ),
     ),
     Case(
         "unknown method",
@@ -98,7 +102,7 @@ TRACK_CASES = [
     Case(
         "a method of the package with a class",
         in_track("methods.pkd", {"class": "my.PKD"}),
-        ("track.yaml: methods.pkd: is a method of the package", "another name"),
+        ("track.yaml: methods.pkd: is the name of a method of the package", "another name"),
     ),
     Case(
         "a method whose module is not there",
@@ -143,7 +147,7 @@ TRACK_CASES = [
     Case(
         "a key given twice",
         in_track_text("decay: cosine", "decay: cosine\n  decay: [0.5]"),
-        ("track.yaml: is not YAML (the key 'decay' stands twice", "line", "a track file"),
+        ("track.yaml: is not YAML (the key 'decay' is repeated", "line", "a track file"),
     ),
     Case(
         "no, which is false to YAML",
@@ -204,6 +208,6 @@ TRACK_CASES = [
     Case(
         "missing teacher checkpoint",
         in_track("roles.teacher", {"config": "track.yaml", "checkpoint": "their.pth"}),
-        ("track.yaml: roles.teacher.checkpoint: their.pth does not exist", "a file of weights"),
+        ("track.yaml: roles.teacher.checkpoint: their.pth does not exist", "a checkpoint"),
     ),
 ]

@@ -155,7 +155,7 @@ PROFILES = {
     "a list": ("- cores\n", "config.yaml') returned type 'list' instead of 'dict'"),
     "an empty file": ("", "config.yaml') returned type 'NoneType' instead of 'dict'"),
     "text for a number": ("cores: many\n", "number of cores (--cores, -c): must be integer"),
-    "text for a number of cards": (
+    "text for a number of GPUs": (
         "cores: 1\nresources: [gpu=all]\n",
         "Resource 'gpu' was given value 'all', which is not an integer",
     ),
@@ -172,9 +172,10 @@ PROFILES = {
         "error: set-threads: no rule is named evaluation; expected some of",
     ),
     "unknown executor": ("executor: slrum\n", "invalid choice: 'slrum' (choose from 'slurm'"),
-    "fewer cards than a run takes": (
+    "fewer GPUs than a run needs": (
         "cores: 1\nresources: [gpu=1]\n",
-        "error: track.yaml: machine.gpus: a run takes 2 GPUs, but all together may use 1; expected",
+        "error: track.yaml: machine.gpus: a run needs 2 GPUs, but all runs together may use only 1;"
+        " expected",
     ),
 }
 

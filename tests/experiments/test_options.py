@@ -106,9 +106,9 @@ def test_a_stated_teacher_that_is_the_tracks_changes_nothing() -> None:
     assert plain == stated
 
 
-def test_a_teacher_that_is_taken_as_it_is_cannot_be_chosen_by_a_row() -> None:
+def test_a_row_cannot_change_an_imported_teacher() -> None:
     given = changed(MINI, "roles.teacher", {"config": "their.py", "checkpoint": "their.pth"})
-    with pytest.raises(InputError, match=r"roles\.teacher: is taken as it is"):
+    with pytest.raises(InputError, match=r"roles\.teacher: is imported"):
         described(track(given), {"method": "icd", "teacher": {"detector": "fcos"}}, seed=0)
 
 

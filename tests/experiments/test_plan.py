@@ -53,10 +53,10 @@ def test_runs_are_counted_once_and_shared_ones_named(tables):
 
 def test_nothing_is_known_of_runs_that_were_never_measured(tables):
     text = plan_text(track(ONE_SEED), tables)
-    assert "How long it takes is not known" in text
+    assert "The training time is unknown" in text
     assert lines(text)["main"][4] == "?"
     assert "GB" not in text
-    assert "How much disk they need is known once one of them is done here." in text
+    assert "The disk space is unknown until one of these runs is done here." in text
 
 
 def test_a_track_may_state_what_was_not_measured(tables):
@@ -65,12 +65,12 @@ def test_a_track_may_state_what_was_not_measured(tables):
     iterations = sum(run.iterations for run in main.runs)
     text = plan_text(stated, [main])
     assert lines(text)["main"][4] == f"{iterations * 3 / 3600:.1f}"
-    assert "hours, one run after another, by the 3 seconds per iteration that the track" in text
+    assert "hours, one run after another; this assumes 3 seconds per iteration, as stated" in text
     finish(main.row("icd").runs[0], seconds=360.0)  # 0.6 seconds an iteration
     text = plan_text(stated, [heads])
     rest = sum(run.iterations for run in heads.runs if not run.distils)
     assert lines(text)["heads"][4] == f"{(3 * 360 + rest * 3) / 3600:.1f}"
-    assert "of 3 runs by the 3 seconds per iteration" in text
+    assert "for 3 runs this assumes 3 seconds per iteration" in text
 
 
 def test_a_manifest_that_is_cut_off_is_named(tables):
@@ -103,8 +103,8 @@ def test_finished_runs_tell_how_long_others_take(tables):
     # The other with inheriting in main, three with other heads: as many iterations each.
     assert (found["main"][4], found["heads"][4]) == ("0.1+", "0.3+")
     assert "about 0.4 hours" in text
-    assert "and what 4 runs take of kinds that were not measured yet" in text
-    assert "about 0.0 GB of disk, without 4 runs of other kinds" in text
+    assert "plus the time of 4 runs of kinds that were not measured yet" in text
+    assert "about 0.0 GB of disk, not counting 4 runs of other kinds" in text
     assert measure(track(ONE_SEED)).megabytes == {
         ("retinanet", "resnet18-w8", "icd"): pytest.approx(3.0)
     }

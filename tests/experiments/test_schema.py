@@ -188,9 +188,9 @@ def test_merged_keys_do_not_stand_twice(tmp_path, text):
 
 
 @pytest.mark.parametrize("text", ["{x: 1, x: 2}", "a: [{b: &b {x: 1, x: 2}}]\nc: {<<: *b}"])
-def test_keys_that_stand_twice_are_refused(tmp_path, text):
+def test_repeated_keys_are_refused(tmp_path, text):
     (tmp_path / "a.yaml").write_text(text)
-    with pytest.raises(InputError, match="the key 'x' stands twice"):
+    with pytest.raises(InputError, match="the key 'x' is repeated"):
         read_yaml(tmp_path / "a.yaml", "track")
 
 

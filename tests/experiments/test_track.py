@@ -225,9 +225,9 @@ def test_pyramids_of_different_width_are_refused_where_features_are_compared(
     key = r"track\.yaml: backbones\.resnet18-w8\.neck\.out_channels: is"
     with pytest.raises(InputError, match=key) as raised:
         described(found, {"method": "icd"}, seed=0)
-    theirs = teacher or common or 256
-    assert raised.value.problem.endswith(f"teacher's resnet18-w32 {theirs}")
-    assert raised.value.expected.startswith(f"{theirs}, or one width for both in ")
+    width = teacher or common or 256
+    assert raised.value.problem.endswith(f"teacher's resnet18-w32 has {width}")
+    assert raised.value.expected.startswith(f"{width}, or one width for both in ")
 
 
 def test_the_width_of_an_own_teacher_is_not_guessed():

@@ -92,7 +92,7 @@ def test_a_run_waits_for_cards_and_keeps_none_meanwhile(
     first.kill()
     first.wait()
     assert second.communicate(timeout=30)[0].decode().split() == FOUR[:2]
-    assert capfd.readouterr().err == "waiting for 2 of 4 cards\n"
+    assert capfd.readouterr().err == "waiting for 2 of 4 GPUs\n"
 
 
 @pytest.mark.parametrize(
@@ -113,20 +113,20 @@ def test_cards_are_those_that_are_visible(
 
 
 def test_more_cards_than_there_are_is_refused() -> None:
-    with pytest.raises(InputError, match=r"asks for 5 GPUs, but 4 can be seen; expected .* or 0"):
+    with pytest.raises(InputError, match=r"is 5, but only 4 are visible; expected .* or 0"):
         use_gpus(5)
     assert VISIBLE not in os.environ
 
 
 def test_cards_that_pytorch_cannot_use_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    with pytest.raises(InputError, match="asks for 1 GPUs, but PyTorch can use 0"):
+    with pytest.raises(InputError, match="is 1, but PyTorch can use only 0"):
         use_gpus(1)
 
 
 def test_without_a_driver_no_card_is_there(machine: Path) -> None:
     (machine / "bin/nvidia-smi").write_text("#!/bin/sh\nexit 9\n")
-    with pytest.raises(InputError, match="but 0 can be seen"):
+    with pytest.raises(InputError, match="but only 0 are visible"):
         use_gpus(1)
 
 

@@ -72,9 +72,12 @@ def test_a_whole_file_appears(host: str, output: Path, path: str, digits: str) -
 @pytest.mark.parametrize(
     ("path", "problem"),
     [
-        ("page", f"gave a web page ({len(PAGE)} bytes, sha256 {hashlib.sha256(PAGE).hexdigest()})"),
-        ("cut", "gave other content (1000 bytes, sha256 "),
-        ("other", "gave other content (5 bytes, sha256 "),
+        (
+            "page",
+            f"returned a web page ({len(PAGE)} bytes, sha256 {hashlib.sha256(PAGE).hexdigest()})",
+        ),
+        ("cut", "returned other content (1000 bytes, sha256 "),
+        ("other", "returned other content (5 bytes, sha256 "),
         ("missing", "(HTTP Error 404: Not Found)"),
     ],
 )
@@ -96,7 +99,7 @@ def test_anything_else_is_named_and_leaves_nothing(
 
 
 def test_the_whole_hash_counts_if_it_is_known(host: str, output: Path) -> None:
-    with pytest.raises(InputError, match="gave other content"):
+    with pytest.raises(InputError, match="returned other content"):
         fetch(f"{host}/whole", SHA256[:-1] + ("1" if SHA256[-1] == "0" else "0"), output)
     assert not output.exists()
 
@@ -123,7 +126,7 @@ def test_a_file_is_verified_however_it_came(output: Path) -> None:
         verify(output, "abc")
     output.parent.mkdir()
     output.write_bytes(PAGE)
-    with pytest.raises(InputError, match=r"some\.pth: holds a web page"):
+    with pytest.raises(InputError, match=r"some\.pth: contains a web page"):
         verify(output, SHA256[:8])
 
 
@@ -137,7 +140,7 @@ def test_the_command_asks_the_metafile_for_the_address(
     assert main([*command, 8 * "0"]) == 2
     assert not output.exists()
     error = capsys.readouterr().err
-    assert error.startswith(f"error: {output}: {source.as_uri()} gave other content")
+    assert error.startswith(f"error: {output}: {source.as_uri()} returned other content")
     assert error.endswith("expected a file whose sha256 begins with 00000000\n")
     assert main([*command, SHA256[:8]]) == 0
     assert output.read_bytes() == CONTENT

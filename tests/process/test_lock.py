@@ -96,7 +96,7 @@ def test_a_file_system_without_locks_is_named(
 
     monkeypatch.setattr(fcntl, "lockf", unsupported)
     enter(tmp_path)
-    assert "this file system has no locks (No locks available)" in capsys.readouterr().err
+    assert "this file system does not support locks (No locks available)" in capsys.readouterr().err
 
 
 def test_the_first_process_of_a_training_holds_it_for_all(

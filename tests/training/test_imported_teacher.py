@@ -103,7 +103,7 @@ def test_other_weights_than_the_zoos_are_refused(with_zoo_teacher: Lab) -> None:
     file = lab.project / run.checkpoint
     file.write_bytes(file.read_bytes() + b" ")
     digits = run.sha256
-    with pytest.raises(InputError, match=rf"{file.name}: holds other content .* with {digits}"):
+    with pytest.raises(InputError, match=rf"{file.name}: contains other content .* with {digits}"):
         lab.train(run)
     assert not (lab.folder(run) / "model.pth").exists()
 

@@ -263,9 +263,9 @@ def test_check_names_the_detectors_that_the_data_suits(
     track = str(own.lab.data / "own.yaml")
     assert main(["check", track]) == 0
     printed = capsys.readouterr().out
-    expected = "retinanet, fcos, atss, faster-rcnn (not, since they learn masks: condinst, "
+    expected = "retinanet, fcos, atss, faster-rcnn (not, because they learn masks: condinst, "
     assert f"detectors for this data: {expected}mask-rcnn, solov2)" in printed
-    assert "annotations without area, for which that of the mask or box is taken: 15" in printed
+    assert "annotations without area (that of the mask or box is used): 15" in printed
     assert "written: results/own/data.json, results/own/samples.png" in printed
 
     content = yaml.safe_load(Path(track).read_text())

@@ -46,11 +46,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 def test_one_command_makes_the_table(project):
     expected = made(project.ablation)
-    assert jobs(project.printed) == END | expected | {
-        "Make the data of toy",
-        "Check the data of toy",
-    }
-    assert "22 of 22 steps (100%) done" in project.printed
+    data = {f"Make the split {name} of toy" for name in toy_track()["data"]["splits"]}
+    assert jobs(project.printed) == END | expected | data | {"Check the data of toy"}
+    assert "24 of 24 steps (100%) done" in project.printed
     for row in project.ablation.rows:
         for name in ("run.json", "model.py", "model.pth", "metrics.json", "manifest"):
             assert project.file(row.id, name).stat().st_size
@@ -296,7 +294,9 @@ def test_wrong_weights_of_a_zoo_teacher_stop_the_pipeline(tmp_path, with_zoo_tea
     packages, their = with_zoo_teacher
     their.write_bytes(b"<html>")
     target, config = f"weights/{their.name}", f"track={tmp_path / 'track.yaml'}"
-    with pytest.raises(AssertionError, match=f"error: {target}: {their.as_uri()} gave a web page"):
+    with pytest.raises(
+        AssertionError, match=f"error: {target}: {their.as_uri()} returned a web page"
+    ):
         snakemake(tmp_path, "--cores", "1", target, "--config", config, packages=(packages,))
     assert list(tmp_path.glob("weights/*")) == []
 
@@ -325,7 +325,7 @@ def test_a_failed_run_stands_in_the_table(project):
     project.file("student", "metrics.json").unlink()
     project.file("student", "model.py").write_text("broken(")
     printed = project.snakemake("--cores", "2", fails=True)
-    assert "main/table.md shows what was run; failed runs: 1" in printed
+    assert "main/table.md shows the finished runs; failed runs: 1" in printed
     table = (project.folder / "results/toy/main/table.md").read_text()
     assert "Failed: Student, seed 0 (" in table
     assert f"\n| {'ICD':<20} |" in table
@@ -338,7 +338,10 @@ def test_a_run_takes_no_more_gpus_than_all_together_may_use(tmp_path):
     (tmp_path / "track.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
     arguments = ("--dry-run", "--config", f"track={tmp_path / 'track.yaml'}")
     refused = snakemake(tmp_path, *arguments, fails=True)
-    assert "machine.gpus: a run takes 2 GPUs, but all together may use 1; expected" in refused
+    assert (
+        "machine.gpus: a run needs 2 GPUs, but all runs together may use only 1; expected"
+        in refused
+    )
     assert jobs(snakemake(tmp_path, "--resources", "gpu=2", *arguments)) > END
 
 
@@ -370,7 +373,7 @@ def test_a_table_without_a_row_is_refused_before_anything_starts(other_track, ta
     config = ("--config", f"track={other_track}")
     printed = snakemake(other_track.parent, "--cores", "1", target, *config, fails=True)
     (line,) = (line for line in printed.splitlines() if line.startswith("error: "))
-    assert "instance_boxes.yaml: rows: the track toy can have none of them" in line
+    assert "instance_boxes.yaml: rows: the track toy cannot have any of them" in line
     assert "expected a row of what the track has: detectors ['faster-rcnn']" in line
     assert "Traceback" not in printed
     assert not (other_track.parent / "results").exists()
@@ -383,7 +386,8 @@ def test_the_plan_of_the_mini_track_is_complete_and_fast(tmp_path):
     # Seconds of work, which a busy machine does not stretch.
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 5
     expected = made(load_ablation("main", load_track("mini")))
-    assert jobs(printed) == END | expected | {"Make the data of mini", "Check the data of mini"}
+    data = {f"Make the split {name} of mini" for name in load_track("mini").splits}
+    assert jobs(printed) == END | expected | data | {"Check the data of mini"}
     assert [path.name for path in tmp_path.iterdir()] == [".snakemake"], "a plan makes nothing"
 
 

@@ -1,4 +1,4 @@
-"""What to do: the track and the ablations, expanded to runs. Nothing heavy is imported here."""
+"""The track and the ablations, expanded into runs. Imports nothing slow."""
 
 import json
 import math
@@ -36,7 +36,7 @@ TRACK_NAME = str(config.get("track", "mini"))
 
 @contextmanager
 def bad_input_ends():
-    """With one line, before anything starts."""
+    """Exit with one line of text on an InputError, before anything starts."""
     try:
         yield
     except InputError as error:
@@ -63,16 +63,16 @@ PAGE = f"{RESULTS}/README.md"
 COST = str(costs.folder(TRACK))
 GPUS = TRACK.machine.gpus
 
-# Snakemake would silently let a run count as less than it takes.
+# Snakemake would silently count such a run as using fewer GPUs than it needs.
 if "gpu" in workflow.global_resources and workflow.global_resources["gpu"].value < GPUS:
     sys.exit(
-        f"error: {TRACK.file}: machine.gpus: a run takes {GPUS} GPUs, but all together may use"
-        f" {workflow.global_resources['gpu'].value}; expected no more, or another --resources gpu"
+        f"error: {TRACK.file}: machine.gpus: a run needs {GPUS} GPUs, but all runs together may use"
+        f" only {workflow.global_resources['gpu'].value}; expected no more, or a larger --resources gpu"
     )
 
 
 def require_rules_of_profile():
-    """Snakemake would silently ignore what a profile sets for a rule that is not there."""
+    """Exit if a profile sets options of an unknown rule, which Snakemake would silently ignore."""
     settings, rules = workflow.resource_settings, {rule.name for rule in workflow.rules}
     rules |= {"data", *ablation_names()}  # one profile serves all tracks
     for option in ("resources", "threads"):
@@ -84,9 +84,10 @@ def require_rules_of_profile():
 
 
 def require_survey():
-    """Of data that changed after runs were trained on them, Snakemake would check all, train nothing
-    and call that a success: it looks for no other reason to run what lies below an `ancient` input
-    that is made again.
+    """Exit if data changed after runs were trained on it.
+
+    Snakemake would check the new data, train nothing and report success: if an `ancient` input is
+    made again, it does not look for other reasons to rerun what depends on it.
     """
     survey = Path(SURVEY)
     if not (survey.exists() and any((run.folder / "model.pth").exists() for run in RUNS.values())):
@@ -94,13 +95,13 @@ def require_survey():
     for file in map(TRACK.annotations, TRACK.splits):
         if file.exists() and file.stat().st_mtime > survey.stat().st_mtime:
             sys.exit(
-                f"error: {file}: is newer than {survey}, and runs were trained before; expected to run"
+                f"error: {file}: is newer than {survey}, and runs were trained before; expected"
                 f" `python -m icd check {shlex.quote(TRACK_NAME)} --data {shlex.quote(str(TRACK.data_root))}`"
-                " first, then this again"
+                " first, then the same command again"
             )
 
 
-# By split, the runs that need not be trained.
+# Runs that reuse=true takes from tables, by split. They need no training.
 SPLITS_MEASURED = {ablation.split for ablation in ABLATIONS.values()} if REUSE else ()
 with bad_input_ends():
     KNOWN = {split: tabulated(TRACK.results, split).keys() for split in SPLITS_MEASURED}
@@ -114,8 +115,10 @@ def to_train(ablation):
 
 
 def wanted(ablation):
-    """What is kept of an ablation's runs and their data: asked for by name, since committed tables
-    must not hide that they were not run."""
+    """The files of an ablation's runs and data.
+
+    They are explicit inputs, because committed tables would otherwise hide that nothing was run.
+    """
     if not (ablation.measured and (runs := to_train(ablation))):
         return []
     trained = [file for run in with_sources(runs) for file in run_files(run)]
@@ -128,7 +131,7 @@ def wanted(ablation):
 
 
 def asked():
-    """The ablations whose tables the targets of this call are."""
+    """The ablations whose tables are targets of this call."""
     targets = {*workflow.dag_settings.targets} or {"all"}
     if "everything" in targets:
         return list(ABLATIONS)
@@ -138,53 +141,54 @@ def asked():
 
 
 def teachers_metrics(wildcards):
-    """Of a student's teacher: a test split that changed changes both.
+    """The metrics of a student's teacher, because a changed test split changes both.
 
-    Snakemake looks for no other reason to run what lies below an `ancient` input that is made again.
+    If an `ancient` input is made again, Snakemake does not look for other reasons to rerun what
+    depends on it.
     """
     teacher = RUNS[wildcards.run].sources_by_role.get("teacher")
     return [teacher.metrics()] if teacher else []
 
 
 def measured_costs(wildcards):
-    """What steps cost, if the ablation shows it; measured once, whenever."""
+    """The costs of steps, if the ablation shows them; existing measurements stay valid."""
     return [ancient(f"{COST}/cost.csv")] if ABLATIONS[wildcards.ablation].costs else []
 
 
 def run_files(run):
-    """What a training leaves."""
+    """The files that a training writes."""
     names = ["run.json", "model.py", "model.pth", *["method.pth"] * (run.id in DISTILLED)]
     return [*(run.folder / name for name in names), f"{RESULTS}/manifests/{run.id}.json"]
 
 
 def lost_page():
-    """The page of the results, if it is missing beside tables that were made before."""
+    """The page of the results, if tables exist but the page does not."""
     tables = list(Path(RESULTS).glob("*/table.md"))
     return [PAGE] if tables and not Path(PAGE).exists() else []
 
 
 def source_files(wildcards):
-    """The weights that a run needs: of its teacher, and those it starts from."""
+    """The weights that a run needs: its teacher's, and those that it starts from."""
     run = RUNS[wildcards.run]
     if run.id in IMPORTED:
-        return [run.checkpoint] if run.zoo else [run.config, run.checkpoint]  # mmdet has the config
+        return [run.checkpoint] if run.zoo else [run.config, run.checkpoint]  # mmdet ships configs
     files = [
         f"{source.folder}/{name}" for source in run.sources for name in ("model.py", "model.pth")
     ]
     if teacher := run.sources_by_role.get("teacher"):
-        # It is evaluated before anything is distilled from it; that it was is all that counts.
+        # A teacher is evaluated before it teaches. When it was evaluated does not matter.
         files.append(ancient(teacher.metrics()))
     return files
 
 
 def training_minutes(wildcards):
-    """Walltime of a training, with half as much again; one that needs more resumes when retried."""
+    """Walltime in minutes: 1.5 times the estimate plus 20 minutes. Longer trainings resume on retry."""
     seconds = TRACK.machine.seconds_per_iteration or 1.0
     return 20 + math.ceil(1.5 * RUNS[wildcards.run].iterations * seconds / 60)
 
 
 def train_annotations(wildcards):
-    """The annotations that a run is trained on; a teacher from elsewhere, checked against."""
+    """The annotations that a run is trained on, or that an imported teacher is checked against."""
     return TRACK.annotations(RUNS[wildcards.run].split)
 
 

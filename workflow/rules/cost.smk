@@ -1,8 +1,8 @@
-"""What a training step costs with each method; `snakemake cost` measures it."""
+"""The cost of a training step with each method; `snakemake cost` measures it."""
 
 
 rule measure_cost:
-    """Measure time and memory of training steps on random images, alone on its machine."""
+    """Measure time and memory of training steps on random images, with no other job beside it."""
     input:
         ancient(str(costs.FILE)),
     output:
@@ -12,7 +12,7 @@ rule measure_cost:
         f"{RESULTS}/runs/logs/cost-measure.log",
     conda:
         "../envs/icd.yaml"
-    threads: workflow.resource_settings.cores or 1  # nothing of this pipeline runs beside it
+    threads: workflow.resource_settings.cores or 1  # takes all cores, so no other job runs beside it
     resources:
         gpu=min(GPUS, 1),
         mem_mb=TRACK.machine.memory,
@@ -28,7 +28,7 @@ rule measure_cost:
 
 
 rule cost:
-    """Render what was measured."""
+    """Render the table and the figure of the measured costs."""
     input:
         lines=f"{COST}/cost.csv",
         about=f"{COST}/cost.json",
@@ -55,7 +55,7 @@ rule cost:
         root=TRACK.data_root,
         caption=lambda wildcards: costs.load_plan(TRACK).content.question,
     message:
-        "Complete cost"
+        "Render the costs of training steps"
     shell:
         "python -m icd cost_table {params.track:q} --data {params.root:q}"
         " --source {input.lines:q} --outputs {output:q} 2>&1 | tee {log:q}"

@@ -1,4 +1,4 @@
-"""The data: made where the track is synthetic, checked in any case."""
+"""The data: generated for synthetic tracks, checked for all tracks."""
 
 SPLITS = list(TRACK.splits)
 ANNOTATIONS = [str(TRACK.annotations(split)) for split in SPLITS]
@@ -6,7 +6,7 @@ ANNOTATIONS = [str(TRACK.annotations(split)) for split in SPLITS]
 if TRACK.synthetic:
 
     rule data:
-        """Make the images and annotations of a split."""
+        """Generate the images and annotations of a split."""
         output:
             f"{TRACK.data_root}/{{split}}-{{size}}.json",
             directory(f"{TRACK.data_root}/{{split}}-{{size}}"),
@@ -16,12 +16,12 @@ if TRACK.synthetic:
             size="[0-9]+",
         conda:
             "../envs/icd.yaml"
-        threads: 4  # or as many as there are; a job on a cluster has to count as it was submitted
+        threads: 4  # or fewer on a small machine; fixed, because a cluster job must match its submission
         params:
             track=TRACK_NAME,
             root=TRACK.data_root,
         message:
-            f"Make the split {{wildcards.split}} of {TRACK.name}"
+            f"Generate the split {{wildcards.split}} of {TRACK.name}"
         shell:
             "python -m icd data {params.track:q} --data {params.root:q} --split {wildcards.split:q}"
             " --workers {threads} 2>&1"
@@ -29,7 +29,7 @@ if TRACK.synthetic:
 
 
 rule check:
-    """Check annotations and images, count what is there, compute priors, draw samples."""
+    """Check annotations and images, count objects, compute priors and draw samples."""
     input:
         ANNOTATIONS,
     output:

@@ -1,6 +1,6 @@
-"""Figures of what the runs of ablations do; `snakemake figures` draws them all."""
+"""Figures of the behaviour of an ablation's runs; `snakemake figures` draws them all."""
 
-# By the folder of their figures, the ablations that ask for some.
+# Ablations with such figures, by the folder of the figures.
 ILLUSTRATED = {
     str(catalogue.folder(TRACK, ablation).relative_to(RESULTS)): ablation
     for ablation in ABLATIONS.values()
@@ -15,7 +15,7 @@ wildcard_constraints:
 
 
 rule evaluate_snapshot:
-    """Compute the COCO metrics of a detector as it was in the middle of its training."""
+    """Compute the COCO metrics of a snapshot, the detector at some point of its training."""
     input:
         config=f"{RESULTS}/runs/{{run}}/model.py",
         checkpoint=f"{RESULTS}/runs/{{run}}/model.pth",
@@ -44,7 +44,7 @@ rule evaluate_snapshot:
 
 
 rule measure:
-    """Gather the raw numbers of a figure."""
+    """Collect the raw numbers of a figure."""
     input:
         lambda wildcards: needs.measured(wildcards.name, ILLUSTRATED[wildcards.figures], TRACK),
         annotations=TRACK.annotations(TEST),
@@ -107,7 +107,7 @@ rule figures:
             for folder, ablation in ILLUSTRATED.items()
             for name in catalogue.possible(
                 ablation
-            )  # less those of rows that the track cannot have
+            )  # without figures of rows that the track cannot have
             for suffix in ("svg", "png")
         ],
     message:

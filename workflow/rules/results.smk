@@ -1,4 +1,4 @@
-"""Raw numbers, tables and figures of the ablations; `snakemake NAME` asks for one."""
+"""Raw numbers, tables and figures of the ablations; `snakemake NAME` makes those of one."""
 
 
 localrules:
@@ -9,13 +9,13 @@ localrules:
 
 
 rule collect:
-    """Gather the raw numbers of an ablation."""
+    """Collect the raw numbers of an ablation."""
     input:
         lambda wildcards: [
             run.metrics(ABLATIONS[wildcards.ablation].split)
             for run in to_train(ABLATIONS[wildcards.ablation])
         ],
-    output:  # not deleted beforehand: with reuse=true, runs that only stand there are taken over
+    output:  # update() keeps the old files, because reuse=true reads runs from them
         lines=update(f"{RESULTS}/{{ablation}}/results.csv"),
         bootstrap=update(f"{RESULTS}/{{ablation}}/bootstrap.csv"),
     log:
@@ -75,7 +75,7 @@ rule render:
 
 
 rule tradeoff:
-    """Draw an ablation's accuracy against what its methods cost."""
+    """Draw accuracy against the cost of an ablation's methods."""
     input:
         lines=f"{RESULTS}/{{ablation}}/results.csv",
         bootstrap=f"{RESULTS}/{{ablation}}/bootstrap.csv",
@@ -106,7 +106,7 @@ rule tradeoff:
 
 
 rule page:
-    """Write the page of the results, of what is there; for one that was lost."""
+    """Write the page of the results again if it is missing."""
     output:
         PAGE,
     log:
@@ -122,12 +122,12 @@ rule page:
         "python -m icd page {params.track:q} --data {params.root:q} 2>&1 | tee {log:q}"
 
 
-# It is rewritten whichever table was asked for, if anything was done.
+# If anything was done, the page is rewritten, whatever the target was.
 onsuccess:
     shell("python -m icd page {TRACK_NAME:q} --data {TRACK.data_root:q}")
 
 
-# A failed run must not hide the others: its table is rendered as far as it got, and says so.
+# A failed run must not hide the others. Its table shows the finished runs and reports the failure.
 onerror:
     names = asked()
     shell("python -m icd tables {TRACK_NAME:q} {names} --data {TRACK.data_root:q} {TAKE_OVER}")

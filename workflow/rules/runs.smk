@@ -1,4 +1,4 @@
-"""The runs: described, trained, evaluated. A run's folder is named by its content."""
+"""Describe, train and evaluate runs. The name of a run's folder contains a hash of its content."""
 
 
 localrules:
@@ -6,8 +6,9 @@ localrules:
     fetch,
 
 
-# Lets glibc keep freed memory for the next step instead of returning it page by page: up to a fifth
-# of a step's time on large images. On a GPU, where PyTorch manages the memory, it gains nothing.
+# Lets glibc keep freed memory for the next step instead of returning it page by page. On large
+# images this saves up to a fifth of a step's time. On a GPU it gains nothing, because PyTorch
+# manages the memory.
 KEEP_MEMORY = "MALLOC_TRIM_THRESHOLD_=-1 MALLOC_MMAP_THRESHOLD_=33554432 MALLOC_MMAP_MAX_=0"
 
 
@@ -15,7 +16,7 @@ ruleorder: train_distilled > train_source > train
 
 
 rule describe:
-    """Write down what the run is."""
+    """Write the description of a run."""
     output:
         f"{RESULTS}/runs/{{run}}/run.json",
     log:
@@ -48,16 +49,16 @@ rule fetch:
         " | tee {log:q}"
 
 
-# Errors and progress go to the log and to the terminal. Ctrl-C and Slurm send their signals to all
-# processes of a job: with exec, no shell is there to end it before the training has saved its state,
-# and tee reads on until the training has said so.
+# Errors and progress go to the log and to the terminal. Ctrl-C and Slurm send signals to all
+# processes of a job. exec replaces the shell, which would otherwise end the job before the training
+# has saved its state. tee ignores the signals and keeps reading until the training ends.
 rule train:
-    """Train a detector, alone or with a teacher; resumes from its last checkpoint."""
+    """Train a detector, with or without a teacher. Resumes from the last checkpoint."""
     input:
         source_files,
         run=f"{RESULTS}/runs/{{run}}/run.json",
         annotations=train_annotations,
-        survey=ancient(SURVEY),  # of these annotations; made again for its figure, it is the same
+        survey=ancient(SURVEY),  # depends on the annotations only; a repeated check changes nothing
     output:
         config=f"{RESULTS}/runs/{{run}}/model.py",
         checkpoint=f"{RESULTS}/runs/{{run}}/model.pth",
@@ -94,7 +95,7 @@ rule train:
 use rule train as train_source with:
     wildcard_constraints:
         run="|".join(map(re.escape, SOURCES)),
-    priority: 1  # others wait for it
+    priority: 1  # other runs wait for it
 
 
 use rule train as train_distilled with:
@@ -116,10 +117,10 @@ rule evaluate:
         annotations=TRACK.annotations(TEST),
     output:
         metrics=f"{RESULTS}/runs/{{run}}/metrics.json",
-        detections=f"{RESULTS}/runs/{{run}}/{TEST}/bbox.json",  # beside it of masks, if there are any
+        detections=f"{RESULTS}/runs/{{run}}/{TEST}/bbox.json",  # segm.json lies beside it, if any
     log:
         f"{RESULTS}/runs/{{run}}/evaluate.log",
-    priority: 1  # others wait for a teacher's
+    priority: 1  # students wait for their teacher's evaluation
     conda:
         "../envs/icd.yaml"
     threads: TRACK.machine.threads
@@ -156,4 +157,4 @@ use rule evaluate as evaluate_tuning with:
         evaluator=TRACK.machine.evaluator,
         split=TUNE,
     message:
-        "Evaluate {wildcards.run} on images to tune by"
+        "Evaluate {wildcards.run} on the split tune"

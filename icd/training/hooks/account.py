@@ -1,4 +1,4 @@
-"""What a training has cost so far, over all the times it was stopped and resumed."""
+"""The cost of a training so far, summed over all its sessions (it may stop and resume)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from icd.training.manifest import peak_memory_mib
 
 
 class AccountHook(Hook):
-    """Keeps the account of a training in its checkpoints."""
+    """Stores time and peak memory of a training in its checkpoints."""
 
     def __init__(self) -> None:
         self.start = time.monotonic()
@@ -28,7 +28,7 @@ class AccountHook(Hook):
         self.earlier_seconds, self.earlier_peak = earlier["seconds"], earlier["peak_memory_mib"]
 
     def account(self) -> dict:
-        """``seconds`` of all sessions together, ``peak_memory_mib`` of the largest one."""
+        """``seconds``, summed over all sessions, and ``peak_memory_mib``, their maximum."""
         peak = peak_memory_mib()
         return {
             "seconds": self.earlier_seconds + time.monotonic() - self.start,

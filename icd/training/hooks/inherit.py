@@ -1,4 +1,4 @@
-"""The inheriting strategy: a student starts with its teacher's neck and head."""
+"""The inheriting strategy: a student starts with the weights of its teacher's neck and head."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from icd.errors import InputError
 from icd.training.checkpoint import read_weights
 from icd.training.distiller import bare_detector
 
-OWN = "backbone."  # the only part a student never inherits
-LEVEL = re.compile(r"(neck\.(?:lateral|fpn)_convs\.)(\d+)(\..+)")  # of an FPN of mmdet
+OWN = "backbone."  # prefix of the only part that a student never inherits
+LEVEL = re.compile(r"(neck\.(?:lateral|fpn)_convs\.)(\d+)(\..+)")  # weights of one FPN level
 
 
 def inherit(
     student: nn.Module, teacher: Mapping[str, Tensor], shift: int = 0
 ) -> tuple[list[str], list[str]]:
-    """Copy into ``student`` what agrees in name and shape with ``teacher``'s neck and head.
+    """Copy the teacher's neck and head into ``student`` where name and shape agree.
 
     Args:
         student: the detector.
-        teacher: weights of another.
-        shift: by how many levels the student's pyramid starts later. What belongs to a level is
-            taken over by the level of the same stride.
+        teacher: weights of the teacher by name.
+        shift: by how many levels the student's pyramid starts later. The weights of a level are
+            copied to the level of the same stride.
 
     Returns:
-        The names taken over, and the names of the student's neck and head left as they were.
+        The names of the copied weights, and those of the neck and head that were not copied.
     """
     teacher = {_shifted(name, shift): value for name, value in teacher.items()}
     own = {name: value for name, value in student.state_dict().items() if not name.startswith(OWN)}
@@ -44,17 +44,17 @@ def inherit(
 
 
 def _shifted(name: str, shift: int) -> str:
-    """A name in the teacher's pyramid as the student's calls the level of the same stride."""
-    found = LEVEL.fullmatch(name)
-    return f"{found[1]}{int(found[2]) - shift}{found[3]}" if found else name
+    """The student's name for the teacher's weight ``name``, on the level of the same stride."""
+    match = LEVEL.fullmatch(name)
+    return f"{match[1]}{int(match[2]) - shift}{match[3]}" if match else name
 
 
 @HOOKS.register_module()
 class InheritHook(Hook):
-    """Lets the student inherit once, before its first iteration.
+    """Copies the teacher's neck and head into the student before the first iteration.
 
     Args:
-        checkpoint: the teacher's weights.
+        checkpoint: path of the teacher's weights.
         shift: see :func:`inherit`.
     """
 
@@ -62,7 +62,11 @@ class InheritHook(Hook):
         self.checkpoint, self.shift = checkpoint, shift
 
     def before_train(self, runner: Runner) -> None:
-        """Inherit unless training resumes; an inheritance of nothing is an error."""
+        """Inherit, unless the training resumes.
+
+        Raises:
+            InputError: none of the weights fits.
+        """
         if runner.iter > 0:
             return
         weights = read_weights(Path(self.checkpoint))
@@ -71,10 +75,10 @@ class InheritHook(Hook):
             raise InputError(
                 self.checkpoint,
                 "state_dict",
-                "nothing in it fits the student's neck or head",
+                "no tensor fits the student's neck or head",
                 "a teacher of the same detector and FPN width",
             )
         runner.logger.info(
             f"inherited {len(taken)} tensors from {self.checkpoint}; "
-            f"{len(left)} of neck and head keep their own initialisation: {left}"
+            f"{len(left)} tensors of neck and head keep their own initialisation: {left}"
         )

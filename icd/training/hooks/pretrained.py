@@ -1,4 +1,4 @@
-"""The start from a pre-training: all weights of the same detector, trained before."""
+"""Start from a pre-training: all weights come from an earlier training of the same detector."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from icd.training.distiller import bare_detector
 
 @HOOKS.register_module()
 class PretrainedHook(Hook):
-    """Lets a detector start from the weights of an earlier training of the same detector.
+    """Loads the weights of an earlier training of the same detector.
 
     Args:
-        checkpoint: those weights.
+        checkpoint: path of the weights.
     """
 
     def __init__(self, checkpoint: str) -> None:
         self.checkpoint = checkpoint
 
     def before_train(self, runner: Runner) -> None:
-        """Load them unless training resumes."""
+        """Load the weights, unless the training resumes."""
         if runner.iter == 0:
             load_weights(bare_detector(runner.model), Path(self.checkpoint))

@@ -1,4 +1,4 @@
-"""A hook that keeps the bare detector at a few points of its training."""
+"""A hook that saves the bare detector at a few points of its training."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from icd.training.distiller import bare_detector
 
 
 class SnapshotHook(Hook):
-    """Writes the weights of the bare detector after equally spaced iterations.
+    """Saves the weights of the bare detector after equally spaced iterations.
 
     Args:
-        run: whose training it follows.
-        count: number of snapshots; 0 writes none.
+        run: the run that is trained.
+        count: number of snapshots; 0 saves none.
     """
 
     priority = "LOW"  # after FiniteLossHook

@@ -74,7 +74,7 @@ def test_a_teacher_with_nothing_to_inherit_is_refused(student: nn.Module, lab: L
     file = lab.project / "stranger.pth"
     torch.save({"state_dict": {"backbone.conv1.weight": torch.ones(4, 3, 7, 7)}}, file)
     before = snapshot(student)
-    with pytest.raises(InputError, match=r"stranger\.pth: state_dict: nothing in it fits"):
+    with pytest.raises(InputError, match=r"stranger\.pth: state_dict: no tensor fits"):
         InheritHook(str(file)).before_train(runner(student))
     assert not differing(before, snapshot(student))
 
