@@ -1,3 +1,3 @@
-"""ICD-bench: instance-conditional knowledge distillation for object detection, and its suite."""
+"""ICD-bench: knowledge distillation for object detection, as a reproducible benchmark."""
 
 __version__ = "0.1.0"

@@ -21,6 +21,7 @@ from icd.process.lock import locked
 if TYPE_CHECKING:
     from icd.experiments.ablation import Ablation
     from icd.experiments.run import Cost, StepKey
+    from icd.experiments.splits import Split
     from icd.experiments.track import Track
 
 # Commands import what they need themselves, so ``icd show`` does not wait for torch.
@@ -97,7 +98,18 @@ def evaluate(args: argparse.Namespace) -> None:
         from icd.process.signals import interruptible
 
         with interruptible(args.run.name):
-            evaluate_run(args.run, args.split, args.output, args.weights, args.evaluator)
+            files = _files_of_split(args)
+            evaluate_run(args.run, args.split, args.output, args.weights, args.evaluator, files)
+
+
+def _files_of_split(args: argparse.Namespace) -> Split | None:
+    """The files that the command line names for a split, if it does."""
+    from icd.experiments.splits import Split
+
+    if (args.annotations is None) != (args.images is None):
+        problem = "needs --annotations and --images together"
+        raise InputError("icd evaluate", "", problem, "both or neither")
+    return Split(annotations=args.annotations, images=args.images) if args.images else None
 
 
 def collect(args: argparse.Namespace) -> None:
@@ -105,7 +117,9 @@ def collect(args: argparse.Namespace) -> None:
     from icd.report.results import tabulated, write_results
 
     ablation = _ablation(args.ablation, args)
-    earlier = tabulated(_track(args).results, ablation.split) if args.reuse else None
+    track = _track(args)
+    annotations = track.splits[ablation.split].annotations
+    earlier = tabulated(track.results, ablation.split, annotations) if args.reuse else None
     write_results(ablation, args.folder, earlier)
 
 
@@ -317,6 +331,8 @@ COMMANDS: dict[Callable[[argparse.Namespace], None], list[Argument]] = {
         OUTPUT,
         GPUS,
         ("--split", {"default": "test", "help": "split of the run's data set"}),
+        ("--annotations", {"help": "COCO JSON file of the split; else as the run describes it"}),
+        ("--images", {"help": "image folder of the split; else as the run describes it"}),
         ("--weights", {"type": Path, "help": "weights to evaluate instead, e.g. a snapshot"}),
         (
             "--evaluator",

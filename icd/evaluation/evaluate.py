@@ -14,7 +14,8 @@ from mmengine.runner import Runner
 from icd.evaluation import detection_files  # noqa: F401  (registers with mmdet)
 from icd.evaluation.coco import match, replicates, summary
 from icd.experiments.machine import EVALUATORS
-from icd.experiments.run import Run, load_run
+from icd.experiments.run import load_run
+from icd.experiments.splits import Split
 from icd.files import atomic, write_json
 from icd.training import dataset  # noqa: F401  (registers with mmdet)
 from icd.training.checkpoint import load_weights
@@ -28,6 +29,7 @@ def evaluate(
     output: Path,
     weights: Path | None = None,
     evaluator: str = EVALUATORS[0],
+    files: Split | None = None,
 ) -> None:
     """Run a run's detector on a split and write all twelve metrics as raw JSON.
 
@@ -40,15 +42,21 @@ def evaluate(
             AP of each resample of the images}, see :mod:`icd.evaluation.bootstrap`) and seconds.
         weights: evaluate these weights instead; their detections are not kept.
         evaluator: one of :data:`icd.experiments.machine.EVALUATORS`; all give the same numbers.
+        files: annotation file and image folder of the split. By default, those that the run was
+            described with: a track may have replaced its test set or added a split since.
     """
     logging.captureWarnings(True)  # warnings go to the log
     start, config = time.monotonic(), Config.fromfile(folder / "model.py")
-    use_split(config, load_run(folder), split)
+    run = load_run(folder)
+    if files is None:
+        use_files(config, run.files_of(split), config.test_dataloader.dataset.data_root)
+    else:
+        use_files(config, files, "")
     annotations = Path(config.test_evaluator.ann_file)
     place = tempfile.TemporaryDirectory() if weights else contextlib.nullcontext(folder / split)
     with place as work:
-        files = detect(config, weights or folder / "model.pth", Path(work))
-        matches = {kind: match(annotations, file, kind, evaluator) for kind, file in files.items()}
+        found = detect(config, weights or folder / "model.pth", Path(work))
+        matches = {kind: match(annotations, file, kind, evaluator) for kind, file in found.items()}
     result = {
         "split": split,
         "metrics": {kind: summary(matched) for kind, matched in matches.items()},
@@ -57,12 +65,13 @@ def evaluate(
     write_json(output, result | {"seconds": time.monotonic() - start})
 
 
-def use_split(config: Config, run: Run, split: str) -> None:
-    """Point a plain config at another split of the data set."""
-    files, images = run.files_of(split), config.test_dataloader.dataset
+def use_files(config: Config, files: Split, root: str) -> None:
+    """Point a plain config at other images; the paths of ``files`` are relative to ``root``."""
+    images = config.test_dataloader.dataset
     images.type = "CompletedCocoDataset"  # for files that lack keys that mmdet needs
+    images.data_root = root
     images.ann_file, images.data_prefix.img = files.annotations, files.images
-    config.test_evaluator.ann_file = str(Path(images.data_root, files.annotations))
+    config.test_evaluator.ann_file = str(Path(root, files.annotations))
 
 
 def detect(config: Config, checkpoint: Path, work: Path) -> dict[str, Path]:

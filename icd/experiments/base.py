@@ -30,7 +30,6 @@ class Model(BaseModel):
         strict=True,
         frozen=True,
         populate_by_name=True,
-        regex_engine="python-re",
     )
 
     @model_validator(mode="before")

@@ -11,7 +11,7 @@ from icd.errors import InputError
 from icd.experiments.base import Model, validate
 from icd.experiments.change import Change
 from icd.experiments.options import OPTIMIZER, Method, check_options
-from icd.experiments.recipe import Recipe, TrackRecipe
+from icd.experiments.recipe import Recipe, TrackRecipe, merge_recipes
 from icd.experiments.roles import (
     Backbone,
     NamedBackbone,
@@ -28,6 +28,7 @@ from icd.experiments.track_content import TrackContent
 from icd.experiments.zoo import teacher as zoo_teacher
 from icd.mappings import merge
 
+LONGEST = 10**9  # iterations of a training
 PRETRAINING_SEED = 0  # all seeds share one pre-trained detector, as with ImageNet weights
 E = TypeVar("E", bound=Model)
 
@@ -49,6 +50,9 @@ class Describer:
             InputError: the row names something that the track does not have, or does not fit it.
         """
         role = self._role(change)
+        if change.role == "teacher" and (change.method != "none" or change.inherit):
+            problem = "is the teacher, which has no teacher of its own"
+            raise InputError(self.file, "role", problem, "a row without method and inherit")
         if isinstance(role, OwnTeacher):
             return ImportedRun(**self._base(), config=role.config, checkpoint=role.checkpoint)
         if isinstance(role, ZooTeacher):
@@ -177,7 +181,11 @@ class Describer:
             raise InputError(self.file, key, problem, error.expected) from error
 
     def _schedule(self, name: str, recipe: Recipe) -> Schedule:
-        iterations = round(float(name.removesuffix("x")) * recipe.unit)
+        length = float(name.removesuffix("x")) * recipe.unit
+        if length > LONGEST:
+            expected = f"at most {LONGEST:,} iterations"
+            raise InputError(self.file, "recipe.unit", f"makes {name} too long", expected)
+        iterations = round(length)
         if not iterations:
             problem = f"is {recipe.unit}, so {name} is less than one iteration"
             raise InputError(self.file, "recipe.unit", problem, "one iteration or more")
@@ -197,6 +205,10 @@ class Describer:
         """Raise InputError, before anything runs, unless both pyramids have the same width."""
         width = pyramid_width(detector, backbone)
         teacher_width = pyramid_width(teacher.detector, teacher.backbone)
+        for one, channels in ((detector.name, width), (teacher.detector.name, teacher_width)):
+            if not isinstance(channels, int) or isinstance(channels, bool):
+                key = f"detectors.{one}.model.neck.out_channels"
+                raise InputError(self.file, key, f"is {channels!r}", "a whole number of channels")
         if width != teacher_width:
             key = f"backbones.{name}.neck.out_channels"
             teacher_name = teacher.backbone.name
@@ -209,7 +221,7 @@ class Describer:
         """The track's recipe with the changes of the detector, then those of the role."""
         recipe = self.content.recipe.stated()
         for change in (detector.recipe, role.recipe):
-            recipe = merge(recipe, change.stated() if change else {})
+            recipe = merge_recipes(recipe, change.stated() if change else {})
         key = ("roles", name, "recipe")
         merged = validate(TrackRecipe, recipe, self.file, key)
         if isinstance(merged.decay, dict):

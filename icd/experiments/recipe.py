@@ -8,11 +8,12 @@ from pydantic import ConfigDict, Field, create_model
 from pydantic.fields import FieldInfo
 
 from icd.experiments.base import Model
+from icd.mappings import merge
 
 ScheduleName = Annotated[
     str,
     Field(
-        pattern=r"^(?=.*[1-9])[0-9]+(\.[0-9]+)?x$",
+        pattern=r"^([1-9][0-9]*(\.[0-9]+)?|0\.[0-9]*[1-9][0-9]*)x$",
         description="positive multiple of the recipe's unit, e.g. 1x or 3x",
     ),
 ]
@@ -85,8 +86,8 @@ class TrackRecipe(Recipe):
 class OptimizerChange(Optimizer):
     """the keys of an optimizer that differ: type, lr, clip, arguments of a torch.optim class"""
 
-    type: str | None = Field(None, description="name of a torch.optim class")  # type: ignore[assignment]
-    lr: float | None = Field(None, gt=0, description="learning rate")  # type: ignore[assignment]
+    type: str = Field("", description="name of a torch.optim class")
+    lr: float = Field(1.0, gt=0, description="learning rate")
 
 
 def _optional(field: FieldInfo) -> tuple[Any, Any]:
@@ -94,7 +95,16 @@ def _optional(field: FieldInfo) -> tuple[Any, Any]:
     annotation: Any = OptimizerChange if field.annotation is Optimizer else field.annotation
     for bound in field.metadata:
         annotation = Annotated[annotation, bound]
-    return annotation | None, Field(None, description=field.description)
+    return annotation, Field(None, description=field.description)
+
+
+def merge_recipes(recipe: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
+    """``change`` laid over a recipe. An optimizer of another type replaces the whole optimizer."""
+    ours, theirs = recipe.get("optimizer", {}), change.get("optimizer", {})
+    if isinstance(theirs, dict) and theirs.get("type", ours.get("type")) != ours.get("type"):
+        recipe = {key: value for key, value in recipe.items() if key != "optimizer"}
+    merged: dict[str, Any] = merge(recipe, change)
+    return merged
 
 
 if TYPE_CHECKING:

@@ -65,11 +65,10 @@ class NamedBackbone(Backbone):
     name: str
 
 
-def pyramid_width(detector: Detector, backbone: Backbone) -> int:
-    """Channels of the feature pyramid of a detector with a backbone."""
-    width = merge(detector.model.get("neck", {}), backbone.neck).get("out_channels", FPN_WIDTH)
-    assert isinstance(width, int)
-    return width
+def pyramid_width(detector: Detector, backbone: Backbone) -> object:
+    """Channels of the feature pyramid of a detector with a backbone, as the track states them."""
+    neck = merge(detector.model.get("neck", {}), backbone.neck)
+    return neck.get("out_channels", FPN_WIDTH) if isinstance(neck, dict) else neck
 
 
 class Pretrained(Model):
@@ -95,7 +94,10 @@ class Role(Model):
     recipe: RecipeChange | None = Field(None, description="values merged into the track's recipe")
     pretrained: Pretrained | None = None
     seed: int | None = Field(
-        None, ge=0, description="one seed for all runs of this role; default: the row's seeds"
+        None,
+        ge=0,
+        lt=2**32,
+        description="one seed for all runs of this role; default: the row's seeds",
     )
 
 
@@ -115,7 +117,9 @@ class OwnTeacher(Model):
     checkpoint: str = Field(description="path of the weights")
 
 
-def _tag(content: Any) -> str:
+def _tag(content: Any) -> str | None:
+    if not isinstance(content, Mapping | Model):
+        return None
     keys = content if isinstance(content, Mapping) else content.model_fields_set
     if {"config", "checkpoint"} & {*keys}:
         return "<own>"

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic_core import PydanticCustomError
 
 from icd.data import GENERATOR_VERSION
 from icd.experiments.base import Model
@@ -46,17 +47,22 @@ class Split(Model):
 class _Splits(Model):
     """Splits by name; train and test are required."""
 
+    train: Any
+    test: Any
+
     model_config = ConfigDict(extra="allow")
 
     @model_validator(mode="after")
     def _require_plain_names(self) -> Any:
         for name in self.model_extra or {}:
             if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
-                raise ValueError(f"{name!r} is not a plain name")
+                expected = "a name of letters, digits, - and _"
+                context = {"key": name, "value": name, "expected": expected}
+                raise PydanticCustomError("requires", "{key}", context)
         return self
 
     def __getitem__(self, name: str) -> Any:
-        return getattr(self, name)
+        return (self.model_extra or {}).get(name) or {"train": self.train, "test": self.test}[name]
 
     @property
     def names(self) -> list[str]:

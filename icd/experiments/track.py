@@ -16,6 +16,7 @@ from icd.experiments.change import Change
 from icd.experiments.describe import Describer
 from icd.experiments.machine import Machine
 from icd.experiments.options import check_method, check_options, shipped_methods
+from icd.experiments.recipe import merge_recipes
 from icd.experiments.roles import OwnTeacher
 from icd.experiments.run import ImportedRun, TrainedRun
 from icd.experiments.splits import TEST, TUNE, OwnData, Split, SyntheticData
@@ -199,6 +200,8 @@ def _extended(content: Any, file: Path) -> Any:
         base["roles"].pop(role, None)
     for role in base["roles"].values():
         role.pop("pretrained", None)
+    if isinstance(content.get("recipe"), dict):
+        base["recipe"] = merge_recipes(base["recipe"], content["recipe"])
     return merge(base, content)
 
 

@@ -31,7 +31,7 @@ class TrackContent(Model):
     methods: dict[Name, MethodEntry] = Field(
         description="distillation methods by name, with the options that differ from the defaults"
     )
-    seeds: Annotated[list[Annotated[int, Field(ge=0)]], *DIFFERENT] = Field(
+    seeds: Annotated[list[Annotated[int, Field(ge=0, lt=2**32)]], *DIFFERENT] = Field(
         min_length=1, description="a list of different seeds, e.g. [0, 1, 2]"
     )
     machine: Machine = Machine()

@@ -54,7 +54,7 @@ def write_results(
     done = [run for run, (state, _) in outcomes.items() if state == DONE]
     require_same_weights(known_inputs(folder.parent / "manifests", done))
     records = _frame([one for row in ablation.rows for one in _records(row, ablation, outcomes)])
-    last = ["split", "status", "iou_type", "metric", "value"]
+    last = ["split", "annotations", "status", "iou_type", "metric", "value"]
     records = records[[*records.columns.drop(last), *last]]
     replicates = _frame([one for row in ablation.rows for one in _replicates(row, outcomes)])
     write_csv(folder / RESULTS_CSV, records)
@@ -78,10 +78,13 @@ def _records(row: Row, ablation: Ablation, outcomes: Mapping[str, Outcome]) -> I
     missing: Record = {"split": ablation.split, "iou_type": ablation.iou_type, "metric": "AP"}
     missing |= {"value": None}
     if row.absent is not None:
-        yield {"row": row.id, "run": None, "status": f"{ABSENT}: {row.absent}", **missing}
+        absent = {"status": f"{ABSENT}: {row.absent}", "annotations": None}
+        yield {"row": row.id, "run": None, **absent, **missing}
     for run in row.runs:
         state, content = outcomes[run.id]
-        known = missing | {"row": row.id, "run": run.id, **run.summary, "status": state}
+        images = run.files_of(ablation.split).annotations
+        known = missing | {"row": row.id, "run": run.id, **run.summary}
+        known |= {"annotations": images, "status": state}
         if state != DONE:
             yield known
         for iou_type, values in content.get("metrics", {}).items():
@@ -190,14 +193,22 @@ def states(ablation: Ablation) -> Counter[str]:
     return measured + Counter(FAILED for run in sources if failure(run.folder, TEST) is not None)
 
 
-def tabulated(results: Path, split: str = TEST) -> dict[str, Metrics]:
-    """Metrics by run, as its own file has them, from the tables in a track's folder of results."""
+def tabulated(results: Path, split: str, annotations: str) -> dict[str, Metrics]:
+    """Metrics by run, as its own file has them, from the tables in a track's folder of results.
+
+    Args:
+        results: the folder.
+        split: on which they were measured.
+        annotations: its annotation file, relative to the root of the data. Numbers of another test
+            set under the same name are left out.
+    """
     metrics: dict[str, Metrics] = {}
     for file in sorted(results.glob(f"*/{RESULTS_CSV}")):
         table = read_results(file.parent)
         done = table.records[table.records["status"] == DONE]
-        if set(done["split"]) - {split}:
+        if set(done["split"]) - {split} or "annotations" not in done:
             continue
+        done = done[done["annotations"] == annotations]
         for (run, iou_type), part in done.groupby(["run", "iou_type"]):
             values = part["value"].astype(object).where(part["value"].notna(), None)
             content = metrics.setdefault(run, {"metrics": {}, "bootstrap": {}})

@@ -15,7 +15,10 @@ from icd.files import write_json
 from icd.report.results import read_results, states, tabulated, write_results
 from icd.report.summary import METRICS, summarise
 from icd.report.tables import markdown
+from tests.experiments.track_files import track
 from tests.report.small_table import ROWS, SEEDS, place
+
+TEST_FILE = track().annotations("test").name
 
 
 def test_the_csv_holds_every_number_unrounded(ablation, content, results):
@@ -31,7 +34,9 @@ def test_the_csv_holds_every_number_unrounded(ablation, content, results):
 def test_a_line_of_the_csv_describes_its_run(ablation, results):
     lines = results.records
     assert list(lines.columns[:2]) == ["row", "run"]
-    assert list(lines.columns[-5:]) == ["split", "status", "iou_type", "metric", "value"]
+    assert list(lines.columns[-6:]) == [
+        *("split", "annotations", "status", "iou_type", "metric", "value")
+    ]
     icd = lines[lines.row == "icd"]
     assert icd.seed.unique().tolist() == SEEDS
     assert set(icd.method) == {"icd"}
@@ -43,20 +48,21 @@ def test_a_line_of_the_csv_describes_its_run(ablation, results):
 
 
 def test_tables_give_back_the_metrics_of_their_runs(content, results):
-    found = tabulated(Path())
+    found = tabulated(Path(), "test", TEST_FILE)
     assert found.keys() == content.keys()
     for run, expected in content.items():
         assert found[run]["metrics"] == expected["metrics"]
         assert found[run]["bootstrap"]["bbox"] == pytest.approx(
             expected["bootstrap"]["bbox"], abs=1e-6
         )
-    assert tabulated(Path(), "tune") == {}
+    assert tabulated(Path(), "tune", TEST_FILE) == {}
+    assert tabulated(Path(), "test", "another.json") == {}, "numbers of another test set"
 
 
 def test_what_a_table_shows_need_not_be_trained_again(ablation, content, results):
     for run in ablation.runs:
         shutil.rmtree(run.folder)
-    write_results(ablation, Path("again"), tabulated(Path()))
+    write_results(ablation, Path("again"), tabulated(Path(), "test", TEST_FILE))
     for name in ("results.csv", "bootstrap.csv"):
         assert Path("again", name).read_bytes() == Path("out", name).read_bytes()
     write_results(ablation, Path("anew"))
@@ -68,7 +74,7 @@ def test_a_run_that_was_trained_here_counts_more_than_its_line_in_a_table(
 ):
     run = ablation.row("icd").runs[0]
     run.metrics().write_text(json.dumps({"metrics": {"bbox": {"AP": 0.75}}}))
-    write_results(ablation, Path("again"), tabulated(Path()))
+    write_results(ablation, Path("again"), tabulated(Path(), "test", TEST_FILE))
     values = read_results(Path("again")).values(ablation.row("icd"), "AP", "bbox")
     assert values[0] == 75
 

@@ -104,7 +104,10 @@ def require_survey():
 # Runs that reuse=true takes from tables, by split. They need no training.
 SPLITS_MEASURED = {ablation.split for ablation in ABLATIONS.values()} if REUSE else ()
 with bad_input_ends():
-    KNOWN = {split: tabulated(TRACK.results, split).keys() for split in SPLITS_MEASURED}
+    KNOWN = {
+        split: tabulated(TRACK.results, split, TRACK.splits[split].annotations).keys()
+        for split in SPLITS_MEASURED
+    }
 
 
 def to_train(ablation):

@@ -34,12 +34,14 @@ rule evaluate_snapshot:
         folder=lambda wildcards: RUNS[wildcards.run].folder,
         weights=lambda wildcards: snapshot_file(RUNS[wildcards.run], wildcards.iteration),
         split=TRACK.tuning_split,
+        images=TRACK.images(TRACK.tuning_split),
         gpus=min(GPUS, 1),
     message:
         "Evaluate {wildcards.run} after {wildcards.iteration} iterations"
     shell:
         "exec python -m icd evaluate {params.folder:q} --weights {params.weights:q}"
         " --split {params.split:q} --output {output:q} --gpus {params.gpus}"
+        " --annotations {input.annotations:q} --images {params.images:q}"
         " >> {log:q} 2> >(trap '' INT TERM; exec tee -a {log:q} >&2)"
 
 

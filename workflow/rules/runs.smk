@@ -132,11 +132,13 @@ rule evaluate:
         gpus=min(GPUS, 1),
         evaluator=TRACK.machine.evaluator,
         split=TEST,
+        images=TRACK.images(TEST),
     message:
         "Evaluate {wildcards.run}"
     shell:
         "exec python -m icd evaluate {params.folder:q} --output {output.metrics:q} --gpus {params.gpus}"
         " --evaluator {params.evaluator} --split {params.split:q}"
+        " --annotations {input.annotations:q} --images {params.images:q}"
         " >> {log:q} 2> >(trap '' INT TERM; exec tee -a {log:q} >&2)"
 
 
@@ -156,5 +158,6 @@ use rule evaluate as evaluate_tuning with:
         gpus=min(GPUS, 1),
         evaluator=TRACK.machine.evaluator,
         split=TUNE,
+        images=TRACK.images(TRACK.tuning_split),
     message:
         "Evaluate {wildcards.run} on the split tune"
