@@ -1,4 +1,4 @@
-"""What is in the repository: rendered from the raw numbers beside it and shown in the README."""
+"""Committed tables and figures match their raw numbers, and the README matches the tables."""
 
 from __future__ import annotations
 

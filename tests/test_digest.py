@@ -1,4 +1,4 @@
-"""A change of what runs compute needs a new version, or old results pass for new ones."""
+"""A change of what runs compute needs a new version, so old results cannot pass for new ones."""
 
 from __future__ import annotations
 

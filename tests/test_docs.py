@@ -1,4 +1,4 @@
-"""The documentation: every page has its place, the reference shows every key and option."""
+"""The documentation: the navigation has every page, the reference every key and option."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No circle of imports, neither of modules nor of packages: everything can be read bottom up."""
+"""No circular imports between modules or packages."""
 
 from __future__ import annotations
 

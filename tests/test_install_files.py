@@ -1,4 +1,4 @@
-"""pyproject.toml, constraints.txt and environment.yml agree, and the code imports no more."""
+"""pyproject.toml, constraints.txt and environment.yml agree and cover all imports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Data and processes must not wait for torch."""
+"""Data and process modules do not import torch."""
 
 from __future__ import annotations
 

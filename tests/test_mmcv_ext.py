@@ -1,4 +1,4 @@
-"""The stand-in for ``mmcv._ext`` through mmcv's own functions, against other implementations."""
+"""The replacement of ``mmcv._ext``, called through mmcv, against other implementations."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ class CostContent(Model):
     )
     settings: Settings
     tracks: dict[str, Settings] = Field(
-        default_factory=dict, description="settings of single tracks, which replace these"
+        default_factory=dict, description="settings of single tracks, replacing the general ones"
     )
 
     def named_rows(self) -> Iterator[tuple[str, str]]:

@@ -69,7 +69,7 @@ class RowContent(Model):
 
 
 class Axis(Model):
-    """label and scale (linear or log) of the horizontal axis of AP"""
+    """label and scale (linear or log) of the horizontal axis of the figure"""
 
     label: Text
     scale: Literal["linear", "log"] = Field("linear", description="scale of the axis")

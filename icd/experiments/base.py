@@ -53,7 +53,7 @@ def _require_different(values: list[T]) -> list[T]:
     return values
 
 
-# What makes the type of a list one in which no value stands twice.
+# Metadata for the type of a list without repeated values.
 DIFFERENT = (AfterValidator(_require_different), Field(json_schema_extra={"uniqueItems": True}))
 Name = Annotated[
     str,

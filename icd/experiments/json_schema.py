@@ -39,7 +39,7 @@ def track_schema() -> dict[str, Any]:
     required = schema.pop("required")
     schema["properties"]["extends"] = {
         "enum": shipped_tracks(),
-        "description": "a shipped track that provides every key that this file leaves out",
+        "description": "a shipped track, inherited except for name, title, data and pretrained",
     }
     extending = {"required": ["extends", "name", "title", "data"]}
     return schema | {"anyOf": [{"required": required}, extending]}

@@ -1,9 +1,9 @@
-"""Distillation methods: ICD and those it is compared with, one file each.
+"""Distillation methods: ICD and the methods it is compared with, one file each.
 
-``tokens`` is what all share: the targets, and which cells of a feature pyramid see an image.
-``icd`` is Instance-Conditional Knowledge Distillation, one concept a file. ``where`` holds the
+``tokens`` holds what all methods share: the targets, and the valid cells of feature pyramids.
+``icd`` is Instance-Conditional Knowledge Distillation, one concept per file. ``where`` holds the
 alternatives to its attention (table 6). ``fitnet``, ``cwd``, ``pkd``, ``mgd`` and ``fgd`` are
-other methods. ``adapter`` lets a method see a student whose pyramid has another width.
+other methods. ``adapter`` adapts a student's pyramid to the teacher's width.
 """
 
 from __future__ import annotations
@@ -20,4 +20,4 @@ class Requires:
 
 
 class Distinct:
-    """In the type of a method's option: no item of the list stands in it twice."""
+    """In the type of a method's option: the items of the list must differ."""

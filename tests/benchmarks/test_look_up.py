@@ -1,4 +1,4 @@
-"""The benchmark compares the same computation, and its table can be read."""
+"""The benchmark compares equal computations, and its table is readable."""
 
 from __future__ import annotations
 

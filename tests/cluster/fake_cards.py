@@ -1,7 +1,7 @@
-"""Lets PyTorch count fake cards in the trainings of test_slurm.py that ask for some.
+"""Makes PyTorch count fake GPUs in the trainings of test_slurm.py that use GPUs.
 
-Python imports it when it starts, as ``sitecustomize``. There is no CUDA: what is counted is what is
-visible, and trainings compute on the CPU. Each process of a training notes which card is its own.
+Python imports this module at its start, as ``sitecustomize``. There is no CUDA: the count is the
+number of visible GPUs, and trainings run on the CPU. Each process records its own GPU.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from pathlib import Path
 
 
 def visible() -> list[str]:
-    """The cards that this process may use."""
+    """The GPUs that this process may use."""
     return [card for card in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if card]
 
 
 def is_on_cards(argv: list[str]) -> bool:
-    """Whether this is a process of a training on cards."""
+    """Whether this is a process of a training on GPUs."""
     return "train" in argv and "--gpus" in argv and argv[argv.index("--gpus") + 1] != "0"
 
 

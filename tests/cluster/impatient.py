@@ -1,7 +1,7 @@
-"""Snakemake with a Slurm executor that asks for news every second, not ever more seldom.
+"""Snakemake with a Slurm executor that queries job states every second, at a constant rate.
 
-So often that the end of a workflow mostly comes while it asks, when Snakemake has no list of its
-jobs: it would cancel none of them. Here it stops asking first.
+At this rate, a workflow mostly ends during a query, when Snakemake has no list of its jobs and
+would cancel none of them. This module stops the queries first.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Stands for ``python`` in the jobs of test_slurm.py: runs it, and notes where and with which card.
+"""Replaces ``python`` in the jobs of test_slurm.py: runs it, and records its node and GPUs.
 
-The folder ``$ICD_TEST_PLAN`` says what is to happen to the training of a run:
+Files in the folder ``$ICD_TEST_PLAN`` control the training of a run:
 
-- ``<run>.fail``: it fails at once;
-- ``<run>.pause``: it stops once it has written a checkpoint, for as long as it takes to tell it to
-  end, so a test need not guess how fast it is. Then ``<run>.paused`` holds the number of its job.
+- ``<run>.fail``: the training fails at once.
+- ``<run>.pause``: the training pauses after its first checkpoint until it is told to end, so a test
+  need not guess its speed. While it pauses, ``<run>.paused`` contains the number of its job.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PLAN = Path(os.environ["ICD_TEST_PLAN"])
 
 
 def main(argv: list[str]) -> int:
-    """Run ``python`` with these arguments; its exit status."""
+    """Run ``python`` with these arguments; returns its exit status."""
     command = argv[2] if argv[:2] == ["-m", "icd"] else ""
     run = Path(argv[3]) if command in ("train", "evaluate") else None
     started = time.time()

@@ -1,4 +1,4 @@
-"""A real Slurm of two nodes on this machine, with two fake cards each, without systemd."""
+"""A real Slurm of two nodes on this machine, each with two fake GPUs, without systemd."""
 
 from __future__ import annotations
 

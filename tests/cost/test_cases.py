@@ -1,4 +1,4 @@
-"""What the cost table says of known numbers, and what its file must not say."""
+"""The cost table for known numbers, and errors in its file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Measuring on a track so small that it takes seconds: every row, each part of it."""
+"""Cost measurements on a tiny track: every row and each of its parts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an annotation file may leave out, against masks drawn pixel by pixel."""
+"""Completed annotation files, against masks drawn pixel by pixel."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images of every kind, as training reads them and as the check names them."""
+"""Images of all formats, as training reads them and the check names them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the check prints."""
+"""The printed overview of a data set."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Polygons give back the mask, to the pixel, when COCO's own code rasterises them."""
+"""COCO's own code rasterises the polygons to exactly the original mask."""
 
 from __future__ import annotations
 

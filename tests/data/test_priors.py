@@ -1,4 +1,4 @@
-"""Class frequencies and sizes of a data set, against an example by hand and pandas."""
+"""Class frequencies and sizes of a data set, against a hand-made example and pandas."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The picture of samples: boxes, masks and names where the annotations have them."""
+"""The figure of samples: boxes, masks and names of the annotations."""
 
 from __future__ import annotations
 

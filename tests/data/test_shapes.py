@@ -1,4 +1,4 @@
-"""The outlines are what they claim to be, and can be told apart when they are small."""
+"""The outlines are correct, and distinguishable when they are small."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a data set holds, and the priors it implies."""
+"""Counts of a data set, and the priors computed from it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The data set as a whole: reproducible, valid COCO, and about shape alone."""
+"""The whole data set: reproducible, valid COCO, with classes that differ only in shape."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What evaluators get of an annotation file."""
+"""The ground truth that evaluators receive from an annotation file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""AP of resampled images, against pycocotools on data sets that hold them as often."""
+"""AP of resampled images, against pycocotools on data sets that repeat images accordingly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The fast evaluator against pycocotools, to the last digit; detections as mmdet writes them."""
+"""The fast evaluator equals pycocotools to the last digit; detection files equal mmdet's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ablation files that are not as they should be, or do not fit their track."""
+"""Ablation files that are invalid or do not fit their track."""
 
 from __future__ import annotations
 

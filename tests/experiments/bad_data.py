@@ -1,4 +1,4 @@
-"""COCO files and images that are not as they should be."""
+"""Invalid COCO files and images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs whose description or whose teacher's checkpoint is not as it should be."""
+"""Runs with an invalid description or teacher checkpoint."""
 
 from __future__ import annotations
 

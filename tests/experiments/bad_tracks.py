@@ -1,4 +1,4 @@
-"""Track files that are not as they should be."""
+"""Invalid track files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A valid project on a user's data, and ways to break it, for test_bad_input.py."""
+"""A valid project with a user's data, and ways to break it, for test_bad_input.py."""
 
 from __future__ import annotations
 

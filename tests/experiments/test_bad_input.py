@@ -1,4 +1,4 @@
-"""Bad input ends with one clear line: the file, the key, and what would be right."""
+"""Bad input ends with one clear line: the file, the key and what would be right."""
 
 from __future__ import annotations
 

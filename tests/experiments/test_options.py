@@ -1,4 +1,4 @@
-"""Methods as data: the package's own, and those that a track brings along."""
+"""Options of methods: the package's own and those of a track's own classes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is there to do, before anything is done."""
+"""The plan of runs, time and disk before anything is run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run is identified by its content, and by nothing else."""
+"""The content of a run, and nothing else, identifies it."""
 
 from __future__ import annotations
 

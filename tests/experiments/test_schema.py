@@ -1,4 +1,4 @@
-"""The JSON schemas for editors, and what a reader is told when a file breaks a model."""
+"""The JSON schemas for editors, and the error messages for files that violate them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs that are compared come from the same weights."""
+"""Runs that are compared start from the same weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a track file to runs: what is part of them, and what is not."""
+"""From a track file to runs: what identifies a run, and what does not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the metafiles of the installed mmdet say, and what a track and a table make of it."""
+"""The metafiles of the installed mmdet, and their use in tracks and tables."""
 
 from __future__ import annotations
 

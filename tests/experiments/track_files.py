@@ -1,4 +1,4 @@
-"""Track and ablation files for the tests: the mini track with more teachers, changes to it."""
+"""Track and ablation files for tests: variants of the mini track."""
 
 from __future__ import annotations
 

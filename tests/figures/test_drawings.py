@@ -1,4 +1,4 @@
-"""The figures that are drawn from files alone."""
+"""The figures that are drawn from files only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Losses from the logs of a training, also of one that was stopped and resumed."""
+"""Losses from training logs, also of a training that was stopped and resumed."""
 
 from __future__ import annotations
 

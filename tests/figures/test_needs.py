@@ -1,4 +1,4 @@
-"""What the pipeline is told that a figure needs."""
+"""The inputs of each figure, as the pipeline sees them."""
 
 from __future__ import annotations
 

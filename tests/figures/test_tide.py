@@ -1,4 +1,4 @@
-"""TIDE on detections whose errors are known."""
+"""TIDE on detections with known errors."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The method's equations in float64: one image, layer, head and instance at a time.
 
-Written from the description of the method and made to be read, not to be fast. It shares nothing
-with ``icd.methods``: tokens in the padding are never built instead of masked, unused query slots do
-not exist, and an image is a dictionary. What has no gradient is computed with ``math`` and NumPy.
+Written from the description of the method, for readability instead of speed. It shares no code with
+``icd.methods``. Tokens in the padding and unused query slots are never built, instead of masked. An
+image is a dictionary. Values without gradient are computed with ``math`` and NumPy.
 
 Parameters are a dictionary of tensors, named as in the state dictionary of ``ICD``.
 """

@@ -1,4 +1,4 @@
-"""Pyramids of another width: by a 1x1 convolution, or by the method's own projection."""
+"""Pyramids of different widths: by a 1x1 convolution or the method's own projection."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CWD against its definition, channel by channel, with SciPy's idea of a divergence."""
+"""CWD against its definition, channel by channel, with SciPy's KL divergence."""
 
 from __future__ import annotations
 

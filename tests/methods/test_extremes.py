@@ -1,4 +1,4 @@
-"""ICD on extreme input: no objects, hundreds, tiny images, huge features, bfloat16."""
+"""ICD on extreme input: no or many objects, tiny images, huge features, bfloat16."""
 
 from __future__ import annotations
 

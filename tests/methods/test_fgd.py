@@ -1,4 +1,4 @@
-"""FGD against its equations, cell by cell in Python, on images without their padding."""
+"""FGD against its equations, cell by cell in Python, on images without padding."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""FitNet against its definition in NumPy, cell by cell, and who learns from it."""
+"""FitNet against its definition in NumPy, cell by cell, and which parameters learn from it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""MGD against its definition, with a convolution written out, and who is hidden when."""
+"""MGD against its definition with an explicit convolution, and its random masks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ICD on batches: padding counts for nothing, nor do order and company."""
+"""ICD on batches: padding, order and the other images of a batch change nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A step never waits for the device: no value of a tensor is read on the way."""
+"""A step never synchronises with the device: it reads no tensor value on the host."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each place to imitate at against plain loops over images, levels, cells, anchors and objects."""
+"""The alternatives of where to imitate, against plain loops over images, cells and objects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cards of one's own: locked, named by UUID, released however a run ends."""
+"""Exclusive GPUs: locked, identified by UUID, released however a run ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a failed run leaves behind."""
+"""The record that a failed run leaves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A download is whole and what it should be, or an error and no file."""
+"""A download is complete and correct, or it is an error and leaves no file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One process at a time, whatever became of the one before."""
+"""One training process per run, however the previous one ended."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A small table, its metrics and what was collected of them."""
+"""A small table, its metrics and the numbers collected from it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page of a track's results: what is there, in order, and nothing else."""
+"""The page of a track's results shows exactly what exists, in order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How baselines and teachers were trained, in words."""
+"""Descriptions of how baselines and teachers were trained."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Raw numbers: what is collected from the runs, and read back."""
+"""Raw numbers: collected from the runs and read back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Intervals and orders, against scipy's t-tests, values by hand and simulation."""
+"""Intervals and orders, against scipy's t-tests, hand-computed values and simulation."""
 
 from __future__ import annotations
 

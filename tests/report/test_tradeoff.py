@@ -1,4 +1,4 @@
-"""What methods gain, beside what they cost."""
+"""Gains of methods against their costs."""
 
 from __future__ import annotations
 

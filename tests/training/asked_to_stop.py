@@ -1,4 +1,4 @@
-"""A training, one of whose processes is asked to stop in its third iteration.
+"""A training in which one process receives a signal to stop in the third iteration.
 
 Started by torchrun with the arguments of ``python -m icd``.
 """

@@ -1,7 +1,7 @@
-"""Kill trainings at random moments, start them again, and compare with the one left in peace.
+"""Kill trainings at random moments, restart them, and compare with an uninterrupted training.
 
-``python tests/training/kills.py --kills 200`` does it for longer than the tests, prints what it has
-done, and fails at the first bit that differs.
+``python tests/training/kills.py --kills 200`` runs longer than the tests do. It prints its progress
+and fails at the first bit that differs.
 """
 
 from __future__ import annotations

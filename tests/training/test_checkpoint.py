@@ -1,4 +1,4 @@
-"""Reading weights: nothing is executed, and what does not fit is named."""
+"""Reading weights executes no code, and errors name what does not fit."""
 
 from __future__ import annotations
 

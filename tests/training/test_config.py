@@ -1,4 +1,4 @@
-"""From descriptions to configs: what the track says is there, what it leaves open is mmdet's."""
+"""Configs contain what the track states; all else is mmdet's."""
 
 from __future__ import annotations
 

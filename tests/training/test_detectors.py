@@ -1,4 +1,4 @@
-"""Every detector of the shipped tracks: trains here, learns from a teacher, leaves as mmdet's."""
+"""Every detector of the shipped tracks trains, distils and exports as a plain mmdet model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The wrapper around a student: what it adds, and that it changes nothing else."""
+"""The Distiller adds the method's losses to a student and changes nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The exported student is mmdet's: it loads and scores without this package."""
+"""The exported student is a plain mmdet model: it loads and scores without this package."""
 
 from __future__ import annotations
 

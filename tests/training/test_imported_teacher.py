@@ -1,4 +1,4 @@
-"""A teacher that was trained elsewhere, or lies in the model zoo."""
+"""Teachers that were trained elsewhere or come from the model zoo."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A training that is killed, however often and whenever, ends with the same bits."""
+"""A training that is killed at random moments ends with bitwise equal weights."""
 
 from __future__ import annotations
 

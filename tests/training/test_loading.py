@@ -1,4 +1,4 @@
-"""Initialisation and resuming: never from nothing, and said with counts. No network is used."""
+"""Loading and resuming never silently load nothing; logs give counts. Needs no network."""
 
 from __future__ import annotations
 

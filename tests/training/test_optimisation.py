@@ -1,4 +1,4 @@
-"""Optimisers and learning rates: those of the paper, of detectron2 and of mmdet."""
+"""Optimisers and learning rates equal those of the paper, detectron2 and mmdet."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A data set as it may come: trained on, distilled on and evaluated, whatever it leaves out."""
+"""Training, distilling and evaluating on data sets with missing or unusual content."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Teacher and student of different kinds: what works, and why the rest does not."""
+"""Teachers and students of different kinds: which pairs work, and clear errors for the rest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several processes train a run: as one process would with all of the batch."""
+"""Several processes train a run as one process would on the whole batch."""
 
 from __future__ import annotations
 

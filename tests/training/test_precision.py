@@ -1,4 +1,4 @@
-"""bfloat16: where it is used, where not, and that the result is close to float32."""
+"""bfloat16: where it is used, and that results stay close to float32."""
 
 from __future__ import annotations
 

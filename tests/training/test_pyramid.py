@@ -1,4 +1,4 @@
-"""Levels that belong together, compared with what the networks of all detectors return."""
+"""Matching pyramid levels, compared with the outputs of all detectors."""
 
 from __future__ import annotations
 

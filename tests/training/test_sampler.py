@@ -1,4 +1,4 @@
-"""Every picture is a function of the seed and its place in the stream, and of nothing else."""
+"""Every training image depends only on the seed and its position in the stream."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The frozen teacher: out of sight and out of reach of training; and the images it gets."""
+"""The teacher stays frozen and hidden from training, and gets the right images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two optimisers after one backward pass, compared with the same made by hand in PyTorch."""
+"""Two optimisers after one backward pass, against the same steps in plain PyTorch."""
 
 from __future__ import annotations
 

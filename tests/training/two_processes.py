@@ -1,4 +1,4 @@
-"""What each of the two processes of test_parallel.py computes: losses and gradients of its images.
+"""One of the two processes of test_parallel.py: losses and gradients of its images.
 
 Started by torchrun with a folder as argument.
 """

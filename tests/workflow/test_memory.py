@@ -1,4 +1,4 @@
-"""How the C library treats the memory of a training."""
+"""How the C library handles the memory of a training."""
 
 from __future__ import annotations
 

@@ -46,8 +46,12 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 def test_one_command_makes_the_table(project):
     expected = made(project.ablation)
-    data = {f"Make the split {name} of toy" for name in toy_track()["data"]["splits"]}
-    assert jobs(project.printed) == END | expected | data | {"Check the data of toy"}
+    assert jobs(project.printed) == END | expected | {
+        "Generate the split pretrain of toy",
+        "Generate the split train of toy",
+        "Generate the split test of toy",
+        "Check the data of toy",
+    }
     assert "24 of 24 steps (100%) done" in project.printed
     for row in project.ablation.rows:
         for name in ("run.json", "model.py", "model.pth", "metrics.json", "manifest"):
@@ -374,7 +378,7 @@ def test_a_table_without_a_row_is_refused_before_anything_starts(other_track, ta
     printed = snakemake(other_track.parent, "--cores", "1", target, *config, fails=True)
     (line,) = (line for line in printed.splitlines() if line.startswith("error: "))
     assert "instance_boxes.yaml: rows: the track toy cannot have any of them" in line
-    assert "expected a row of what the track has: detectors ['faster-rcnn']" in line
+    assert "expected a row that uses what the track has: detectors ['faster-rcnn']" in line
     assert "Traceback" not in printed
     assert not (other_track.parent / "results").exists()
 
@@ -386,8 +390,9 @@ def test_the_plan_of_the_mini_track_is_complete_and_fast(tmp_path):
     # Seconds of work, which a busy machine does not stretch.
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 5
     expected = made(load_ablation("main", load_track("mini")))
-    data = {f"Make the split {name} of mini" for name in load_track("mini").splits}
-    assert jobs(printed) == END | expected | data | {"Check the data of mini"}
+    splits = ("pretrain", "train", "tune", "test")
+    data = {*(f"Generate the split {split} of mini" for split in splits), "Check the data of mini"}
+    assert jobs(printed) == END | expected | data
     assert [path.name for path in tmp_path.iterdir()] == [".snakemake"], "a plan makes nothing"
 
 

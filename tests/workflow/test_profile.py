@@ -1,4 +1,4 @@
-"""The profiles: what Snakemake does not know in them it may ignore without a word."""
+"""Snakemake knows every key of the profiles; it may silently ignore unknown ones."""
 
 from __future__ import annotations
 

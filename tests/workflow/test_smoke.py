@@ -1,4 +1,4 @@
-"""`make smoke` has a track of its own; that the pipeline runs on it is for `make smoke` to show."""
+"""The track of `make smoke` is valid. Only `make smoke` itself runs the pipeline on it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The auxiliary losses against numbers by hand, and what must not enter them."""
+"""The auxiliary losses against hand-computed numbers, and what they must exclude."""
 
 from __future__ import annotations
 

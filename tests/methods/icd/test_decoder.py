@@ -1,4 +1,4 @@
-"""How queries look up tokens: against PyTorch's own attention, and what must not matter."""
+"""The decoder against PyTorch's own attention, and invariances of its output."""
 
 from __future__ import annotations
 

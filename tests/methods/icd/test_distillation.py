@@ -1,4 +1,4 @@
-"""Where to imitate (weights) and how it is measured (normalised values, weighted error)."""
+"""The weights of tokens, and the weighted error of normalised values."""
 
 from __future__ import annotations
 

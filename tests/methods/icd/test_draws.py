@@ -1,4 +1,4 @@
-"""What ICD draws for a batch: a function of seed, process and iteration."""
+"""ICD's random draws depend only on seed, process and iteration."""
 
 from __future__ import annotations
 

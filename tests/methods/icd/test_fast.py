@@ -1,4 +1,4 @@
-"""The fast formulation against the plain one: values and gradients, and what it keeps."""
+"""The fast formulation equals the plain one, and keeps little memory for backward."""
 
 from __future__ import annotations
 

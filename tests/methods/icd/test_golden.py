@@ -1,4 +1,4 @@
-"""Our method against stored values of the published implementation, in float32."""
+"""The method against stored values of the published implementation, in float32."""
 
 from __future__ import annotations
 

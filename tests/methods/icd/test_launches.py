@@ -1,4 +1,4 @@
-"""How many kernels a step launches, which is what a GPU pays for in small batches."""
+"""Number of kernel launches per step, which dominates a GPU's time on small batches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The assembled method: what the losses are, who learns from what, variants."""
+"""The assembled method: losses, gradients of each part, variants."""
 
 from __future__ import annotations
 

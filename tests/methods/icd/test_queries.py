@@ -1,4 +1,4 @@
-"""What is asked: number of queries, fake instances, jitter and the encoding of a question."""
+"""Queries: their number, fake instances, jitter and encoding."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Our method in float64 against a plain version written from its equations, with gradients."""
+"""The method in float64 against a plain version of its equations, including gradients."""
 
 from __future__ import annotations
 

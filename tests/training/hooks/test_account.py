@@ -1,4 +1,4 @@
-"""The cost of a training that was stopped and resumed."""
+"""Time and memory of a training that was stopped and resumed."""
 
 from __future__ import annotations
 

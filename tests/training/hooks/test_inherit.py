@@ -1,4 +1,4 @@
-"""The inheriting strategy: what a student takes over, and when."""
+"""The inheriting strategy: which weights a student copies, and when."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A signal at any moment of a training."""
+"""Signals at any moment of a training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Starting from a pre-training: with all of its weights, once."""
+"""A training loads all weights of its pre-training, exactly once."""
 
 from __future__ import annotations
 

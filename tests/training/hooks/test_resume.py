@@ -1,4 +1,4 @@
-"""Which checkpoint a training goes on from, and what is wrong with the others."""
+"""Which checkpoint a training resumes from, and why others are rejected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Snapshots of a training, and the weights of the method beside those of the student."""
+"""Snapshots of a training, and the method's weights beside the student's."""
 
 from __future__ import annotations
 
