@@ -13,9 +13,12 @@ from mmdet.evaluation import CocoMetric
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from icd.data.synthetic import SyntheticSpec, write_split
 from icd.errors import InputError
+from icd.evaluation import evaluate
 from icd.evaluation.coco import NAMES, coco_metrics, match, replicates
-from icd.experiments.run import Run
+from icd.experiments.run import Run, TrainedRun
+from icd.experiments.splits import Split
 from tests.lab import Lab
 
 SIZES = {"s": (0, 32**2), "m": (32**2, 96**2), "l": (96**2, np.inf)}
@@ -196,3 +199,24 @@ def number(value: float | None) -> float:
     """A metric that exists."""
     assert value is not None
     return value
+
+
+def test_a_split_that_came_after_the_run_is_evaluated_on_its_own_files(
+    lab: Lab, teacher: TrainedRun
+) -> None:
+    """The description of a run knows the splits of its day alone."""
+    content = lab.track.content.stated()
+    more = lab.changed({"data": {"splits": {"extra": 4}}})
+    write_split(lab.data, "extra", 4, SyntheticSpec(**content["data"]["synthetic"]))
+    output = lab.folder(teacher) / "metrics-extra.json"
+    lab.write_description(teacher)
+    files = Split(
+        annotations=str(more.track.annotations("extra")), images=str(more.track.images("extra"))
+    )
+    with lab.runner():
+        with pytest.raises(InputError, match="split: is 'extra'"):
+            evaluate.evaluate(teacher.folder, "extra", output)
+        evaluate.evaluate(teacher.folder, "extra", output, files=files)
+    found = json.loads((lab.folder(teacher) / "extra/bbox.json").read_text())
+    assert {detection["image_id"] for detection in found} <= set(range(4))
+    assert json.loads(output.read_text())["split"] == "extra"

@@ -6,6 +6,16 @@ from tests.experiments.broken import Case, in_ablation, in_track, remove, severa
 
 ABLATION_CASES = [
     Case(
+        "a teacher that has a teacher",
+        in_ablation("rows.1.change.role", "teacher"),
+        ("table.yaml: rows.icd: does not fit track.yaml", "role is the teacher", "without method"),
+    ),
+    Case(
+        "a width that is a text",
+        in_track("detectors.retinanet.model.neck.out_channels", "64"),
+        ("detectors.retinanet.model.neck.out_channels is '64'", "a whole number of channels"),
+    ),
+    Case(
         "unknown key",
         in_ablation("colour", 1),
         ("table.yaml: colour: unknown key", "'baseline'"),

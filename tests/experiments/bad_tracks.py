@@ -5,6 +5,41 @@ from __future__ import annotations
 from tests.experiments.broken import Case, in_track, in_track_text, remove
 
 TRACK_CASES = [
+    Case(
+        "a teacher that is a list",
+        in_track("roles.teacher", []),
+        ("track.yaml: roles.teacher: is []", "a teacher to train"),
+    ),
+    Case(
+        "a name with a newline",
+        in_track("name", "mini\n"),
+        ("track.yaml: name: is 'mini\\n'", "small letters"),
+    ),
+    Case(
+        "a schedule with a newline",
+        in_track("roles.student.schedule", "1x\n"),
+        ("track.yaml: roles.student.schedule: is '1x\\n'", "positive multiple"),
+    ),
+    Case(
+        "a schedule that never ends",
+        in_track("roles.student.schedule", 400 * "9" + "x"),
+        ("track.yaml: recipe.unit: makes 999", "too long", "1,000,000,000 iterations"),
+    ),
+    Case(
+        "a seed that NumPy cannot take",
+        in_track("seeds", [2**40]),
+        ("track.yaml: seeds.0: is 1099511627776", "a whole number from 0 below 4.29497e+09"),
+    ),
+    Case(
+        "null for a key of a detector's recipe",
+        in_track("detectors.retinanet.recipe", {"precision": None}),
+        ("track.yaml: detectors.retinanet.recipe.precision: is None", "float32 or bfloat16"),
+    ),
+    Case(
+        "a split whose name is a path",
+        in_track("data.splits.a/b", {"annotations": "a", "images": "b"}),
+        ("track.yaml: data.splits.a/b: is 'a/b'", "a name of letters, digits, - and _"),
+    ),
     Case("unknown key", in_track("colour", 1), ("track.yaml: colour: unknown key", "'backbones'")),
     Case(
         "unknown nested key",

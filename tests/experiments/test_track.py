@@ -386,3 +386,21 @@ def test_pretraining_needs_its_split():
     content = changed(MINI, "roles.student.pretrained.split", "more")
     with pytest.raises(InputError, match=r"roles\.student\.pretrained\.split: there is no 'more'"):
         described(track(content), {}, seed=0)
+
+
+def test_a_split_may_have_any_plain_name():
+    """Also that of an attribute of the model."""
+    found = track(changed(changed(MINI, "data.splits.copy", 5), "data.splits.names", 3))
+    assert found.annotations("copy").name == "copy-5.json"
+    assert found.annotations("names").name == "names-3.json"
+
+
+def test_an_optimizer_of_another_type_replaces_the_whole(tmp_path):
+    sgd = {"type": "SGD", "lr": 0.1}
+    change = EXTENDED | {"recipe": {"optimizer": sgd}}
+    found = load_track(str(write(tmp_path / "own.yaml", change)))
+    assert found.content.recipe.optimizer.stated() == sgd
+    assert found.content.recipe.ramp == MINI["recipe"]["ramp"]
+    content = changed(MINI, "detectors.fcos.recipe", {"optimizer": sgd})
+    recipe = described(track(content), {"detector": "fcos"}).recipe
+    assert recipe.optimizer.stated() == sgd
