@@ -230,6 +230,7 @@ class _Expansion:
         here = row.tracks.get(self.track.name)
         changes = (self.content.base, row.change, here.change if here else None)
         change = self._merged(*changes, key=f"rows.{row.id}")
+        self._require_effect(row, change)
         absent = (here and here.absent) or missing(change, self.track)
         runs = () if absent else self._runs(change, row.id)
         return Row(
@@ -242,6 +243,17 @@ class _Expansion:
             x=row.x,
             reference=row.reference,
         )
+
+    def _require_effect(self, row: RowContent, change: Change) -> None:
+        """Raise InputError if the row states what changes nothing: it would show another run."""
+        stated = row.change.model_fields_set if row.change else set()
+        needs = {"options": "a method", "adapter": "a method"}
+        if not change.inherit and change.role == "student":
+            needs["teacher"] = "a method or inherit: true"
+        for key, needed in needs.items():
+            if key in stated and change.method == "none":
+                place = f"rows.{row.id}.change.{key}"
+                raise InputError(self.file, place, "changes nothing", f"{needed} in the row")
 
     def _merged(self, *changes: Change | None, key: str) -> Change:
         """All changes merged; later ones take precedence."""

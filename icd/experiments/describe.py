@@ -23,7 +23,7 @@ from icd.experiments.roles import (
     pyramid_width,
 )
 from icd.experiments.run import ImportedRun, Schedule, TrainedRun
-from icd.experiments.splits import TRAIN
+from icd.experiments.splits import TEST, TRAIN
 from icd.experiments.track_content import TrackContent
 from icd.experiments.zoo import teacher as zoo_teacher
 from icd.mappings import merge
@@ -115,6 +115,10 @@ class Describer:
             key = f"roles.{change.role}.pretrained.split"
             expected = f"one of {sorted(splits)}"
             raise InputError(self.file, key, f"there is no {chosen.split!r}", expected)
+        if chosen.split == TEST:
+            key = f"roles.{change.role}.pretrained.split"
+            expected = "a split that nothing is measured on"
+            raise InputError(self.file, key, "is the test split", expected)
         same = Change(
             role=change.role,
             detector=change.detector,

@@ -253,6 +253,8 @@ def check_options(
 def check_method(name: str, method: MethodEntry, file: Path) -> None:
     """Raise InputError unless a track's entry of a method is usable."""
     key = f"methods.{name}"
+    if name == "none":
+        raise InputError(file, key, "is what rows without a method name", "another name")
     if method.class_:
         if name in shipped_methods():
             problem = "is the name of a method of the package"

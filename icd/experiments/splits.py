@@ -36,6 +36,15 @@ class Resizing(Model):
         description="directions; each training image draws one of them or none"
     )
 
+    @model_validator(mode="after")
+    def _require_long_side_first(self) -> Resizing:
+        longest, shortest = self.scale
+        if longest < shortest:
+            expected = "[longest side, shortest side]"
+            context = {"key": "scale", "value": self.scale, "expected": expected}
+            raise PydanticCustomError("requires", "{key}", context)
+        return self
+
 
 class Split(Model):
     """Annotations (a COCO JSON file) and images (a folder), relative to root."""

@@ -6,6 +6,16 @@ from tests.experiments.broken import Case, in_ablation, in_track, remove, severa
 
 ABLATION_CASES = [
     Case(
+        "options without a method",
+        in_ablation("rows.0.change", {"options": {"weight": 2}}),
+        ("table.yaml: rows.student.change.options: changes nothing", "a method in the row"),
+    ),
+    Case(
+        "another teacher of whom nothing is learned",
+        in_ablation("rows.0.change", {"teacher": {"schedule": "2x"}}),
+        ("table.yaml: rows.student.change.teacher: changes nothing", "a method or inherit: true"),
+    ),
+    Case(
         "a teacher that has a teacher",
         in_ablation("rows.1.change.role", "teacher"),
         ("table.yaml: rows.icd: does not fit track.yaml", "role is the teacher", "without method"),

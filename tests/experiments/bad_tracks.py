@@ -6,6 +6,21 @@ from tests.experiments.broken import Case, in_track, in_track_text, remove
 
 TRACK_CASES = [
     Case(
+        "the short side first",
+        in_track("images.scale", [64, 128]),
+        ("track.yaml: images.scale: is [64, 128]", "[longest side, shortest side]"),
+    ),
+    Case(
+        "a pre-training on the test split",
+        in_track("roles.student.pretrained", {"split": "test", "schedule": "1x"}),
+        ("track.yaml: roles.student.pretrained.split: is the test split", "nothing is measured"),
+    ),
+    Case(
+        "a method that is named none",
+        in_track("methods.none", {"class": "json.X"}),
+        ("track.yaml: methods.none: is what rows without a method name", "another name"),
+    ),
+    Case(
         "a teacher that is a list",
         in_track("roles.teacher", []),
         ("track.yaml: roles.teacher: is []", "a teacher to train"),

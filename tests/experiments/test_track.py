@@ -52,6 +52,8 @@ def other(key: str, value: Any) -> Any:
         return "vertical" if value == "horizontal" else "horizontal"
     if key.startswith("seeds"):
         return 100 + value
+    if key == "images.scale.1":  # the shortest side
+        return value - 1
     if isinstance(value, bool) or value is None:
         return not value
     if isinstance(value, (int, float)):

@@ -320,12 +320,12 @@ def test_an_unknown_method_is_named(lab: Lab) -> None:
 
 def test_a_student_is_trained_on_its_split_from_its_pretraining(lab: Lab) -> None:
     """What it starts from is loaded before it inherits, which replaces parts of it."""
-    pretrained = {"split": "test", "schedule": "2x"}
+    pretrained = {"split": "train", "schedule": "2x"}
     changed = lab.changed({"roles": {"student": {"pretrained": pretrained}}})
     run = changed.run(inherit=True)
     assert run.pretrained is not None
     hooks = [hook["type"] for hook in changed.config(run).custom_hooks]
     assert hooks.index("PretrainedHook") < hooks.index("InheritHook")
     first, second = (changed.config(r).train_dataloader.dataset for r in (run.pretrained, run))
-    assert (first.ann_file, second.ann_file) == ("test-8.json", "train-16.json")
+    assert (first.ann_file, second.ann_file) == ("train-16.json", "train-16.json")
     assert "PretrainedHook" not in str(changed.config(run.pretrained).custom_hooks)
