@@ -288,5 +288,5 @@ def test_a_run_on_two_cards_is_one_job_with_a_process_on_each(pair: Project) -> 
     assert sorted(found["card"] for found in processes) == sorted(mine)
     assert {found["job"] for found in processes} == {attempt["job"]}
     run = pair.run("student").id
-    trained = json.loads((pair.folder / f"results/small/manifests/{run}.json").read_text())
-    assert trained["config"]["train_dataloader"]["batch_size"] == 2, "half of a batch of four"
+    config = json.loads((pair.folder / f"results/small/runs/{run}/config.json").read_text())
+    assert config["train_dataloader"]["batch_size"] == 2, "half of a batch of four"

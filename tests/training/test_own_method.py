@@ -25,9 +25,8 @@ pytestmark = pytest.mark.slow
 
 SECTION = (ROOT / "docs/methods.md").read_text().split("## Add a method")[1]
 (METHOD,) = re.findall(r"```python\n(.+?)```", SECTION, re.S)[:1]  # the one file ...
-ROW = yaml.safe_load(
-    re.findall(r"`means: (\{.+?\})`", SECTION)[0]
-)  # ... the one row of the track ...
+ENTRY = re.findall(r"```yaml\n(methods:.+?)```", SECTION, re.S)[0]
+ROW = yaml.safe_load(ENTRY)["methods"]["means"]  # ... the one entry of the track ...
 # ... and a table that asks for it.
 TABLE = """
 title: Ours
