@@ -85,7 +85,7 @@ def draw_image(figure: Figure, grid: GridSpec, line: int, masks: Masks) -> None:
         for box in masks.boxes:
             draw_box(axes, box, width=0.5)
     if line == 0:
-        heads = f"attention of its query,\nheads 1 to {len(small)}"
+        heads = f"attention\nof its query,\nheads 1 to {len(small)}"  # narrow with few heads
         for axes, title in zip(large, ["object", *TITLES.values()], strict=True):
             axes.set_title(title, fontsize=SMALL, pad=3)
         small[0].set_title(heads, loc="left", fontsize=SMALL, pad=3)
