@@ -75,13 +75,11 @@ class Signature(Model):
 
     path: module.Class.
     learns: whether the method has parameters of its own.
-    meaning: first line of the docstring.
     options: a model of the options, each with its default.
     """
 
     path: str
     learns: bool
-    meaning: str
     options: type[Model]
 
 
@@ -168,8 +166,7 @@ def _signature(node: ast.ClassDef, module: str, file: Path) -> Signature:
         **fields,
     )
     learns = any(ast.unparse(part) == "learns = True" for part in node.body)
-    first = (ast.get_docstring(node) or "").partition("\n")[0]
-    return Signature(path=f"{module}.{node.name}", learns=learns, meaning=first, options=options)
+    return Signature(path=f"{module}.{node.name}", learns=learns, options=options)
 
 
 def _requirements(requirements: Mapping[str, Mapping[str, Any]]) -> Any:

@@ -87,7 +87,7 @@ class SplitSizes(_Splits):
     test: Images
 
 
-class SplitFiles(_Splits):
+class FilesBySplit(_Splits):
     """Annotation file and image folder of each split; train and test are required."""
 
     __pydantic_extra__: dict[str, Split]
@@ -125,7 +125,7 @@ class OwnData(Model):
 
     made: ClassVar[bool] = False
     root: str = Field(description="folder of the data; --config NAME=FOLDER replaces $NAME")
-    splits: SplitFiles
+    splits: FilesBySplit
 
     def split(self, name: str) -> Split:
         """Files of a split, relative to the root."""
