@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 from icd.experiments.ablation import Ablation, Row
 from icd.experiments.run import Cost, Run, StepKey
+from icd.report.intervals import Estimate
 from icd.report.results import ABSENT, DONE, FAILED, NOT_RUN, Results, split_status
-from icd.report.statistics import Agreement, Estimate, Sample, agreement, difference, level
+from icd.report.statistics import Agreement, Sample, agreement, difference, level
 
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 

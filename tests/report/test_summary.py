@@ -14,7 +14,7 @@ from scipy import stats
 
 from icd.experiments.ablation import read_ablation
 from icd.report.figure import write_figures
-from icd.report.statistics import Estimate
+from icd.report.intervals import estimate
 from icd.report.summary import METRICS, summarise
 from icd.report.tables import markdown, numbers, signed
 from tests.experiments.track_files import MINI, changed, track, write
@@ -120,9 +120,9 @@ def test_a_row_may_have_a_baseline_of_its_own(ablation, results):
 
 
 def test_a_difference_whose_interval_holds_zero_is_called_inconclusive():
-    assert signed(Estimate((0.3, 0.3), (-0.21, 0.81), True)) == "+0.3 [-0.2, +0.8] inconclusive"
-    assert signed(Estimate((0.3,), (0.01, 0.59), True)) == "+0.3 [+0.0, +0.6]"
-    assert signed(Estimate((-2.0,), None, False)) == "-2.0"
+    assert signed(estimate([0.25, 0.35], None)) == "+0.3 [-0.3, +0.9] inconclusive"
+    assert signed(estimate([0.29, 0.31], None)) == "+0.3 [+0.2, +0.4]"
+    assert signed(estimate([-2.0], None)) == "-2.0"
 
 
 def test_a_gain_without_its_baseline_says_so(ablation, content):
