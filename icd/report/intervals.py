@@ -9,7 +9,7 @@ from math import sqrt
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize, stats
+from scipy import optimize, special, stats
 
 CONFIDENCE = 0.95
 POWER = 0.8
@@ -72,9 +72,9 @@ def half_width(
     tail = (1 + confidence) / 2
     variance = across_seeds + over_images
     if seeds < 2:
-        return stats.t.ppf(tail, replicates - 1) * np.sqrt(variance)
-    of_seeds = stats.t.ppf(tail, seeds - 1)
-    of_images = stats.t.ppf(tail, replicates - 1) if replicates > 1 else stats.norm.ppf(tail)
+        return special.stdtrit(replicates - 1, tail) * np.sqrt(variance)
+    of_seeds = special.stdtrit(seeds - 1, tail)
+    of_images = special.stdtrit(replicates - 1, tail) if replicates > 1 else special.ndtri(tail)
     share = np.divide(across_seeds, variance, out=np.ones_like(variance), where=variance > 0)
     return np.sqrt(variance) * (of_images + (of_seeds - of_images) * share ** sqrt(seeds / 3))
 

@@ -115,6 +115,6 @@ def test_a_family_of_equal_rows_rarely_has_any_significant_pair():
                 shared = rng.normal(0, 0.3)
                 values = dict(enumerate(30 + shared + rng.normal(0, 0.6, seeds)))
                 images = rng.normal(0, 0.3, 50)
-                rows.append(Sample(values, {seed: 30 + images for seed in values}))
+                rows.append(Sample(values, dict.fromkeys(values, 30 + images)))
             wrong += known(agreement(rows, [1.0, 2.0, 3.0, 4.0])).significant > 0
         assert wrong / trials <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / trials)
