@@ -28,7 +28,8 @@ def resampled(matched: Evaluator) -> tuple[list[float | None], dict[str, dict[st
         AP of each resample, None for those without ground truth, and the parts: by ``class`` and
         ``size`` and their names, AP (equal to pycocotools' to the last digit) and its resamples.
     """
-    images, precision = matched.params.imgIds, np.asarray(matched.eval["precision"])
+    accumulated: Any = matched.eval
+    images, precision = matched.params.imgIds, np.asarray(accumulated["precision"])
     counts, matches = multiplicities(len(images)), per_image(matched)
     by_class = class_replicates(matches, images, counts)
     absent = np.full(len(counts), np.nan)

@@ -30,6 +30,7 @@ def paragraphs(summary: Summary) -> list[str]:
         agreement(summary.order, summary.order_distilled),
         ablation.findings,
         " ".join([measure(summary), *intervals(summary)]),
+        classes(summary),
         COSTS if ablation.costs else "",
         *missing(summary),
         recipes(ablation),
@@ -85,6 +86,21 @@ def _scatter(summary: Summary) -> str:
     words = {2: "both values", 3: "± standard deviation"}
     named = " or ".join(words[count] for count in sorted(seeds & {*words}))
     return f" with {named}" if named else ""
+
+
+def classes(summary: Summary) -> str:
+    """Which classes lose significantly."""
+    if summary.lost is None:
+        return ""
+    named = {
+        summary.entry(row).row.label: ", ".join(f"{name} {gain:+.1f}" for name, gain in classes)
+        for row, classes in summary.lost.items()
+    }
+    lost = "; ".join(f"{label}: {names}" for label, names in named.items())
+    return (
+        f"Classes that lose significantly {summary.over}, with Holm's correction over the classes "
+        f"of a row: {lost or 'none'}."
+    )
 
 
 class Restriction(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -139,7 +140,7 @@ def test_the_detectable_difference_is_found_in_80_percent_of_experiments(seeds: 
     found = estimate(values, rng.normal(0, 0.3, (1, 200)) * np.ones((seeds, 1)))
     across = found.spread.across_seeds or 0.0
     over = known(found.spread.over_images)
-    drawn = np.full(trials, across)
+    drawn: Any = np.full(trials, across)
     if seeds > 1:
         drawn = across * rng.chisquare(seeds - 1, trials) / (seeds - 1)
     means = rng.normal(known(found.detectable), math.sqrt(across + over), trials)

@@ -113,7 +113,8 @@ def test_a_family_of_equal_rows_rarely_has_any_significant_pair():
             rows = []
             for _ in range(4):
                 shared = rng.normal(0, 0.3)
-                values = dict(enumerate(30 + shared + rng.normal(0, 0.6, seeds)))
+                found = (30 + shared + rng.normal(0, 0.6, seeds)).tolist()
+                values: dict[int | None, float] = dict(enumerate(found))
                 images = rng.normal(0, 0.3, 50)
                 rows.append(Sample(values, dict.fromkeys(values, 30 + images)))
             wrong += known(agreement(rows, [1.0, 2.0, 3.0, 4.0])).significant > 0
