@@ -16,7 +16,8 @@ from icd.report.breakdown import significant
 from icd.report.figure import STYLE, save
 from icd.report.results import AP_NAMES, Results
 
-CELL, MARGIN = 0.34, 2.4  # inches of a cell, and beside and below the cells
+CELL, MARGIN = 0.34, 2.4  # inches of a row, and beside and below the cells
+WIDE, NARROW = 0.54, 0.18  # inches of a column with numbers and with signs
 DIGITS = 12  # columns up to which cells show their numbers
 DARK = 0.6  # of the largest gain: the ground is too dark for black digits
 
@@ -40,9 +41,10 @@ def draw_breakdown(ablation: Ablation, results: Results) -> Figure:
         return figure
     tables = [_table(frame, "gain") for frame in frames]
     rows = [row for row in ablation.rows if any(row.id in table.index for table in tables)]
-    widths = [max(table.shape[1], 1) for table in tables]
+    counts = [max(table.shape[1], 1) for table in tables]
+    widths = [count * (WIDE if count <= DIGITS else NARROW) for count in counts]
     height = CELL * len(rows) + MARGIN
-    figure = Figure(figsize=(1.6 * CELL * sum(widths) + MARGIN + 1, height), layout="constrained")
+    figure = Figure(figsize=(sum(widths) + MARGIN + 1, height), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True, width_ratios=widths)
     limit = max(float(np.nanmax(np.abs(table.to_numpy(float)))) for table in tables if table.size)
     for axes, frame in zip(panels, frames, strict=True):
