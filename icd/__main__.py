@@ -125,6 +125,7 @@ def collect(args: argparse.Namespace) -> None:
 
 def render(args: argparse.Namespace) -> None:
     """Render an ablation's tables and figures from its raw numbers."""
+    from icd.report.draw_breakdown import write_breakdown
     from icd.report.figure import write_figures
     from icd.report.results import read_results
     from icd.report.tables import write_tables
@@ -132,6 +133,9 @@ def render(args: argparse.Namespace) -> None:
     ablation, results = _ablation(args.ablation, args), read_results(args.folder)
     write_tables(ablation, results, args.folder, _costs(ablation, args))
     write_figures(ablation, results, [args.folder / f"figure.{kind}" for kind in ("svg", "png")])
+    if results.parts:
+        outputs = [args.folder / f"per_class.{kind}" for kind in ("svg", "png")]
+        write_breakdown(ablation, results, outputs)
 
 
 def tradeoff(args: argparse.Namespace) -> None:

@@ -42,18 +42,33 @@ def bootstrap_ap(
     Returns:
         (B,); NaN for replicates without ground truth.
     """
+    by_class = class_replicates(results, images, counts)
+    total, present = np.zeros(len(counts)), np.zeros(len(counts))
+    for _, values in sorted(by_class.items()):
+        total += np.nan_to_num(values)
+        present += ~np.isnan(values)
+    return np.divide(total, present, out=np.full(len(counts), np.nan), where=present > 0)
+
+
+def class_replicates(
+    results: list[dict[str, Any]], images: Sequence[int], counts: NDArray[np.int64]
+) -> dict[int, NDArray[np.float64]]:
+    """AP of each class, arguments as of :func:`bootstrap_ap`.
+
+    Returns:
+        (B,) by id of the class; NaN for replicates without an object of it.
+    """
     if counts.shape[1] != len(images):
         raise ValueError(f"counts of {counts.shape[1]} images for {len(images)}")
     factors = counts.astype(np.int32)  # large enough for all sums, and twice as fast
     place, classes = {image: i for i, image in enumerate(images)}, defaultdict(list)
     for result in results:
         classes[result["category_id"]].append((place[result["image_id"]], result))
-    total, present = np.zeros(len(counts)), np.zeros(len(counts))
-    for _, entries in sorted(classes.items()):
+    found = {}
+    for label, entries in classes.items():
         precision, objects = _class_ap(sorted(entries, key=itemgetter(0)), factors)
-        total += np.where(objects > 0, precision, 0)
-        present += objects > 0
-    return np.divide(total, present, out=np.full(len(counts), np.nan), where=present > 0)
+        found[label] = np.where(objects > 0, precision, np.nan)
+    return found
 
 
 def _class_ap(

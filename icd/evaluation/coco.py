@@ -12,7 +12,6 @@ import contextlib
 import gc
 import io
 import json
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -22,7 +21,6 @@ from pycocotools import coco, cocoeval
 
 from icd.data.annotations import complete
 from icd.data.truth import ground_truth
-from icd.evaluation.bootstrap import bootstrap_ap, multiplicities
 from icd.experiments.machine import EVALUATORS
 
 # The order of COCOeval.stats: average precision, then average recall.
@@ -98,20 +96,16 @@ def summary(matched: Evaluator) -> dict[str, float | None]:
     return {name: None if value == -1 else value for name, value in values.items()}
 
 
-@uncollected()
-def replicates(matched: Evaluator) -> list[float | None]:
-    """AP of each resample of the test images; None for resamples without ground truth."""
-    images = matched.params.imgIds
-    values = bootstrap_ap(per_image(matched), images, multiplicities(len(images)))
-    return [None if math.isnan(value) else value for value in values.tolist()]
+def per_image(matched: Evaluator, area: int = 0) -> list[dict[str, Any]]:
+    """The matches by class and image (``evalImgs``) for one of COCO's area ranges.
 
-
-def per_image(matched: Evaluator) -> list[dict[str, Any]]:
-    """The matches by class and image (``evalImgs``), for objects of all sizes."""
+    Args:
+        area: index of the range; 0 contains all sizes.
+    """
     again = type(matched)(matched.cocoGt, matched.cocoDt, matched.params.iouType)
     again.params.imgIds = matched.params.imgIds
-    again.params.areaRng = matched.params.areaRng[:1]  # the first range contains all sizes
-    again.params.areaRngLbl = matched.params.areaRngLbl[:1]
+    again.params.areaRng = matched.params.areaRng[area : area + 1]
+    again.params.areaRngLbl = matched.params.areaRngLbl[area : area + 1]
     with contextlib.redirect_stdout(io.StringIO()):
         again.evaluate()
     return [result for result in again.evalImgs if result is not None]

@@ -12,7 +12,8 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from icd.evaluation import detection_files  # noqa: F401  (registers with mmdet)
-from icd.evaluation.coco import match, replicates, summary
+from icd.evaluation.breakdown import resampled
+from icd.evaluation.coco import match, summary
 from icd.experiments.machine import EVALUATORS
 from icd.experiments.run import load_run
 from icd.experiments.splits import Split
@@ -39,7 +40,8 @@ def evaluate(
             boxes writes an empty list of boxes.
         split: split of the run's data set.
         output: JSON file with the split, ``metrics`` ({kind: {name: value}}), ``bootstrap`` ({kind:
-            AP of each resample of the images}, see :mod:`icd.evaluation.bootstrap`) and seconds.
+            AP of each resample of the images}), ``parts`` (the same by class and by size of the
+            objects, see :mod:`icd.evaluation.breakdown`) and seconds.
         weights: evaluate these weights instead; their detections are not kept.
         evaluator: one of :data:`icd.experiments.machine.EVALUATORS`; all give the same numbers.
         files: annotation file and image folder of the split. By default, those that the run was
@@ -57,10 +59,13 @@ def evaluate(
     with place as work:
         found = detect(config, weights or folder / "model.pth", Path(work))
         matches = {kind: match(annotations, file, kind, evaluator) for kind, file in found.items()}
+    metrics = {kind: summary(matched) for kind, matched in matches.items()}
+    resamples = {kind: resampled(matched) for kind, matched in matches.items()}
     result = {
         "split": split,
-        "metrics": {kind: summary(matched) for kind, matched in matches.items()},
-        "bootstrap": {kind: replicates(matched) for kind, matched in matches.items()},
+        "metrics": metrics,
+        "bootstrap": {kind: values for kind, (values, _) in resamples.items()},
+        "parts": {kind: parts for kind, (_, parts) in resamples.items()},
     }
     write_json(output, result | {"seconds": time.monotonic() - start})
 

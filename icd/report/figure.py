@@ -16,8 +16,8 @@ from matplotlib.transforms import ScaledTranslation
 from icd.experiments.ablation import Ablation
 from icd.experiments.ablation_content import Axis
 from icd.files import atomic
+from icd.report.intervals import Estimate
 from icd.report.results import AP_NAMES, DONE, Results
-from icd.report.statistics import Estimate
 from icd.report.summary import Entry, Summary, summarise
 
 if TYPE_CHECKING:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 from math import isclose, isnan
+from statistics import median
 from textwrap import shorten
 from typing import NamedTuple
 
 from icd.experiments.ablation import Ablation, Row
+from icd.report.intervals import Estimate
 from icd.report.recipes import recipes
 from icd.report.results import ABSENT, AP_NAMES, FAILED, NOT_RUN
-from icd.report.statistics import Agreement, Estimate
+from icd.report.statistics import Agreement
 from icd.report.summary import Entry, Missing, Summary
 
 COSTS = (
@@ -28,6 +30,7 @@ def paragraphs(summary: Summary) -> list[str]:
         agreement(summary.order, summary.order_distilled),
         ablation.findings,
         " ".join([measure(summary), *intervals(summary)]),
+        classes(summary),
         COSTS if ablation.costs else "",
         *missing(summary),
         recipes(ablation),
@@ -47,8 +50,8 @@ def agreement(order: Agreement | None, distilled: Agreement | None) -> str:
     answer = "Yes" if isclose(order.tau, 1) else "In part" if order.tau > 0 else "No"
     return (
         f"{question} {answer}: Kendall's tau is {order.tau:+.2f} over the {order.rows} rows that "
-        f"have both values. Our intervals find {order.significant} of the {order.pairs} pairs of "
-        f"these rows significant; {order.same} of them have the published order."
+        f"have both values. Of the {order.pairs} pairs of these rows, {order.significant} are "
+        f"significant (Holm's correction); {order.same} of them have the published order."
         f"{_without_baselines(distilled)}"
     )
 
@@ -73,7 +76,30 @@ def measure(summary: Summary) -> str:
     own = " (each with its own teacher)" * any(len(each) > 1 for each in teachers)
     return (
         f"{AP_NAMES[ablation.iou_type]} in percent on the {ablation.split} split: "
-        f"mean ± standard deviation across seeds{own}."
+        f"mean{_scatter(summary)} across seeds{own}."
+    )
+
+
+def _scatter(summary: Summary) -> str:
+    """How the cells show what seeds differ by."""
+    seeds = {min(entry.done, 3) for entry in summary.entries}
+    words = {2: "both values", 3: "± standard deviation"}
+    named = " or ".join(words[count] for count in sorted(seeds & {*words}))
+    return f" with {named}" if named else ""
+
+
+def classes(summary: Summary) -> str:
+    """Which classes lose significantly."""
+    if summary.lost is None:
+        return ""
+    named = {
+        summary.entry(row).row.label: ", ".join(f"{name} {gain:+.1f}" for name, gain in classes)
+        for row, classes in summary.lost.items()
+    }
+    lost = "; ".join(f"{label}: {names}" for label, names in named.items())
+    return (
+        f"Classes that lose significantly {summary.over}, with Holm's correction over the classes "
+        f"of a row: {lost or 'none'}."
     )
 
 
@@ -106,6 +132,11 @@ RESTRICTIONS = (
         "No interval for {}: it needs at least two seeds or a bootstrap.",
     ),
     Restriction(
+        lambda entry, e: entry.sample.single and e.seeds > 1,
+        "All intervals leave out how much the single runs would vary with their seed.",
+        "Interval of {}: a single run, so it leaves out how much such runs vary.",
+    ),
+    Restriction(
         lambda entry, e: e.seeds < entry.done,
         "All intervals cover the common seeds only.",
         "Interval of {}: common seeds only.",
@@ -121,7 +152,8 @@ def intervals(summary: Summary) -> list[str]:
     texts = [
         "Brackets: 95 % confidence interval of the difference, paired by seed. It combines the "
         "variance across seeds with the bootstrap variance over images. A difference is "
-        "inconclusive if its interval contains 0."
+        "inconclusive if its interval contains 0.",
+        *power(summary),
     ]
     for applies, of_all, of_some in RESTRICTIONS:
         concerned = [entry.row for entry, estimate in shown if applies(entry, estimate)]
@@ -130,6 +162,18 @@ def intervals(summary: Summary) -> list[str]:
         elif concerned:
             texts.append(of_some.format(unique(concerned)))
     return texts
+
+
+def power(summary: Summary) -> list[str]:
+    """What the table could have detected, so that "inconclusive" describes the experiment."""
+    sizes = [e.detectable for _, e in summary.intervals if e.detectable is not None]
+    if not sizes:
+        return []
+    span = f"{min(sizes):.1f} to {max(sizes):.1f}, median {median(sizes):.1f}"
+    return [
+        "The smallest true difference that would be significant in 80 % of such experiments is "
+        + (f"{span} AP." if len(sizes) > 1 else f"{sizes[0]:.1f} AP.")
+    ]
 
 
 def missing(summary: Summary) -> list[str]:

@@ -96,6 +96,9 @@ def _link(title: str) -> str:
 
 def _section(track: Track, ablation: Ablation) -> str:
     parts = [_nested(_table(track, ablation)), f"![{ablation.title}]({ablation.name}/figure.png)"]
+    if (track.results / ablation.name / "per_class.png").is_file():
+        title = f"{ablation.title}: gains by size and class"
+        parts.append(f"![{title}]({ablation.name}/per_class.png)")
     if ablation.costs:
         title = f"{ablation.title}: accuracy against cost"
         parts.append(f"![{title}]({ablation.name}/tradeoff.png)")

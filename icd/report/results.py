@@ -22,6 +22,7 @@ from icd.experiments.sources import known_inputs, require_same_weights
 from icd.experiments.splits import TEST
 from icd.files import write_csv
 from icd.process.failures import failure
+from icd.report.breakdown import PARTS, breakdown
 
 Metrics = dict[str, Any]  # the content of a run's metrics.json
 Record = dict[str, Any]  # a line of a CSV file by column
@@ -39,8 +40,8 @@ def write_results(
     """Gather what the runs of an ablation have left behind.
 
     Writes ``results.csv`` (metrics unrounded; a run without metrics has one record with a status
-    and without a value) and ``bootstrap.csv`` (AP under resampled images, one record per run and
-    IoU type).
+    and without a value), ``bootstrap.csv`` (AP under resampled images, one record per run and IoU
+    type), and ``per_class.csv`` and ``per_size.csv`` (see :mod:`icd.report.breakdown`).
 
     Args:
         ablation: the table.
@@ -59,6 +60,9 @@ def write_results(
     replicates = _frame([one for row in ablation.rows for one in _replicates(row, outcomes)])
     write_csv(folder / RESULTS_CSV, records)
     write_csv(folder / BOOTSTRAP_CSV, replicates)
+    metrics = {run: content for run, (_, content) in outcomes.items()}
+    for kind, name in PARTS.items():
+        write_csv(folder / name, breakdown(ablation, metrics, kind))
 
 
 def _frame(records: list[Record]) -> pd.DataFrame:
@@ -125,10 +129,16 @@ def split_status(text: str) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class Results:
-    """The raw numbers of an ablation: the content of ``results.csv`` and ``bootstrap.csv``."""
+    """The raw numbers of an ablation.
+
+    records, bootstrap: the content of ``results.csv`` and ``bootstrap.csv``.
+    parts: those of ``per_class.csv`` and ``per_size.csv``, by kind of part; without a kind if its
+        file does not exist, because the table was collected by an earlier version.
+    """
 
     records: pd.DataFrame
     bootstrap: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=KEYS))
+    parts: dict[str, pd.DataFrame] = field(default_factory=dict)
 
     def values(self, row: Row, metric: str, iou_type: str) -> dict[int | None, float]:
         """A metric in percent by seed, of the runs that have it."""
@@ -178,7 +188,10 @@ def read_results(folder: Path) -> Results:
     for file in (folder / RESULTS_CSV, folder / BOOTSTRAP_CSV):
         if not file.is_file():
             raise InputError(file, "", "does not exist", "what icd collect writes")
-    return Results(_read_csv(folder / RESULTS_CSV), _read_csv(folder / BOOTSTRAP_CSV))
+    parts = {
+        kind: _read_csv(folder / name) for kind, name in PARTS.items() if (folder / name).is_file()
+    }
+    return Results(_read_csv(folder / RESULTS_CSV), _read_csv(folder / BOOTSTRAP_CSV), parts)
 
 
 def _read_csv(file: Path) -> pd.DataFrame:

@@ -1,17 +1,17 @@
-"""Confidence intervals across seeds and over test images; agreement of two orders."""
+"""Comparisons of rows, paired by seed and test image; agreement of two orders."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
-from math import inf, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-CONFIDENCE = 0.95
+from icd.report.intervals import CONFIDENCE, Estimate, estimate
+
 Seed = int | None  # None: of a checkpoint from elsewhere
 
 
@@ -28,75 +28,6 @@ class Sample:
     values: dict[Seed, float]
     replicates: dict[Seed, NDArray[np.float64]] = field(default_factory=dict)
     single: bool = False
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A mean and its confidence interval, which is None for one seed without a bootstrap.
-
-    values: what it is the mean of, one per seed.
-    images: the interval includes the sampling of the test images.
-    """
-
-    values: tuple[float, ...]
-    interval: tuple[float, float] | None
-    images: bool
-
-    @property
-    def mean(self) -> float:
-        return float(np.mean(self.values))
-
-    @property
-    def seeds(self) -> int:
-        return len(self.values)
-
-    @property
-    def inconclusive(self) -> bool:
-        """True if the interval contains 0."""
-        return self.interval is not None and self.interval[0] <= 0 <= self.interval[1]
-
-    @property
-    def sign(self) -> int:
-        """-1 or 1 for a significant mean, else 0."""
-        if self.interval is None or self.inconclusive:
-            return 0
-        return 1 if self.mean > 0 else -1
-
-
-def estimate(values: Sequence[float], replicates: NDArray[np.float64] | None) -> Estimate:
-    r"""Mean over seeds with its 95 % confidence interval.
-
-    .. math::
-        SE^2 = s^2 / n + \mathrm{var}_b(\bar r_b), \qquad \bar x \pm t_{0.975, \nu} SE
-
-    where s is the standard deviation over the n seeds and r the mean over seeds in replicate b of
-    B. The degrees of freedom are those of Welch and Satterthwaite,
-
-    .. math::
-        \nu = SE^4 / ((s^2 / n)^2 / (n - 1) + \mathrm{var}_b^2 / (B - 1)).
-
-    With one seed the interval covers the images only, without replicates the seeds only. The
-    interaction of seeds and images counts in both parts, so the interval is slightly too wide.
-
-    Args:
-        values: (n,), n >= 1.
-        replicates: (n, B), or None.
-    """
-    n = len(values)
-    parts: list[tuple[float, int]] = []  # variance and degrees of freedom
-    if n > 1:
-        parts.append((float(np.var(values, ddof=1)) / n, n - 1))
-    if replicates is not None:
-        over_seeds = replicates.mean(axis=0)
-        parts.append((float(np.var(over_seeds, ddof=1)), len(over_seeds) - 1))
-    mean, interval = float(np.mean(values)), None
-    if parts:
-        variance = float(sum(part for part, _ in parts))
-        spread = sum(part**2 / freedom for part, freedom in parts)
-        freedom = variance**2 / spread if spread else inf
-        half = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) * sqrt(variance)
-        interval = (mean - half, mean + half)
-    return Estimate(tuple(values), interval, replicates is not None)
 
 
 def level(row: Sample) -> Estimate | None:
@@ -143,7 +74,7 @@ class Agreement:
 
     tau: Kendall's tau-b of the means; NaN if all are equal.
     pairs: of rows.
-    significant: pairs whose difference is significant.
+    significant: pairs whose difference is significant, with Holm's correction for all pairs.
     same: significant pairs that have the published order.
     """
 
@@ -159,11 +90,31 @@ def agreement(rows: Sequence[Sample], published: Sequence[float]) -> Agreement |
     if len(rows) < 3:
         return None
     means = [np.mean(list(row.values.values())) for row in rows]
-    signs = []
-    for i, j in combinations(range(len(rows)), 2):
-        ours = difference(rows[i], rows[j])
-        signs.append((ours.sign if ours else 0, np.sign(published[i] - published[j])))
-    significant = [(our, their) for our, their in signs if our]
+    pairs = list(combinations(range(len(rows)), 2))
+    ours = [difference(rows[i], rows[j]) for i, j in pairs]
+    chosen = holm([None if each is None else each.p for each in ours])
+    same = [
+        bool(np.sign(each.mean) == np.sign(published[i] - published[j]))
+        for each, (i, j), significant in zip(ours, pairs, chosen, strict=True)
+        if each and significant
+    ]
     tau = float(stats.kendalltau(means, published).statistic)
-    same = sum(bool(our == their) for our, their in significant)
-    return Agreement(len(rows), tau, len(signs), len(significant), same)
+    return Agreement(len(rows), tau, len(pairs), len(same), sum(same))
+
+
+def holm(values: Sequence[float | None], level: float = 1 - CONFIDENCE) -> list[bool]:
+    """Which of several hypotheses are rejected if one false rejection has at most this chance.
+
+    Holm, Scandinavian Journal of Statistics 6, 1979: the k smallest of m p-values as long as the
+    k-th is at most level / (m - k + 1).
+
+    Args:
+        values: p-values; None for a hypothesis that was not tested.
+    """
+    tested = sorted((p, i) for i, p in enumerate(values) if p is not None)
+    rejected = [False] * len(values)
+    for rank, (p, i) in enumerate(tested):
+        if p > level / (len(tested) - rank):
+            break
+        rejected[i] = True
+    return rejected

@@ -10,8 +10,10 @@ from typing import NamedTuple
 
 from icd.experiments.ablation import Ablation, Row
 from icd.experiments.run import Cost, Run, StepKey
+from icd.report.breakdown import losers
+from icd.report.intervals import Estimate
 from icd.report.results import ABSENT, DONE, FAILED, NOT_RUN, Results, split_status
-from icd.report.statistics import Agreement, Estimate, Sample, agreement, difference, level
+from icd.report.statistics import Agreement, Sample, agreement, difference, level
 
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 
@@ -88,6 +90,8 @@ class Summary:
 
     order, order_distilled: agreement of our order with the published one, over all rows and over
         the rows that are not baselines; None for fewer than three rows.
+    lost: classes that lose significantly against the row's baseline, with their differences, by
+        row; None if no run was evaluated by class.
     """
 
     ablation: Ablation
@@ -95,6 +99,7 @@ class Summary:
     missing: list[Missing]
     order: Agreement | None
     order_distilled: Agreement | None
+    lost: dict[str, list[tuple[str, float]]] | None = None
 
     def entry(self, name: str) -> Entry:
         """The row of this id with its numbers."""
@@ -134,7 +139,9 @@ def summarise(
     entries = [_entry(ablation, row, samples, results, costs or {}) for row in ablation.rows]
     distilled = [entry for entry in entries if not entry.is_baseline]
     orders = _agreement(entries), _agreement(distilled)
-    return Summary(ablation, entries, _missing(ablation, results), *orders)
+    classes = results.parts.get("class")
+    lost = None if classes is None or classes["gain"].isna().all() else losers(classes)
+    return Summary(ablation, entries, _missing(ablation, results), *orders, lost)
 
 
 def _agreement(entries: Iterable[Entry]) -> Agreement | None:

@@ -13,10 +13,10 @@ from icd.experiments.ablation import Ablation
 from icd.experiments.run import Cost, StepKey
 from icd.files import write_csv, write_text
 from icd.markdown import html, table
+from icd.report.intervals import Estimate
 from icd.report.latex import typeset
 from icd.report.notes import paragraphs
 from icd.report.results import DONE, Results
-from icd.report.statistics import Estimate
 from icd.report.summary import METRICS, Entry, Summary, summarise
 
 
@@ -59,6 +59,7 @@ def _numbers(entry: Entry) -> dict[str, Any]:
         low, high = (value and value.interval) or (None, None)
         record |= {name: value and value.mean, f"{name}_low": low, f"{name}_high": high}
         record |= {f"{name}_seeds": value and value.seeds, f"{name}_images": value and value.images}
+        record |= {f"{name}_p": value and value.p, f"{name}_detectable": value and value.detectable}
     source = entry.row.published.source if entry.row.published else None
     return record | {
         "published_AP": entry.published,
@@ -112,10 +113,13 @@ def _compared(entry: Entry, other: Entry, value: Estimate | None) -> str:
 
 
 def spread(values: list[float]) -> str:
-    """Mean and sample standard deviation, e.g. ``26.7 ± 0.9``; a single value has no spread."""
+    """Mean and sample standard deviation, e.g. ``26.7 ± 0.9``; of two values, both of them."""
     if not values:
         return "-"
-    return f"{mean(values):.1f}" + (f" ± {stdev(values):.1f}" if len(values) > 1 else "")
+    text = f"{mean(values):.1f}"
+    if len(values) == 2:
+        return f"{text} ({values[0]:.1f}, {values[1]:.1f})"
+    return text + (f" ± {stdev(values):.1f}" if len(values) > 2 else "")
 
 
 def signed(value: Estimate) -> str:

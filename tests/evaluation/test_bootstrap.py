@@ -12,7 +12,12 @@ from numpy.typing import NDArray
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from icd.evaluation.bootstrap import REPLICATES, bootstrap_ap, multiplicities
+from icd.evaluation.bootstrap import (
+    REPLICATES,
+    bootstrap_ap,
+    class_replicates,
+    multiplicities,
+)
 from icd.evaluation.coco import per_image
 
 IMAGES, CLASSES = 12, [1, 3, 7]
@@ -90,6 +95,23 @@ def test_a_resample_is_the_ap_of_the_duplicated_data_set(scenes):
     expected = [reference_ap(evaluated(scenes, line)) for line in counts]
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
     assert np.ptp(expected) > 0.05
+
+
+def test_resamples_of_a_class_and_a_size_are_those_of_the_duplicated_data_set(scenes):
+    evaluator = evaluated(scenes, np.ones(IMAGES, int))
+    counts, images = multiplicities(IMAGES, 10), evaluator.params.imgIds
+    by_class = class_replicates(per_image(evaluator), images, counts)
+    small = bootstrap_ap(per_image(evaluator, 1), images, counts)
+    for i, line in enumerate(counts):
+        repeated = evaluated(scenes, line)
+        reference_ap(repeated)
+        assert repeated.stats[3] == pytest.approx(np.nan_to_num(small[i], nan=-1), abs=1e-12)
+        for k, label in enumerate(CLASSES):
+            precision = repeated.eval["precision"][:, :, k, 0, -1]
+            assert precision.mean() == pytest.approx(
+                np.nan_to_num(by_class[label][i], nan=-1), abs=1e-12
+            )
+    assert len({values.tobytes() for values in by_class.values()}) == len(CLASSES)
 
 
 def test_classes_that_are_not_drawn_are_left_out(scenes):

@@ -16,7 +16,8 @@ from pycocotools import mask as masks
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from icd.evaluation.coco import LIBRARIES, NAMES, coco_metrics, match, replicates
+from icd.evaluation.breakdown import SIZES, resampled
+from icd.evaluation.coco import LIBRARIES, NAMES, Evaluator, coco_metrics, match, summary
 from icd.evaluation.detection_files import DetectionFiles
 
 SIDE, IMAGES, CLASSES = 320, 24, [1, 3, 7, 90]  # of the last class there are no objects
@@ -106,12 +107,36 @@ def test_all_twelve_metrics_are_those_of_pycocotools(tmp_path: Path, kind: str, 
     assert len(set(expected.values())) > 8
 
 
+def of_parts(matched: Evaluator) -> tuple[list[float | None], dict[str, dict[str, Any]]]:
+    """What ``resampled`` makes of matches."""
+    summary(matched)
+    return resampled(matched)
+
+
 @pytest.mark.parametrize("kind", ["bbox", "segm"])
 def test_resampled_ap_is_that_of_pycocotools(tmp_path: Path, kind: str) -> None:
     files = write(tmp_path, *truth_and_guesses(9))
-    values = replicates(match(*files, kind))
-    assert values == replicates(match(*files, kind, "pycocotools"))
+    values, parts = of_parts(match(*files, kind))
+    assert (values, parts) == of_parts(match(*files, kind, "pycocotools"))
     assert np.ptp([value for value in values if value is not None]) > 0.01
+
+
+@pytest.mark.parametrize("kind", ["bbox", "segm"])
+def test_ap_of_classes_and_sizes_is_that_of_pycocotools(tmp_path: Path, kind: str) -> None:
+    """A class alone is pycocotools' AP of the data set with this class only."""
+    files = write(tmp_path, *truth_and_guesses(2))
+    _, parts = of_parts(match(*files, kind))
+    whole = reference(files, kind)
+    assert {name: parts["size"][name]["AP"] for name in SIZES} == {
+        name: whole[f"AP{name[0]}"] for name in SIZES
+    }
+    alone = match(*files, kind, "pycocotools")
+    for label in CLASSES:
+        alone.params.catIds = [label]
+        alone.evaluate()
+        assert parts["class"][str(label)]["AP"] == summary(alone)["AP"]
+    assert parts["class"]["90"]["AP"] is None
+    assert set(parts["class"]["90"]["bootstrap"]) == {None}
 
 
 @pytest.mark.parametrize("kind", ["bbox", "segm"])
@@ -126,9 +151,9 @@ def test_what_is_not_there_has_pycocotools_value(tmp_path: Path, kind: str, case
     }[case]
     truth["annotations"] = [entry for entry in truth["annotations"] if keep(entry)]
     files = write(tmp_path, truth, [] if case == "no guesses" else found)
-    metrics, values = coco_metrics(*files, kind), replicates(match(*files, kind))
+    metrics, (values, parts) = coco_metrics(*files, kind), of_parts(match(*files, kind))
     assert metrics == reference(files, kind)
-    assert values == replicates(match(*files, kind, "pycocotools"))
+    assert (values, parts) == of_parts(match(*files, kind, "pycocotools"))
     missing = [name for name in NAMES if metrics[name] is None]
     if case == "only large":
         assert missing == ["APs", "APm", "ARs", "ARm"]

@@ -16,7 +16,8 @@ from pycocotools.cocoeval import COCOeval
 from icd.data.synthetic import SyntheticSpec, write_split
 from icd.errors import InputError
 from icd.evaluation import evaluate
-from icd.evaluation.coco import NAMES, coco_metrics, match, replicates
+from icd.evaluation.breakdown import resampled
+from icd.evaluation.coco import NAMES, coco_metrics, match, summary
 from icd.experiments.run import Run, TrainedRun
 from icd.experiments.splits import Split
 from tests.lab import Lab
@@ -182,7 +183,10 @@ def test_writes_the_metrics_of_the_split_that_was_asked_for(shared_lab: Lab, tea
         }
         assert result["seconds"] > 0
         reference = match(annotations, folder / split / "bbox.json", "bbox", "pycocotools")
-        assert result["bootstrap"] == {"bbox": replicates(reference)}
+        summary(reference)
+        values, parts = resampled(reference)
+        assert result["bootstrap"] == {"bbox": values}
+        assert result["parts"] == {"bbox": parts}
 
 
 def test_weights_that_do_not_fit_are_refused(lab: Lab, teacher: Run) -> None:

@@ -1,4 +1,4 @@
-"""Intervals and orders, against scipy's t-tests, hand-computed values and simulation."""
+"""Paired differences and orders, against scipy and hand-computed values."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from icd.report.statistics import Sample, agreement, difference, estimate, level
+from icd.report.statistics import Sample, agreement, difference, holm, level
 from tests.report.small_table import known
 
 
@@ -28,79 +28,6 @@ def test_seeds_alone_give_the_paired_t_interval():
     assert found.mean == pytest.approx(np.mean(mine) - np.mean(theirs))
     assert found.interval == pytest.approx((expected.low, expected.high))
     assert (found.seeds, found.images) == (4, False)
-
-
-def test_images_and_seeds_add_up_by_hand():
-    values = [2.0, 3.0, 4.0]  # s^2 / n = 1 / 3 with 2 degrees of freedom
-    replicates = np.array([[1.0, 5.0]] * 3)  # variance 8 with 1 degree of freedom
-    freedom = (25 / 3) ** 2 / ((1 / 3) ** 2 / 2 + 8**2)
-    half = stats.t.ppf(0.975, freedom) * math.sqrt(25 / 3)
-    found = estimate(values, replicates)
-    assert found.interval == pytest.approx((3 - half, 3 + half))
-    assert found.images
-
-
-def test_replicates_are_averaged_over_seeds_before_their_variance():
-    """What seeds scatter on their own averages out; what they share does not."""
-    opposite = np.array([[1.0, -1.0, 1.0, -1.0], [-1.0, 1.0, -1.0, 1.0]])
-    assert estimate([1.0, 1.0], opposite).interval == (1.0, 1.0)
-    low, high = known(estimate([1.0, 1.0], np.abs(opposite) * [1, -1, 1, -1]).interval)
-    assert high - low > 2
-
-
-def test_the_degrees_of_freedom_are_those_of_welch():
-    """Two parts, each a sample variance: the same as scipy's unpaired Welch test."""
-    rng = np.random.default_rng(1)
-    one, other = rng.normal(0, 1, 5), rng.normal(0, 2, 9)
-    expected = stats.ttest_ind(one, other, equal_var=False).confidence_interval(0.95)
-    # The images' part is the variance of the replicates: that of a mean of nine.
-    found = estimate(list(one), (other / 3)[None] * np.ones((5, 1)))
-    half = (expected.high - expected.low) / 2
-    assert found.interval == pytest.approx((one.mean() - half, one.mean() + half))
-
-
-def test_one_seed_leaves_the_images():
-    replicates = np.random.default_rng(2).normal(0, 0.5, (1, 200))
-    found = estimate([1.2], replicates)
-    half = stats.t.ppf(0.975, 199) * replicates.std(ddof=1)
-    assert found.interval == pytest.approx((1.2 - half, 1.2 + half))
-    assert found.seeds == 1
-
-
-def test_nothing_tells_how_sure_a_lone_value_is():
-    found = estimate([1.2], None)
-    assert (found.mean, found.interval, found.inconclusive, found.sign) == (1.2, None, False, 0)
-
-
-@pytest.mark.parametrize(
-    ("values", "inconclusive", "sign"),
-    [([1.0, 1.1, 0.9], False, 1), ([-1.0, -1.1, -0.9], False, -1), ([1.0, -1.0, 0.5], True, 0)],
-)
-def test_inconclusive_is_an_interval_that_holds_zero(values, inconclusive, sign):
-    found = estimate(values, None)
-    low, high = known(found.interval)
-    assert found.inconclusive == inconclusive == (low <= 0 <= high)
-    assert found.sign == sign
-
-
-def test_intervals_cover_the_truth_as_often_as_they_say():
-    """Three seeds, and an error of the images that all of them share."""
-    rng, trials, hits = np.random.default_rng(3), 2000, 0
-    for _ in range(trials):
-        values = 1.0 + rng.normal(0, 0.3) + rng.normal(0, 0.3, 3)
-        images = np.ones((3, 1)) * rng.normal(0, 0.3, 200)
-        low, high = known(estimate(list(values), images).interval)
-        hits += low <= 1.0 <= high
-    assert 0.93 < hits / trials < 0.985
-
-
-def test_seeds_alone_would_not_cover_it():
-    rng = np.random.default_rng(3)
-    found = [
-        known(estimate(list(1.0 + rng.normal(0, 1.0) + rng.normal(0, 0.1, 3)), None).interval)
-        for _ in range(500)
-    ]
-    assert np.mean([low <= 1.0 <= high for low, high in found]) < 0.4
 
 
 def test_differences_are_paired_by_seed_and_by_replicate():
@@ -156,7 +83,7 @@ def test_order_agrees_as_far_as_kendall_says():
 
 
 def test_inconclusive_pairs_are_not_counted_as_significant():
-    rows = [sample(10.0, 12.0), sample(12.0, 10.5), sample(50.0, 52.0)]
+    rows = [sample(10.0, 12.0), sample(12.0, 10.5), sample(500.0, 502.0)]
     found = known(agreement(rows, [1.0, 2.0, 3.0]))
     assert (found.pairs, found.significant, found.same) == (3, 2, 2)
 
@@ -168,3 +95,27 @@ def test_two_rows_have_no_order_to_compare():
 def test_equal_published_values_have_no_order():
     rows = [sample(1.0), sample(2.0), sample(3.0)]
     assert math.isnan(known(agreement(rows, [1.0, 1.0, 1.0])).tau)
+
+
+def test_holm_by_hand():
+    """0.01 <= 0.05 / 4 and 0.012 <= 0.05 / 3, but 0.03 > 0.05 / 2 stops, also before 0.04."""
+    assert holm([0.04, 0.01, None, 0.03, 0.012]) == [False, True, False, False, True]
+    assert holm([]) == []
+    assert holm([None, 0.05]) == [False, True]
+
+
+def test_a_family_of_equal_rows_rarely_has_any_significant_pair():
+    """Four rows without any difference: six pairs, and at most 5 % of tables with a false one."""
+    rng, trials = np.random.default_rng(7), 600
+    for seeds in (2, 3):
+        wrong = 0
+        for _ in range(trials):
+            rows = []
+            for _ in range(4):
+                shared = rng.normal(0, 0.3)
+                found = (30 + shared + rng.normal(0, 0.6, seeds)).tolist()
+                values: dict[int | None, float] = dict(enumerate(found))
+                images = rng.normal(0, 0.3, 50)
+                rows.append(Sample(values, dict.fromkeys(values, 30 + images)))
+            wrong += known(agreement(rows, [1.0, 2.0, 3.0, 4.0])).significant > 0
+        assert wrong / trials <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / trials)

@@ -18,6 +18,7 @@ rule collect:
     output:  # update() keeps the old files, because reuse=true reads runs from them
         lines=update(f"{RESULTS}/{{ablation}}/results.csv"),
         bootstrap=update(f"{RESULTS}/{{ablation}}/bootstrap.csv"),
+        parts=multiext(f"{RESULTS}/{{ablation}}/", "per_class.csv", "per_size.csv"),
     log:
         f"{RESULTS}/runs/logs/{{ablation}}-collect.log",
     conda:
@@ -40,8 +41,16 @@ rule render:
         lines=f"{RESULTS}/{{ablation}}/results.csv",
         bootstrap=f"{RESULTS}/{{ablation}}/bootstrap.csv",
         ablation=f"{FOLDER}/{{ablation}}.yaml",
+        parts=multiext(f"{RESULTS}/{{ablation}}/", "per_class.csv", "per_size.csv"),
         costs=measured_costs,
     output:
+        report(
+            f"{RESULTS}/{{ablation}}/per_class.svg",
+            caption="../report/caption.rst",
+            category="Tables",
+            subcategory="{ablation}",
+            labels={"what": "gains by size and class"},
+        ),
         report(
             f"{RESULTS}/{{ablation}}/table.html",
             caption="../report/caption.rst",
@@ -57,7 +66,7 @@ rule render:
             labels={"what": "figure"},
         ),
         multiext(f"{RESULTS}/{{ablation}}/table", ".md", ".csv", ".tex"),
-        f"{RESULTS}/{{ablation}}/figure.png",
+        multiext(f"{RESULTS}/{{ablation}}/", "figure.png", "per_class.png"),
     log:
         f"{RESULTS}/runs/logs/{{ablation}}-render.log",
     conda:
@@ -146,6 +155,9 @@ for name, ablation in ABLATIONS.items():
                 file=[
                     "results.csv",
                     "bootstrap.csv",
+                    "per_class.csv",
+                    "per_size.csv",
+                    *(f"per_class.{kind}" for kind in ("svg", "png")),
                     *(f"table.{kind}" for kind in ("md", "html", "csv", "tex")),
                     *(f"figure.{kind}" for kind in ("svg", "png")),
                     *(f"tradeoff.{kind}" for kind in ("svg", "png") if ablation.costs),
