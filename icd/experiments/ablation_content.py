@@ -21,6 +21,13 @@ class Published(Model):
     """AP in the paper and its source."""
 
     AP: float = Field(description="AP in percent")
+    over: float | None = Field(
+        None,
+        description=(
+            "AP of the student alone in the same source, for the published gain; default: the "
+            "published AP of the row's baseline"
+        ),
+    )
     source: str = Field(description="the table or page that states it")
     comparable: Literal[False] | None = Field(
         None,

@@ -96,7 +96,8 @@ def _link(title: str) -> str:
 
 def _section(track: Track, ablation: Ablation) -> str:
     parts = [_nested(_table(track, ablation)), f"![{ablation.title}]({ablation.name}/figure.png)"]
-    if (track.results / ablation.name / "per_class.png").is_file():
+    classes = read_results(track.results / ablation.name).parts.get("class")
+    if classes is not None and len(classes):
         title = f"{ablation.title}: gains by size and class"
         parts.append(f"![{title}]({ablation.name}/per_class.png)")
     if ablation.costs:

@@ -61,7 +61,9 @@ class Entry:
 
     @property
     def published_gain(self) -> float | None:
-        """The paper's gain over the paper's baseline."""
+        """The published gain over the source's own student, or over the paper's baseline."""
+        if self.row.published and self.row.published.over is not None:
+            return self.row.published.AP - self.row.published.over
         return self._published_over(self.baseline)
 
     @property
@@ -71,6 +73,8 @@ class Entry:
 
     def _published_over(self, other: Row | None) -> float | None:
         if other is None or other == self.row or not (self.row.published and other.published):
+            return None
+        if not self.is_comparable:  # the difference would be that of the recipes
             return None
         return self.row.published.AP - other.published.AP
 

@@ -66,8 +66,7 @@ def test_the_main_table_has_the_rows_of_the_paper():
         "icd",
         "icd_inherit",
     ]
-    assert {len(row.runs) for row in rows} == {2}
-    assert len(MINI["seeds"]) > 2
+    assert {len(row.runs) for row in rows} == {len(MINI["seeds"])} == {3}
 
 
 def test_a_table_may_be_one_of_some_tracks_alone(tmp_path):
@@ -199,9 +198,8 @@ def test_a_table_of_absent_rows_is_refused_with_what_the_track_has():
         InputError, match=r"instance_boxes\.yaml: rows: the track mini can"
     ) as found:
         require_runs(load_ablation("instance_boxes", less), less)
-    assert "(the track has no detector mask-rcnn; the track has no detector condinst)" in str(
-        found.value
-    )
+    for detector in ("mask-rcnn", "condinst"):
+        assert f"the track has no detector {detector}" in str(found.value)
     assert "detectors ['atss', 'faster-rcnn', 'fcos', 'retinanet', 'solov2']" in str(found.value)
 
 
@@ -242,7 +240,7 @@ def test_a_teacher_does_not_stand_under_the_name_of_another_detector(teacher, sh
     reasons = {str(row.absent) for row in teachers if not row.runs}
     assert len(reasons) == 1
     assert reasons.pop().startswith(f"the track's teacher is {reason}")
-    assert all(row.runs for row in rows if row not in teachers)
+    assert all(row.runs for row in rows if row not in teachers and not row.id.endswith("_3x"))
 
 
 def test_the_published_value_of_a_teacher_stands_beside_no_other_detector(tmp_path):

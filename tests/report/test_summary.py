@@ -149,6 +149,18 @@ def test_a_published_value_of_another_recipe_counts_in_no_order(ablation, result
     assert found.entry("icd").published == 39.9
 
 
+def test_a_published_gain_is_over_the_students_of_its_source(ablation, results):
+    (*others, icd) = ablation.rows
+    rival = icd.published.model_copy(update={"comparable": False, "AP": 40.8, "over": 38.5})
+    table = replace(ablation, reference="inherit", rows=(*others, replace(icd, published=rival)))
+    found = summarise(table, results).entry("icd")
+    assert found.published_gain == pytest.approx(2.3)
+    assert found.published_difference is None, "it would compare recipes"
+    bare = replace(icd, published=rival.model_copy(update={"over": None}))
+    table = replace(ablation, rows=(*others, bare))
+    assert summarise(table, results).entry("icd").published_gain is None
+
+
 def test_without_a_bootstrap_the_seeds_stand_alone_and_the_table_says_so(ablation, content):
     for entry in content.values():
         del entry["bootstrap"]
