@@ -18,7 +18,7 @@ import torch
 from annotated_types import Ge
 from torch import Tensor, nn
 
-from icd.methods.tokens import Targets, flatten_levels, full_precision, valid_levels
+from icd.methods.tokens import Targets, full_precision, valid_levels
 
 EPSILON = 1e-6  # added to variances, because channels may be constant (as on a level of one cell)
 
@@ -48,12 +48,21 @@ class PKD(nn.Module):
         valid_cells = valid_levels(teacher, targets)
         for target, level, valid in zip(teacher, student, valid_cells, strict=True):
             gap = standardise(level, valid) - standardise(target.detach(), valid)
-            losses.append(gap.square().mean() / 2)
+            losses.append(mean_over(valid, gap.square()).mean() / 2)
         return {"loss_distillation": self.weight * torch.stack(losses).sum()}
 
 
 def standardise(level: Tensor, valid: Tensor) -> Tensor:
-    """The valid cells [m, C] of a level [N, C, h, w], each channel with mean 0 and variance 1."""
-    cells = full_precision(flatten_levels([level])[valid])
-    centred = cells - cells.mean(dim=0)
-    return centred * (centred.square().mean(dim=0) + EPSILON).rsqrt()
+    """A level [N, C, h, w] as [N, C, h * w], each channel with mean 0 and variance 1 over a batch.
+
+    Cells that are not ``valid`` [N, h * w] count in neither and are zero. (Selecting the others
+    would wait for the device, because their number decides the shape of the result.)
+    """
+    cells = full_precision(level).flatten(2)
+    centred = (cells - mean_over(valid, cells)[:, None]).where(valid[:, None], 0)
+    return centred * (mean_over(valid, centred.square()) + EPSILON).rsqrt()[:, None]
+
+
+def mean_over(valid: Tensor, cells: Tensor) -> Tensor:
+    """[C], the mean of cells [N, C, L] over those ``valid`` [N, L] in all images."""
+    return cells.where(valid[:, None], 0).sum(dim=(0, 2)) / valid.sum()
