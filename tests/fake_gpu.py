@@ -106,7 +106,7 @@ def fake_gpu() -> Iterator[FakeTensorMode]:
         ):
             stack.enter_context(mock.patch(name, return_value=value))
         generator = torch.Generator()  # one on the GPU needs a driver
-        stack.enter_context(mock.patch("torch.Generator", lambda device="cpu": generator))
+        stack.enter_context(mock.patch("torch.Generator", return_value=generator))
         yield stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
 
 

@@ -1,9 +1,10 @@
 """Imports all modules whose classes configs name, so that mmengine's registries find them."""
 
-from icd.training import dataset, distiller, loading, sampler, two_optimizers, workers
+from icd.training import clipping, dataset, distiller, loading, sampler, two_optimizers, workers
 from icd.training.hooks import (
     inherit,
     interrupt,
+    losses,
     pretrained,
     progress,
     resume,
@@ -12,6 +13,7 @@ from icd.training.hooks import (
 )
 
 MODULES = (
+    clipping,
     dataset,
     distiller,
     loading,
@@ -20,6 +22,7 @@ MODULES = (
     workers,
     inherit,
     interrupt,
+    losses,
     pretrained,
     progress,
     resume,
