@@ -1,6 +1,15 @@
 """Imports all modules whose classes configs name, so that mmengine's registries find them."""
 
-from icd.training import clipping, dataset, distiller, loading, sampler, two_optimizers, workers
+from icd.training import (
+    clipping,
+    dataset,
+    distiller,
+    focal_loss,
+    loading,
+    sampler,
+    two_optimizers,
+    workers,
+)
 from icd.training.hooks import (
     inherit,
     interrupt,
@@ -16,6 +25,7 @@ MODULES = (
     clipping,
     dataset,
     distiller,
+    focal_loss,
     loading,
     sampler,
     two_optimizers,
