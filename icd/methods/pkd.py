@@ -48,7 +48,7 @@ class PKD(nn.Module):
         valid_cells = valid_levels(teacher, targets)
         for target, level, valid in zip(teacher, student, valid_cells, strict=True):
             gap = standardise(level, valid) - standardise(target.detach(), valid)
-            losses.append(mean_over(valid, gap.square()).mean() / 2)
+            losses.append(mean_of(gap.square(), valid).mean() / 2)
         return {"loss_distillation": self.weight * torch.stack(losses).sum()}
 
 
@@ -58,11 +58,12 @@ def standardise(level: Tensor, valid: Tensor) -> Tensor:
     Cells that are not ``valid`` [N, h * w] count in neither and are zero. (Selecting the others
     would wait for the device, because their number decides the shape of the result.)
     """
+    inside = valid[:, None]
     cells = full_precision(level).flatten(2)
-    centred = (cells - mean_over(valid, cells)[:, None]).where(valid[:, None], 0)
-    return centred * (mean_over(valid, centred.square()) + EPSILON).rsqrt()[:, None]
+    centred = (cells - mean_of(cells.where(inside, 0), valid)[:, None]).where(inside, 0)
+    return centred * (mean_of(centred.square(), valid) + EPSILON).rsqrt()[:, None]
 
 
-def mean_over(valid: Tensor, cells: Tensor) -> Tensor:
-    """[C], the mean of cells [N, C, L] over those ``valid`` [N, L] in all images."""
-    return cells.where(valid[:, None], 0).sum(dim=(0, 2)) / valid.sum()
+def mean_of(cells: Tensor, valid: Tensor) -> Tensor:
+    """[C], the mean over valid cells of all images; cells [N, C, L] that are not valid are zero."""
+    return cells.sum(dim=(0, 2)) / valid.sum()
