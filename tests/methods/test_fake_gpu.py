@@ -204,6 +204,14 @@ def test_copies_that_block_are_recorded(
     assert recorded.waits == Counter(waits)
 
 
+def test_autocast_works_there() -> None:
+    with fake_gpu():
+        x = torch.empty(2, 2, device="cuda")
+        with torch.autocast("cuda", torch.bfloat16):
+            assert (x @ x).dtype == torch.bfloat16
+            assert (x @ x).softmax(dim=0).dtype == torch.float32
+
+
 def test_operators_count_as_launches_but_views_and_the_cpu_do_not() -> None:
     with fake_gpu(), Device() as recorded:
         torch.ones(2, 3, device="cuda").t().flatten(0).sum()
