@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from icd.methods.icd import plain
 from icd.methods.icd.queries import make_queries
+from icd.methods.mgd import MGD
 from icd.training.focal_loss import FocalLoss
 from tests.devices import DEVICES
 from tests.methods.batches import Batch, gradient, random_batch, total
@@ -118,7 +119,7 @@ def test_golden_values(device: str, name: str) -> None:
 
 
 def test_masks_are_a_function_of_seed_and_iteration_on_every_device(device: str) -> None:
-    mgd = VARIANTS["mgd"][0]()
+    mgd = MGD()
     levels = [torch.zeros(2, 1, 50, 60, device=device), torch.zeros(2, 1, 5, 6, device=device)]
     first, again, other = (mgd.draw(levels, iteration) for iteration in (3, 3, 4))
     for one, two, three in zip(first, again, other, strict=True):

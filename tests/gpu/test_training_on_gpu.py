@@ -31,7 +31,7 @@ pytestmark = pytest.mark.slow
 
 DETECTORS = load_track("mini").content.detectors
 METHODS = ("icd", "fitnet", "cwd", "pkd", "mgd", "fgd")
-SMALL = {"backbone": "resnet18", "teacher": {"backbone": "resnet18"}}
+SMALL: dict[str, Any] = {"backbone": "resnet18", "teacher": {"backbone": "resnet18"}}
 STEPS = [
     pytest.param(device, *case, marks=ON_GPU if device == "cuda" else [])
     for device in ("cpu", "cuda")

@@ -59,11 +59,11 @@ VARIANTS: dict[str, tuple[Callable[[], nn.Module], int, int]] = {
     "fitnet": (FitNet, 70, 70),
     "fitnet, narrow student": (lambda: FitNet(student_channels=NARROW), 70, 70),
     "cwd": (CWD, 110, 160),
-    "pkd": (PKD, 250, 400),
+    "pkd": (PKD, 220, 350),
     "mgd": (MGD, 130, 160),
     "fgd": (FGD, 690, 950),
     "cwd, adapted": (adapted(CWD), 140, 170),
-    "pkd, adapted": (adapted(PKD), 270, 410),
+    "pkd, adapted": (adapted(PKD), 240, 360),
     "mgd, adapted": (adapted(MGD), 140, 170),
     "fgd, adapted": (adapted(FGD), 710, 950),
 }

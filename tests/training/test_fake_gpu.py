@@ -27,7 +27,7 @@ from tests.lab import Lab, teacher_of
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("mmdet_on_the_cpu")]
 
 DETECTORS = load_track("mini").content.detectors
-SMALL = {"backbone": "resnet18", "teacher": {"backbone": "resnet18"}}
+SMALL: dict[str, Any] = {"backbone": "resnet18", "teacher": {"backbone": "resnet18"}}
 METHODS = ("icd", "fitnet", "cwd", "pkd", "mgd", "fgd")
 
 

@@ -39,7 +39,7 @@ def definition(
     return (loss * weight[:, None]).sum()
 
 
-def compare(ours: Tensor, theirs: Tensor, logits: Tensor, **tolerance: float) -> None:
+def compare(ours: Tensor, theirs: Tensor, logits: Tensor, **tolerance: Any) -> None:
     """Values, and gradients by the logits."""
     torch.testing.assert_close(ours, theirs, **tolerance)
     found, expected = (torch.autograd.grad(3 * loss, logits)[0] for loss in (ours, theirs))
@@ -175,7 +175,12 @@ def test_bfloat16_logits_get_a_gradient_of_their_type_and_a_loss_in_float32() ->
 def test_one_tensor_is_kept_for_the_backward_pass() -> None:
     kept: list[Tensor] = []
     logits, target, weight = case()
-    with torch.autograd.graph.saved_tensors_hooks(lambda x: (kept.append(x), x)[1], lambda x: x):
+
+    def keep(x: Tensor) -> Tensor:
+        kept.append(x)
+        return x
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
         FocalLoss()(logits, target, weight, avg_factor=13)
     assert [x.numel() for x in kept if x.numel() >= ROWS] == [ROWS * CLASSES]
 
