@@ -75,13 +75,15 @@ class MGD(nn.Module):
     def draw(self, levels: Sequence[Tensor], iteration: int) -> list[Tensor]:
         """Draw the cells of each level [N, C, h, w] that are shown: [N, 1, h, w] bool.
 
-        The result depends only on seed, process and iteration.
+        The result depends only on seed, process, iteration and the kind of device.
         """
-        generator = torch.Generator().manual_seed(seed_of(self.seed, get_rank(), iteration))
+        device = levels[0].device
+        # Hundreds of thousands of numbers: on the CPU, drawing and copying them would take longer
+        # than the loss. Devices of different kinds draw different numbers.
+        generator = torch.Generator(device).manual_seed(seed_of(self.seed, get_rank(), iteration))
         return [
-            (torch.rand(len(level), 1, *level.shape[-2:], generator=generator) >= self.masked).to(
-                level.device
-            )
+            torch.rand(len(level), 1, *level.shape[-2:], generator=generator, device=device)
+            >= self.masked
             for level in levels
         ]
 

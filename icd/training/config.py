@@ -19,6 +19,7 @@ from icd.training.optimisation import optimisation
 from icd.training.pipeline import pipeline
 from icd.training.pyramid import level_shift
 
+LOG_EVERY = 50  # iterations between two lines of the log
 # Keys that a detector's config must have; an imported detector needs the first three.
 PARTS = (
     "model",
@@ -137,7 +138,7 @@ def training_config(
             "default_hooks": default_hooks(run, checkpoint_every),
             "custom_hooks": custom_hooks(run, model),
             "randomness": {"seed": seed},
-            "log_processor": {"by_epoch": False, "window_size": 50},
+            "log_processor": {"by_epoch": False, "window_size": LOG_EVERY},
             "channels_last": recipe.channels_last,
             "precision": recipe.precision,
         }
@@ -152,7 +153,6 @@ def custom_hooks(run: TrainedRun, student: dict[str, Any]) -> list[dict[str, Any
     hooks: list[dict[str, Any]] = [
         {"type": "SeedByIteration", "seed": run.seed},
         {"type": "StrictResumeHook"},
-        {"type": "FiniteLossHook"},
         {"type": "ProgressHook", "run": run.id},
         {"type": "InterruptHook", "run": run.id},
     ]
@@ -170,10 +170,11 @@ def custom_hooks(run: TrainedRun, student: dict[str, Any]) -> list[dict[str, Any
 
 
 def default_hooks(run: Run, checkpoint_every: int) -> dict[str, dict[str, Any]]:
-    """mmengine's hooks: timing, log, schedules, checkpoints."""
+    """The hooks that mmengine always has: losses, timing, log, schedules, checkpoints."""
     return {
+        "runtime_info": {"type": "LossHook", "interval": LOG_EVERY},
         "timer": {"type": "IterTimerHook"},
-        "logger": {"type": "LoggerHook", "interval": 50},
+        "logger": {"type": "LoggerHook", "interval": LOG_EVERY},
         "param_scheduler": {"type": "ParamSchedulerHook"},
         "checkpoint": {
             "type": "ResumableCheckpointHook",

@@ -1,9 +1,19 @@
 """Imports all modules whose classes configs name, so that mmengine's registries find them."""
 
-from icd.training import dataset, distiller, loading, sampler, two_optimizers, workers
+from icd.training import (
+    clipping,
+    dataset,
+    distiller,
+    focal_loss,
+    loading,
+    sampler,
+    two_optimizers,
+    workers,
+)
 from icd.training.hooks import (
     inherit,
     interrupt,
+    losses,
     pretrained,
     progress,
     resume,
@@ -12,14 +22,17 @@ from icd.training.hooks import (
 )
 
 MODULES = (
+    clipping,
     dataset,
     distiller,
+    focal_loss,
     loading,
     sampler,
     two_optimizers,
     workers,
     inherit,
     interrupt,
+    losses,
     pretrained,
     progress,
     resume,

@@ -14,6 +14,7 @@ from torch import nn
 from icd.experiments.run import Run
 from icd.training.distiller import unwrap
 from icd.training.hooks.account import AccountHook
+from icd.training.hooks.losses import loss_hook
 from icd.training.hooks.resume import resume_point
 from icd.training.parallel import share_counts
 from icd.training.precision import flush_denormals, use_bfloat16
@@ -58,5 +59,9 @@ def train_model(run: Run, config: Config, *hooks: Hook) -> tuple[nn.Module, dict
     share_counts(model)
     if config.precision == "bfloat16":
         use_bfloat16(model)
-    runner.train()
+    try:
+        runner.train()
+    except Exception:
+        loss_hook(runner).read(runner)  # a loss that is not finite may be the cause
+        raise
     return model, account.account()

@@ -117,7 +117,11 @@ class ICD(nn.Module):
         return self.losses(teacher, student, targets, queries, detach=iteration < self.warmup)
 
     def draw(self, targets: Targets, iteration: int) -> list[QuerySamples]:
-        """Fakes and jitter of each image: a function of seed, process and iteration alone."""
+        """Fakes and jitter of each image: a function of seed, process and iteration alone.
+
+        They are drawn on the CPU, so all devices draw the same. They are a few thousand numbers,
+        ready before the device has computed the features, and their copy to it waits for nothing.
+        """
         generator = torch.Generator().manual_seed(seed_of(self.seed, get_rank(), iteration))
         counts = [query_count(len(b), self.fake_ratio, self.query_cap) for b in targets.boxes]
         return self.sampler(counts, generator)
