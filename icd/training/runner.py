@@ -19,19 +19,21 @@ from icd.training.parallel import share_counts
 from icd.training.precision import flush_denormals, use_bfloat16
 
 
-class FormattedRunner(Runner):
-    """mmengine's Runner that sets the model's memory format before data-parallel wrapping.
+class PreparedRunner(Runner):
+    """mmengine's Runner that gives the model its final form before data-parallel wrapping.
 
-    The wrapper lays out the buffers in which it averages gradients as the parameters are then. If a
-    parameter changes its format later, the elements of its gradient are mixed up in the first
-    iteration.
+    The wrapper takes parameters as they are then. It lays out the buffers in which it averages
+    gradients: if a parameter changes its memory format later, the elements of its gradient are
+    mixed up in the first iteration. It also waits for the gradient of each parameter that is
+    trained then: some backbones of mmdet (MobileNetV2, EfficientNet) freeze their first stages in
+    ``train()``, and the second iteration would fail.
     """
 
     def wrap_model(self, model_wrapper_cfg: dict[str, Any] | None, model: nn.Module) -> nn.Module:
-        """Set the format, then wrap."""
+        """Set the format, freeze, then wrap."""
         if self.cfg.channels_last:
             model.to(memory_format=torch.channels_last)
-        return super().wrap_model(model_wrapper_cfg, model)
+        return super().wrap_model(model_wrapper_cfg, model.train())
 
 
 @flush_denormals()
@@ -48,7 +50,7 @@ def train_model(run: Run, config: Config, *hooks: Hook) -> tuple[nn.Module, dict
     """
     last = resume_point(Path(config.work_dir), run.id)
     start = {"load_from": str(last.file), "resume": True} if last.file else {}
-    runner, account = FormattedRunner.from_cfg(Config(config.to_dict() | start)), AccountHook()
+    runner, account = PreparedRunner.from_cfg(Config(config.to_dict() | start)), AccountHook()
     last.tell(runner)
     for hook in (account, *hooks):
         runner.register_hook(hook)
