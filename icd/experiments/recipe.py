@@ -50,6 +50,12 @@ class Recipe(Model):
 
     unit: int = Field(ge=1, description="iterations of a 1x schedule")
     batch_size: int = Field(ge=1, description="images per iteration over all devices")
+    accumulate: int = Field(
+        1,
+        ge=1,
+        description="parts in which each device computes its images one after the other, to save "
+        "memory",
+    )
     optimizer: Optimizer
     reference_batch: int | None = Field(
         None, ge=1, description="batch size of the learning rate; other sizes scale it linearly"

@@ -1,6 +1,14 @@
 """Imports all modules whose classes configs name, so that mmengine's registries find them."""
 
-from icd.training import dataset, distiller, loading, sampler, two_optimizers, workers
+from icd.training import (
+    accumulate,
+    dataset,
+    distiller,
+    loading,
+    sampler,
+    two_optimizers,
+    workers,
+)
 from icd.training.hooks import (
     inherit,
     interrupt,
@@ -12,6 +20,7 @@ from icd.training.hooks import (
 )
 
 MODULES = (
+    accumulate,
     dataset,
     distiller,
     loading,

@@ -15,7 +15,7 @@ from icd.experiments.run import Run
 from icd.training.distiller import unwrap
 from icd.training.hooks.account import AccountHook
 from icd.training.hooks.resume import resume_point
-from icd.training.parallel import share_counts
+from icd.training.parallel import share_counts, unused_parameters
 from icd.training.precision import flush_denormals, use_bfloat16
 
 
@@ -33,6 +33,8 @@ class PreparedRunner(Runner):
         """Set the format, freeze, then wrap."""
         if self.cfg.channels_last:
             model.to(memory_format=torch.channels_last)
+        if model_wrapper_cfg:
+            model_wrapper_cfg = {**model_wrapper_cfg, **unused_parameters(model)}
         return super().wrap_model(model_wrapper_cfg, model.train())
 
 
@@ -57,7 +59,7 @@ def train_model(run: Run, config: Config, *hooks: Hook) -> tuple[nn.Module, dict
     if config.linear_rule != 1:
         runner.logger.info(f"linear rule: learning rate multiplied by {config.linear_rule:g}")
     model = unwrap(runner.model)
-    share_counts(model)
+    share_counts(model, config.accumulate)
     if config.precision == "bfloat16":
         use_bfloat16(model)
     runner.train()
