@@ -66,6 +66,9 @@ class Recipe(Model):
     precision: Literal["float32", "bfloat16"] = Field(
         "float32", description="precision of the networks in training; default: float32"
     )
+    tf32: bool = Field(
+        False, description="on GPUs, let training compute float32 products in TF32, which is faster"
+    )
 
     @property
     def linear_factor(self) -> float:

@@ -19,7 +19,7 @@ from mmdet.models.utils import unpack_gt_instances
 from mmdet.registry import LOOPS
 from mmengine.optim import OptimWrapper
 from mmengine.runner import IterBasedTrainLoop
-from torch import Tensor, nn
+from torch import Tensor
 
 from icd.methods.shares import computing, counting, totals
 from icd.training.distiller import Distiller, bare_detector, targets_of, unwrap
@@ -84,14 +84,15 @@ def split(data: Share, number: int) -> Iterator[Share]:
 
 
 @torch.no_grad()
-def counts(model: nn.Module, share: Share) -> list[Tensor]:
+def counts(model: Any, share: Share) -> list[Tensor]:
     """The counts that the losses of a share divide by, known before the networks run."""
     with counting() as seen:
         for head in bare_detector(model).modules():
             if getattr(type(head), "loss_by_feat", None) in [own.loss_by_feat for own in COUNTED]:
                 head.loss_by_feat(*blanks(head, share["inputs"]), *ground_truth(share))
-        if isinstance(model, Distiller) and hasattr(model.method, "count"):
-            model.method.count(targets_of(**share))
+        method = model.method if isinstance(model, Distiller) else None
+        if count := getattr(method, "count", None):
+            count(targets_of(**share))
     return seen
 
 

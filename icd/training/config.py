@@ -136,6 +136,8 @@ def training_config(
             "log_processor": {"by_epoch": False, "window_size": 50},
             "channels_last": recipe.channels_last,
             "precision": recipe.precision,
+            "tf32": recipe.tf32,
+            "deterministic": False,
             "accumulate": recipe.accumulate,
         }
     )

@@ -12,6 +12,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from icd.experiments.run import Run
+from icd.training import arithmetic
 from icd.training.distiller import unwrap
 from icd.training.hooks.account import AccountHook
 from icd.training.hooks.resume import resume_point
@@ -48,19 +49,27 @@ def train_model(run: Run, config: Config, *hooks: Hook) -> tuple[nn.Module, dict
         hooks: further hooks.
 
     Returns:
-        The trained model, and the cost of its training (see :class:`AccountHook`).
+        The trained model, the cost of its training (see :class:`AccountHook`) and, as
+        ``arithmetic``, how it computed.
     """
+    with arithmetic.settings(config.tf32, config.deterministic):
+        runner, account = build_runner(run, config), AccountHook()
+        for hook in (account, *hooks):
+            runner.register_hook(hook)
+        model = unwrap(runner.model)
+        share_counts(model, config.accumulate)
+        if config.precision == "bfloat16":
+            use_bfloat16(model)
+        runner.train()
+        return model, account.account() | {"arithmetic": arithmetic.record(config)}
+
+
+def build_runner(run: Run, config: Config) -> PreparedRunner:
+    """A Runner at the last good checkpoint of a run, if there is one."""
     last = resume_point(Path(config.work_dir), run.id)
     start = {"load_from": str(last.file), "resume": True} if last.file else {}
-    runner, account = PreparedRunner.from_cfg(Config(config.to_dict() | start)), AccountHook()
+    runner = PreparedRunner.from_cfg(Config(config.to_dict() | start))
     last.tell(runner)
-    for hook in (account, *hooks):
-        runner.register_hook(hook)
     if config.linear_rule != 1:
         runner.logger.info(f"linear rule: learning rate multiplied by {config.linear_rule:g}")
-    model = unwrap(runner.model)
-    share_counts(model, config.accumulate)
-    if config.precision == "bfloat16":
-        use_bfloat16(model)
-    runner.train()
-    return model, account.account()
+    return runner

@@ -97,7 +97,9 @@ def test_both_optimisers_step_once_on_the_whole_gradient(mini: Lab) -> None:
     assert {name.split(".")[0] for name in trained} == {"student", "method"}
     for name in trained:
         whole, parts = (state[name] - before[name] for state in found)
-        torch.testing.assert_close(parts, whole, rtol=1e-3, atol=1e-6 + 1e-4 * whole.abs().max())
+        torch.testing.assert_close(
+            parts, whole, rtol=1e-3, atol=1e-6 + 1e-4 * float(whole.abs().max())
+        )
 
 
 def test_a_run_counts_whole_batches_and_resumes_exactly(lab: Lab) -> None:

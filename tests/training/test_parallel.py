@@ -99,12 +99,12 @@ def test_two_processes_compute_what_one_does_with_both_batches(
     for (detector, accumulate), model in models.items():
         as_shares_draw(model.method, monkeypatch, 2 * accumulate)
         whole = losses_and_gradients(freeze_norms(model.train()), copy.deepcopy(data))
-        case = f"{detector}-{accumulate}"
-        halves = [torch.load(tmp_path / f"{case}.{rank}") for rank in range(2)]
+        name = f"{detector}-{accumulate}"
+        halves = [torch.load(tmp_path / f"{name}.{rank}") for rank in range(2)]
         first, second = (half["losses"] for half in halves)
-        mean = {name: (loss + second[name]) / 2 for name, loss in first.items()}
+        mean = {key: (loss + second[key]) / 2 for key, loss in first.items()}
         for half in halves:
-            compare(half | {"losses": mean}, whole, case)
+            compare(half | {"losses": mean}, whole, name)
 
 
 def idle_in_one_process(mini: Lab) -> dict[str, Any]:
