@@ -85,7 +85,13 @@ def train(args: argparse.Namespace) -> None:
         from icd.training.train import train as train_run
 
         with interruptible(args.run.name):
-            options = Options(args.workers, args.checkpoint_every, args.snapshots, args.reuse)
+            options = Options(
+                args.workers,
+                args.checkpoint_every,
+                args.snapshots,
+                args.reuse,
+                args.deterministic,
+            )
             train_run(args.run, args.data, args.survey, args.manifest, options)
 
 
@@ -328,6 +334,7 @@ COMMANDS: dict[Callable[[argparse.Namespace], None], list[Argument]] = {
             "--snapshots",
             {"type": int, "default": 0, "help": "number of detectors to save during training"},
         ),
+        ("--deterministic", {"action": "store_true", "help": "use deterministic algorithms"}),
         REUSE,
     ],
     evaluate: [

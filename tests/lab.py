@@ -165,13 +165,20 @@ class Lab:
             shutil.copy(other.folder(run) / name, self.folder(run) / name)
 
     def train(
-        self, run: Run, workers: int = 0, checkpoint_every: int = 1000, snapshots: int = 0
+        self,
+        run: Run,
+        workers: int = 0,
+        checkpoint_every: int = 1000,
+        snapshots: int = 0,
+        deterministic: bool = False,
     ) -> Path:
         """Carry out a run as the pipeline does; its folder."""
         folder = self.folder(run)
         self.write_description(run)
         with self.runner():
-            options = train.Options(workers, checkpoint_every, snapshots)
+            options = train.Options(
+                workers, checkpoint_every, snapshots, deterministic=deterministic
+            )
             train.train(run.folder, self.data, self.survey, folder / "manifest.json", options)
         return folder
 

@@ -201,6 +201,11 @@ class Describer:
             problem = f"{recipe.batch_size} images cannot be divided among {devices} GPUs"
             expected = "a multiple of machine.gpus"
             raise InputError(self.file, "recipe.batch_size", problem, expected)
+        images = recipe.batch_size // devices
+        if images % recipe.accumulate:
+            problem = f"{images} images per device cannot be divided into {recipe.accumulate} parts"
+            expected = "a divisor of recipe.batch_size / machine.gpus"
+            raise InputError(self.file, "recipe.accumulate", problem, expected)
         return devices
 
     def _require_same_width(

@@ -1,4 +1,4 @@
-"""The resources that one run uses. Only the number of GPUs can change a result."""
+"""The resources that one run uses. Only the number of GPUs changes more than rounding."""
 
 from __future__ import annotations
 
@@ -27,6 +27,10 @@ class Machine(Model):
     checkpoint_every: int = Field(1000, ge=1, description="iterations between checkpoints")
     snapshots: int = Field(
         0, ge=0, description="points of training at which AP is measured for the curves"
+    )
+    deterministic: bool = Field(
+        False,
+        description="train with deterministic algorithms, so that a GPU repeats a run to the bit",
     )
     evaluator: Evaluator = Field(
         "hotcoco", description="library that computes COCO metrics; both give identical values"

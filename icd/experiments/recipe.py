@@ -50,6 +50,12 @@ class Recipe(Model):
 
     unit: int = Field(ge=1, description="iterations of a 1x schedule")
     batch_size: int = Field(ge=1, description="images per iteration over all devices")
+    accumulate: int = Field(
+        1,
+        ge=1,
+        description="parts in which each device computes its images one after the other, to save "
+        "memory",
+    )
     optimizer: Optimizer
     reference_batch: int | None = Field(
         None, ge=1, description="batch size of the learning rate; other sizes scale it linearly"
@@ -59,6 +65,9 @@ class Recipe(Model):
     channels_last: bool = Field(False, description="use the channels-last memory format")
     precision: Literal["float32", "bfloat16"] = Field(
         "float32", description="precision of the networks in training; default: float32"
+    )
+    tf32: bool = Field(
+        False, description="on GPUs, let training compute float32 products in TF32, which is faster"
     )
 
     @property

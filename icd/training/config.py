@@ -128,11 +128,7 @@ def training_config(
                     "filter_cfg": base.train_dataloader.dataset.get("filter_cfg"),
                 },
             },
-            "train_cfg": {
-                "type": "IterBasedTrainLoop",
-                "max_iters": iterations,
-                "val_interval": iterations + 1,
-            },
+            "train_cfg": train_loop(iterations, recipe.accumulate),
             **optimisation(recipe, run.method, iterations),
             "linear_rule": recipe.linear_factor,
             "default_hooks": default_hooks(run, checkpoint_every),
@@ -141,8 +137,21 @@ def training_config(
             "log_processor": {"by_epoch": False, "window_size": LOG_EVERY},
             "channels_last": recipe.channels_last,
             "precision": recipe.precision,
+            "tf32": recipe.tf32,
+            "deterministic": False,
+            "accumulate": recipe.accumulate,
         }
     )
+
+
+def train_loop(iterations: int, accumulate: int) -> dict[str, Any]:
+    """mmengine's loop without validation, or the one that computes a batch in several shares."""
+    loop = {
+        "type": "IterBasedTrainLoop",
+        "max_iters": iterations,
+        "val_interval": iterations + 1,
+    }
+    return loop | ({"type": "AccumulatingLoop", "shares": accumulate} if accumulate > 1 else {})
 
 
 def custom_hooks(run: TrainedRun, student: dict[str, Any]) -> list[dict[str, Any]]:

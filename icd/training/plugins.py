@@ -1,6 +1,7 @@
 """Imports all modules whose classes configs name, so that mmengine's registries find them."""
 
 from icd.training import (
+    accumulate,
     clipping,
     dataset,
     distiller,
@@ -22,6 +23,7 @@ from icd.training.hooks import (
 )
 
 MODULES = (
+    accumulate,
     clipping,
     dataset,
     distiller,

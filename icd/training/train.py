@@ -37,12 +37,14 @@ class Options:
     snapshots: number of points at which the bare detector is kept.
     reuse: the run's table reuses results of other runs, whose manifests lie beside the run's own.
         They must come from the same weights.
+    deterministic: use deterministic algorithms, which changes rounding.
     """
 
     workers: int = 0
     checkpoint_every: int = 1000
     snapshots: int = 0
     reuse: bool = False
+    deterministic: bool = False
 
 
 def train(folder: Path, data: Path, survey: Path, manifest: Path, options: Options) -> None:
@@ -74,7 +76,7 @@ def train(folder: Path, data: Path, survey: Path, manifest: Path, options: Optio
         if options.reuse:
             require_same_origins(run, hashes, manifest.parent)
         config = training_config(run, inputs, options.workers, options.checkpoint_every)
-        config.merge_from_dict(parallel)
+        config.merge_from_dict(parallel | {"deterministic": options.deterministic})
         prepare(config, hashes, folder)
         model, cost = train_model(run, config, SnapshotHook(run, options.snapshots))
     if is_main_process():

@@ -175,6 +175,16 @@ TRACK_CASES = [
         ("track.yaml: recipe.batch_size: 8 images cannot", "a multiple of machine.gpus"),
     ),
     Case(
+        "accumulation that does not divide",
+        in_track("recipe.accumulate", 3),
+        ("track.yaml: recipe.accumulate: 8 images per device cannot", "a divisor of recipe.batch"),
+    ),
+    Case(
+        "no accumulation at all",
+        in_track("recipe.accumulate", 0),
+        ("track.yaml: recipe.accumulate: is 0", "a whole number from 1"),
+    ),
+    Case(
         "fraction for a whole number",
         in_track("recipe.batch_size", 7.5),
         ("track.yaml: recipe.batch_size: is 7.5", "a whole number from 1"),

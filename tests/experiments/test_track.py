@@ -278,6 +278,7 @@ def test_a_track_needs_no_machine_section():
         "seconds_per_iteration": None,
         "checkpoint_every": 1000,
         "snapshots": 0,
+        "deterministic": False,
         "evaluator": "hotcoco",
     }
 
@@ -364,6 +365,18 @@ def test_the_example_of_the_docs_is_a_track(tmp_path):
     run = described(found, {"method": "icd"}, found.seeds[0])
     assert run.backbone.name == "resnet18"
     assert run.schedule.iterations == 5000
+
+
+def test_the_docs_show_coco_in_float32(tmp_path):
+    """The same track but for its arithmetic; with runs of its own."""
+    examples = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/running.md").read_text(), re.S)
+    (example,) = (text for text in examples if "extends: coco" in text)
+    found = load_track(str(write(tmp_path / "own.yaml", yaml.safe_load(example))), {"coco": "x"})
+    shipped = load_track("coco", {"coco": "x"}).content.model_dump()
+    content = found.content.model_dump()
+    assert {key for key in content if content[key] != shipped[key]} == {"name", "title", "recipe"}
+    differing = {k: v for k, v in content["recipe"].items() if v != shipped["recipe"][k]}
+    assert differing == {"precision": "float32", "tf32": False}
 
 
 def test_a_student_starts_from_a_training_on_other_images():

@@ -270,12 +270,14 @@ def test_every_pair_of_detector_and_backbone_builds(coco: Lab, name: str, backbo
 def test_one_step_at_full_width(
     coco: Lab, name: str, backbone: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A teacher with ResNet-101, random weights, one small image with masks."""
+    """A teacher with ResNet-101, random weights, one small image with masks, coco's precision."""
     monkeypatch.setattr(distiller, "load_weights", lambda *_: None)
     run = coco.run(detector=name, backbone=backbone, method="icd", options={"warmup": 0})
     dump_teacher(coco, run)
     torch.manual_seed(0)
     model = MODELS.build(coco.config(run).model)
+    assert (run.recipe.precision, run.recipe.channels_last) == ("bfloat16", True)
+    use_bfloat16(model.to(memory_format=torch.channels_last))
     data = demo_mm_inputs(1, [(3, 128, 160)], num_items=[3], num_classes=80, with_mask=True)
     report = step(model, data)
     assert all(math.isfinite(value) for value in report.values())

@@ -81,6 +81,7 @@ rule train:
         workers=TRACK.machine.workers,
         every=TRACK.machine.checkpoint_every,
         snapshots=lambda wildcards: needs.snapshots(RUNS[wildcards.run], ABLATIONS.values(), TRACK),
+        deterministic="--deterministic" if TRACK.machine.deterministic else "",
         reuse=TAKE_OVER,
     message:
         "Train {wildcards.run}"
@@ -88,7 +89,7 @@ rule train:
         "exec env {params.environment} python -m icd train {params.folder:q} --data {params.root:q}"
         " --survey {input.survey:q} --manifest {output.manifest:q} --gpus {params.gpus}"
         " --workers {params.workers} --checkpoint-every {params.every}"
-        " --snapshots {params.snapshots} {params.reuse}"
+        " --snapshots {params.snapshots} {params.deterministic} {params.reuse}"
         " >> {log:q} 2> >(trap '' INT TERM; exec tee -a {log:q} >&2)"
 
 
