@@ -1,7 +1,6 @@
 """The track and the ablations, expanded into runs. Imports nothing slow."""
 
 import json
-import math
 import re
 import shlex
 import sys
@@ -16,6 +15,7 @@ sys.path.insert(0, workflow.basedir)
 from icd.cost import cases as costs
 from icd.errors import InputError
 from icd.figures import catalogue, needs
+from icd.experiments import rehearsals, walltime
 from icd.experiments.ablation import (
     FOLDER,
     ablation_names,
@@ -47,6 +47,7 @@ with bad_input_ends():
     TRACK = load_track(TRACK_NAME, config)
     TRACK.require_files()
     ABLATIONS = {name: load_ablation(name, TRACK) for name in ablation_names(TRACK)}
+    REHEARSAL = rehearsals.measured(TRACK)
 
 if (answer := str(config.get("reuse", False)).lower()) not in ANSWERS:
     sys.exit(f"error: --config reuse={answer}: expected true (take over runs from tables) or false")
@@ -185,9 +186,16 @@ def source_files(wildcards):
 
 
 def training_minutes(wildcards):
-    """Walltime in minutes: 1.5 times the estimate plus 20 minutes. Longer trainings resume on retry."""
-    seconds = TRACK.machine.seconds_per_iteration or 1.0
-    return 20 + math.ceil(1.5 * RUNS[wildcards.run].iterations * seconds / 60)
+    """Walltime in minutes, from the run's rehearsal or assumed. Longer trainings resume on retry."""
+    return walltime.training_minutes(RUNS[wildcards.run], TRACK.machine, REHEARSAL)
+
+
+def training_memory(wildcards):
+    """Memory in MB, from the run's rehearsal or as the track states it."""
+    run = RUNS[wildcards.run]
+    file = TRACK.annotations(run.split)
+    size = file.stat().st_size if file.exists() else 0
+    return walltime.training_memory(run, TRACK.machine, REHEARSAL, size)
 
 
 def train_annotations(wildcards):
