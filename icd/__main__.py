@@ -14,7 +14,7 @@ from icd.errors import InputError
 from icd.experiments.machine import EVALUATORS
 from icd.figures.catalogue import FIGURES, MEASUREMENTS, captions, drawing, measuring
 from icd.files import UNWRITABLE
-from icd.process.devices import is_launched, use_gpus
+from icd.process.devices import is_launched, use_gpus, visible_gpus
 from icd.process.failures import recorded
 from icd.process.lock import locked
 
@@ -198,7 +198,8 @@ def plan(args: argparse.Namespace) -> None:
 
 
 def cost(args: argparse.Namespace) -> None:
-    """Measure the cost of a training step with each method."""
+    """Measure the cost of a training step with each method, on one GPU or on the CPU."""
+    use_gpus(min(len(visible_gpus()), 1) if args.gpus is None else args.gpus)
     from icd.cost.cases import load_plan
     from icd.cost.timing import measure as measure_cost
 
@@ -370,7 +371,15 @@ COMMANDS: dict[Callable[[argparse.Namespace], None], list[Argument]] = {
         OUTPUTS,
     ],
     page: [TRACK, DATA],
-    cost: [TRACK, DATA, OUTPUT],
+    cost: [
+        TRACK,
+        DATA,
+        OUTPUT,
+        (
+            "--gpus",
+            {"type": int, "choices": (0, 1), "help": "0 means the CPU; default: a GPU if any"},
+        ),
+    ],
     cost_table: [
         TRACK,
         DATA,
