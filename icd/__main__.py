@@ -20,9 +20,12 @@ from icd.process.lock import locked
 
 if TYPE_CHECKING:
     from icd.experiments.ablation import Ablation
+    from icd.experiments.kind import Kind
     from icd.experiments.run import Cost, StepKey
     from icd.experiments.splits import Split
     from icd.experiments.track import Track
+
+FAILED_KINDS = 3  # exit status of a rehearsal in which some kinds failed
 
 # Commands import what they need themselves, so ``icd show`` does not wait for torch.
 
@@ -85,7 +88,9 @@ def train(args: argparse.Namespace) -> None:
         from icd.training.train import train as train_run
 
         with interruptible(args.run.name):
-            options = Options(args.workers, args.checkpoint_every, args.snapshots, args.reuse)
+            options = Options(
+                args.workers, args.checkpoint_every, args.snapshots, args.reuse, args.rehearse
+            )
             train_run(args.run, args.data, args.survey, args.manifest, options)
 
 
@@ -197,6 +202,52 @@ def plan(args: argparse.Namespace) -> None:
     )
 
 
+def rehearse(args: argparse.Namespace) -> None:
+    """Do a few iterations of every kind of run in the plan, save, stop, resume and evaluate."""
+    from icd.process.signals import interruptible
+    from icd.rehearsal.rehearse import Options, adjusted
+    from icd.rehearsal.rehearse import rehearse as rehearse_kinds
+    from icd.rehearsal.report import write_report
+
+    track = adjusted(_planned_track(args), args.gpus, args.batch)
+    kinds = _kinds(args, track)
+    chosen = [kind for kind in kinds if args.kind in (None, kind.id)]
+    if not chosen:
+        raise InputError("--kind", "", f"{args.kind} is no kind of this plan", "one of its kinds")
+    options = Options(args.random, args.again, args.iterations or Options.iterations)
+    with interruptible("rehearsal"):
+        failed = rehearse_kinds(track, chosen, options)
+    if args.kind is None:
+        print(write_report(track, kinds))
+    if failed:
+        sys.exit(FAILED_KINDS)
+
+
+def rehearsal_table(args: argparse.Namespace) -> None:
+    """Write the table of rehearsals."""
+    from icd.rehearsal.report import write_report
+
+    track = _planned_track(args)
+    print(write_report(track, _kinds(args, track)))
+
+
+def _planned_track(args: argparse.Namespace) -> Track:
+    """The track of a plan, whose data need not exist yet."""
+    from icd.experiments.track import load_track
+
+    return load_track(args.track, data_root=args.data)
+
+
+def _kinds(args: argparse.Namespace, track: Track) -> list[Kind]:
+    """The kinds of runs in ablations, by default in all."""
+    from icd.experiments.ablation import ablation_names, load_ablation
+    from icd.experiments.kind import kinds
+
+    names = args.ablations or ablation_names(track)
+    runs = {run.id: run for name in names for run in load_ablation(name, track).runs}
+    return kinds(runs.values())
+
+
 def cost(args: argparse.Namespace) -> None:
     """Measure the cost of a training step with each method, on one GPU or on the CPU."""
     use_gpus(min(len(visible_gpus()), 1) if args.gpus is None else args.gpus)
@@ -289,7 +340,7 @@ FOLDER: Argument = (
 GPUS: Argument = ("--gpus", {"type": int, "default": 0, "help": "GPUs to use; 0 means the CPU"})
 ABLATIONS: Argument = (
     "ablations",
-    {"nargs": "*", "metavar": "ABLATION", "help": "names of ablations; plan: all by default"},
+    {"nargs": "*", "metavar": "ABLATION", "help": "names of ablations; plans: all by default"},
 )
 REUSE: Argument = (
     "--reuse",
@@ -300,6 +351,21 @@ OUTPUTS: Argument = (
     {"type": Path, "nargs": "+", "required": True, "help": "files to write"},
 )
 WORKERS: Argument = ("--workers", {"type": int, "default": 0, "help": "data-loading processes"})
+
+# The arguments of commands for which the data need not exist.
+PLANNED: list[Argument] = [
+    ("--track", {"default": "mini", "help": "name of a track, or path of its YAML file"}),
+    ("--data", {"type": Path, "default": Path("."), "help": "root folder of the data set"}),
+]
+
+
+def _from_two(text: str) -> int:
+    """A whole number from 2."""
+    number = int(text)
+    if number < 2:
+        raise ValueError
+    return number
+
 
 COMMANDS: dict[Callable[[argparse.Namespace], None], list[Argument]] = {
     data: [TRACK, DATA, WORKERS, ("--split", {"help": "split to generate; default: all"})],
@@ -330,6 +396,10 @@ COMMANDS: dict[Callable[[argparse.Namespace], None], list[Argument]] = {
             {"type": int, "default": 0, "help": "number of detectors to save during training"},
         ),
         REUSE,
+        (
+            "--rehearse",
+            {"type": Path, "help": "time each iteration, write to this file, stop in the middle"},
+        ),
     ],
     evaluate: [
         RUN,
@@ -387,11 +457,18 @@ COMMANDS: dict[Callable[[argparse.Namespace], None], list[Argument]] = {
         OUTPUTS,
     ],
     schemas: [],
-    plan: [
+    plan: [ABLATIONS, *PLANNED],
+    rehearse: [
         ABLATIONS,
-        ("--track", {"default": "mini", "help": "name of a track, or path of its YAML file"}),
-        ("--data", {"type": Path, "default": Path("."), "help": "root folder of the data set"}),
+        *PLANNED,
+        ("--random", {"action": "store_true", "help": "use random images instead of the data"}),
+        ("--again", {"action": "store_true", "help": "repeat what this machine has rehearsed"}),
+        ("--kind", {"help": "id of a kind; default: all"}),
+        ("--gpus", {"type": int, "help": "GPUs of a run; default: the track's"}),
+        ("--batch", {"type": int, "help": "images per iteration; default: the track's"}),
+        ("--iterations", {"type": _from_two, "help": "iterations of each training"}),
     ],
+    rehearsal_table: [ABLATIONS, *PLANNED],
     show: [ABLATION, ("--track", {"default": "mini", "help": "name of a track"})],
 }
 

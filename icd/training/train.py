@@ -10,6 +10,7 @@ from typing import Any
 from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.dist import barrier, is_main_process
+from mmengine.hooks import Hook
 from mmengine.registry import init_default_scope
 from torch import nn
 
@@ -20,6 +21,7 @@ from icd.training import plugins  # noqa: F401  (registers what configs name)
 from icd.training.checkpoint import load_weights
 from icd.training.config import RunInputs, plain_config, training_config
 from icd.training.export import export
+from icd.training.hooks.rehearsal import RehearsalHook
 from icd.training.hooks.snapshot import SnapshotHook
 from icd.training.manifest import environment
 from icd.training.masks import require_masks
@@ -37,12 +39,14 @@ class Options:
     snapshots: number of points at which the bare detector is kept.
     reuse: the run's table reuses results of other runs, whose manifests lie beside the run's own.
         They must come from the same weights.
+    rehearse: JSON file for the times of a rehearsal, which is stopped in the middle.
     """
 
     workers: int = 0
     checkpoint_every: int = 1000
     snapshots: int = 0
     reuse: bool = False
+    rehearse: Path | None = None
 
 
 def train(folder: Path, data: Path, survey: Path, manifest: Path, options: Options) -> None:
@@ -76,7 +80,10 @@ def train(folder: Path, data: Path, survey: Path, manifest: Path, options: Optio
         config = training_config(run, inputs, options.workers, options.checkpoint_every)
         config.merge_from_dict(parallel)
         prepare(config, hashes, folder)
-        model, cost = train_model(run, config, SnapshotHook(run, options.snapshots))
+        hooks: list[Hook] = [SnapshotHook(run, options.snapshots)]
+        if options.rehearse:
+            hooks.append(RehearsalHook(options.rehearse))
+        model, cost = train_model(run, config, *hooks)
     if is_main_process():
         outputs = {file.name: sha256(file) for file in export(run, inputs, model, folder)}
         files = {"inputs": hashes | {"survey": sha256(survey)}, "outputs": outputs}
