@@ -191,15 +191,24 @@ def schemas(args: argparse.Namespace) -> None:
 def plan(args: argparse.Namespace) -> None:
     """Print the runs to do, their hours and their disk space, without running anything."""
     from icd.experiments.ablation import ablation_names, load_ablation
-    from icd.experiments.plan import plan_text
+    from icd.experiments.plan import done, plan_text
+    from icd.experiments.rehearsals import measured
+    from icd.experiments.requests import requests
     from icd.experiments.track import load_track
+    from icd.process.partitions import Job, all_nodes, partition_of_profile, warnings
 
     track = load_track(args.track, data_root=args.data)
     planned = dict.fromkeys(args.ablations or ablation_names(track))
     others = [name for name in ablation_names(track) if name not in planned]
-    print(
-        plan_text(track, *([load_ablation(n, track) for n in names] for names in (planned, others)))
-    )
+    tables, more = ([load_ablation(n, track) for n in names] for names in (planned, others))
+    print(plan_text(track, tables, more))
+    runs = {run.id: run for table in tables for run in table.runs if not done(run)}
+    jobs = [
+        Job(one.kind, one.minutes, one.memory, one.gpus)
+        for one in requests(track, runs.values(), measured(track))
+    ]
+    for warning in warnings(jobs, all_nodes(), args.partition or partition_of_profile()):
+        print(f"Warning: {warning}.")
 
 
 def rehearse(args: argparse.Namespace) -> None:
@@ -210,15 +219,14 @@ def rehearse(args: argparse.Namespace) -> None:
     from icd.rehearsal.report import write_report
 
     track = adjusted(_planned_track(args), args.gpus, args.batch)
-    kinds = _kinds(args, track)
-    chosen = [kind for kind in kinds if args.kind in (None, kind.id)]
+    chosen = [kind for kind in _kinds(args.ablations, track) if args.kind in (None, kind.id)]
     if not chosen:
         raise InputError("--kind", "", f"{args.kind} is no kind of this plan", "one of its kinds")
     options = Options(args.random, args.again, args.iterations or Options.iterations)
     with interruptible("rehearsal"):
         failed = rehearse_kinds(track, chosen, options)
-    if args.kind is None:
-        print(write_report(track, kinds))
+    if args.kind is None and args.batch is None:  # another batch size is no kind of the plan
+        print(write_report(track, chosen, _kinds([], track)))
     if failed:
         sys.exit(FAILED_KINDS)
 
@@ -228,7 +236,7 @@ def rehearsal_table(args: argparse.Namespace) -> None:
     from icd.rehearsal.report import write_report
 
     track = _planned_track(args)
-    print(write_report(track, _kinds(args, track)))
+    print(write_report(track, _kinds(args.ablations, track), _kinds([], track)))
 
 
 def _planned_track(args: argparse.Namespace) -> Track:
@@ -238,12 +246,12 @@ def _planned_track(args: argparse.Namespace) -> Track:
     return load_track(args.track, data_root=args.data)
 
 
-def _kinds(args: argparse.Namespace, track: Track) -> list[Kind]:
-    """The kinds of runs in ablations, by default in all."""
+def _kinds(ablations: Sequence[str], track: Track) -> list[Kind]:
+    """The kinds of runs in ablations; in all if none is named."""
     from icd.experiments.ablation import ablation_names, load_ablation
     from icd.experiments.kind import kinds
 
-    names = args.ablations or ablation_names(track)
+    names = ablations or ablation_names(track)
     runs = {run.id: run for name in names for run in load_ablation(name, track).runs}
     return kinds(runs.values())
 
@@ -457,7 +465,11 @@ COMMANDS: dict[Callable[[argparse.Namespace], None], list[Argument]] = {
         OUTPUTS,
     ],
     schemas: [],
-    plan: [ABLATIONS, *PLANNED],
+    plan: [
+        ABLATIONS,
+        *PLANNED,
+        ("--partition", {"help": "Slurm partition; default: that of profiles/slurm, or any"}),
+    ],
     rehearse: [
         ABLATIONS,
         *PLANNED,

@@ -21,12 +21,15 @@ NOTE = (
 )
 
 
-def write_report(track: Track, kinds: Sequence[Kind]) -> str:
+def write_report(track: Track, asked: Sequence[Kind], every: Sequence[Kind]) -> str:
     """Write ``rehearsal.csv`` and ``table.md``; returns a line that sums up.
 
     Args:
-        kinds: the kinds of runs to report.
+        asked: kinds to report even if they were not rehearsed.
+        every: all kinds of the track, with all their planned runs.
     """
+    named = {kind.id for kind in asked}
+    kinds = [kind for kind in every if kind.id in named or file_of(track, kind.id).exists()]
     lines = list(raw_lines(track, kinds))
     write_csv(folder(track) / "rehearsal.csv", pd.DataFrame(lines))
     summary = in_short(lines)

@@ -16,6 +16,8 @@ from icd.cost import cases as costs
 from icd.errors import InputError
 from icd.figures import catalogue, needs
 from icd.experiments import rehearsals, walltime
+from icd.experiments.kind import kinds
+from icd.experiments.requests import annotation_bytes
 from icd.experiments.ablation import (
     FOLDER,
     ablation_names,
@@ -43,15 +45,27 @@ def bad_input_ends():
         sys.exit(f"error: {error}")
 
 
+def answer(key):
+    """The value of a --config key that is true or false."""
+    if (given := str(config.get(key, False)).lower()) not in ANSWERS:
+        sys.exit(f"error: --config {key}={given}: expected {MEANINGS[key]}")
+    return ANSWERS[given]
+
+
+MEANINGS = {
+    "reuse": "true (take over runs from tables) or false",
+    "random": "true (rehearse on random images) or false",
+}
+RANDOM = answer("random")
+
 with bad_input_ends():
     TRACK = load_track(TRACK_NAME, config)
-    TRACK.require_files()
+    if not RANDOM:
+        TRACK.require_files()
     ABLATIONS = {name: load_ablation(name, TRACK) for name in ablation_names(TRACK)}
     REHEARSAL = rehearsals.measured(TRACK)
 
-if (answer := str(config.get("reuse", False)).lower()) not in ANSWERS:
-    sys.exit(f"error: --config reuse={answer}: expected true (take over runs from tables) or false")
-REUSE = ANSWERS[answer]
+REUSE = answer("reuse")
 RUNS = {run.id: run for ablation in ABLATIONS.values() for run in ablation.runs}
 DISTILLED = {run.id for run in RUNS.values() if run.distils}
 SOURCES = {source.id for run in RUNS.values() for source in run.sources}
@@ -62,6 +76,7 @@ SURVEY, SAMPLES = f"{RESULTS}/data.json", f"{RESULTS}/samples.png"
 TAKE_OVER = "--reuse" if REUSE else ""
 PAGE = f"{RESULTS}/README.md"
 COST = str(costs.folder(TRACK))
+KINDS = {kind.id: kind for kind in kinds(RUNS.values())}
 GPUS = TRACK.machine.gpus
 
 # Snakemake would silently count such a run as using fewer GPUs than it needs.
@@ -193,8 +208,7 @@ def training_minutes(wildcards):
 def training_memory(wildcards):
     """Memory in MB, from the run's rehearsal or as the track states it."""
     run = RUNS[wildcards.run]
-    file = TRACK.annotations(run.split)
-    size = file.stat().st_size if file.exists() else 0
+    size = annotation_bytes(TRACK, run)
     return walltime.training_memory(run, TRACK.machine, REHEARSAL, size)
 
 
@@ -205,5 +219,6 @@ def train_annotations(wildcards):
 
 wildcard_constraints:
     run="|".join(map(re.escape, RUNS)),
+    kind="|".join(map(re.escape, KINDS)),
     ablation="|".join(map(re.escape, ABLATIONS)),
     weights="|".join(map(re.escape, ZOO)) or "(?!)",
