@@ -174,7 +174,7 @@ def _rehearsals(left: Sequence[Run], estimate: CostModel) -> list[str]:
     """A line that names the rehearsals behind the estimate."""
     used = estimate.rehearsed(left)
     machines = ", ".join(dict.fromkeys(one.machine for one in used))
-    return [f"For {len(used)} runs it was measured by rehearsal on {machines}."] if used else []
+    return [f"Measured by rehearsal on {machines}: {len(used)} of these runs."] if used else []
 
 
 def _requests(found: Sequence[Request]) -> list[str]:

@@ -12,7 +12,7 @@ START = 20  # minutes for start-up and export
 SLOWER = 1.5  # a training may be so much slower than expected; it resumes if that is not enough
 ASSUMED = 1.0  # seconds per iteration if the track states none
 MORE_MEMORY = 1.25
-ANNOTATIONS = 12  # memory of an annotation file while it is read, as a multiple of its size
+ANNOTATIONS = 8  # memory to read an annotation file, as a multiple of its size; 6.9 was measured
 MEGABYTE = 10**6
 
 

@@ -48,7 +48,7 @@ def test_a_rehearsal_of_its_kind_replaces_the_guess() -> None:
     rehearsal = measured(TRACK)
     assert training_minutes(RUN, TRACK.machine, rehearsal) == 28  # 20 + 1.5 x 600 x 0.5 s
     assert training_memory(RUN, TRACK.machine, rehearsal) == 1311  # 1250 MiB
-    assert training_memory(RUN, TRACK.machine, rehearsal, 100_000_000) == 1311 + 1200
+    assert training_memory(RUN, TRACK.machine, rehearsal, 100_000_000) == 1311 + 800
     assert origin(RUN, rehearsal) == "measured by rehearsal on NVIDIA X"
     other = described(TRACK, {"method": "icd", "schedule": "3x"}, 1)
     assert origin(other, rehearsal) == origin(RUN, rehearsal)
