@@ -125,8 +125,8 @@ def test_a_training_that_is_not_stopped_or_not_resumed_has_failed(
     log = tmp_path / "log"
     one = Rehearsing(kind.rehearsal, tmp_path, tmp_path, tmp_path, toy.machine, log)
     log.write_text("usual\nMemoryError: no room\n\n")
-    monkeypatch.setattr(Rehearsing, "_step", lambda self, arguments: next(statuses))
     statuses = iter([0])
+    monkeypatch.setattr(Rehearsing, "_step", lambda self, arguments: next(statuses))
     with pytest.raises(StepError, match="train: was not stopped by SIGTERM"):
         one.train()
     statuses = iter([143, 1])

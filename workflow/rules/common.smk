@@ -76,6 +76,7 @@ SURVEY, SAMPLES = f"{RESULTS}/data.json", f"{RESULTS}/samples.png"
 TAKE_OVER = "--reuse" if REUSE else ""
 PAGE = f"{RESULTS}/README.md"
 COST = str(costs.folder(TRACK))
+REHEARSALS = str(rehearsals.folder(TRACK))
 KINDS = {kind.id: kind for kind in kinds(RUNS.values())}
 GPUS = TRACK.machine.gpus
 
@@ -210,6 +211,12 @@ def training_memory(wildcards):
     run = RUNS[wildcards.run]
     size = annotation_bytes(TRACK, run)
     return walltime.training_memory(run, TRACK.machine, REHEARSAL, size)
+
+
+def rehearsed(names):
+    """The files of the kinds of runs in these tables."""
+    runs = {run.id: run for name in names for run in ABLATIONS[name].runs}
+    return [str(rehearsals.file_of(TRACK, kind.id)) for kind in kinds(runs.values())]
 
 
 def train_annotations(wildcards):

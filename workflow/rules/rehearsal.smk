@@ -3,14 +3,6 @@
 `snakemake rehearse` rehearses all kinds of the track, `snakemake rehearse_NAME` those of one table.
 """
 
-REHEARSALS = str(rehearsals.folder(TRACK))
-
-
-def rehearsed(names):
-    """The files of the kinds of runs in these tables."""
-    runs = {run.id: run for name in names for run in ABLATIONS[name].runs}
-    return [str(rehearsals.file_of(TRACK, kind.id)) for kind in kinds(runs.values())]
-
 
 localrules:
     rehearse,
