@@ -31,6 +31,7 @@ def test_random_images_have_cocos_format_sizes_and_classes(unseen: Track, tmp_pa
     assert sizes == [(640, 480), (480, 640), (640, 480)]
     for image in coco.dataset["images"]:
         pixels = cv2.imread(str(tmp_path / "train" / image["file_name"]))
+        assert pixels is not None
         assert pixels.shape == (image["height"], image["width"], 3)
         objects = coco.loadAnns(coco.getAnnIds(image["id"]))
         assert len(objects) == OBJECTS
