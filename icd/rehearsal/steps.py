@@ -20,6 +20,7 @@ from icd.rehearsal.child import python
 from icd.rehearsal.untrained import place_untrained
 from icd.training.config import RunInputs
 
+SECONDS = 3600  # for one step; one that takes longer hangs
 WARM_UP = 3  # iterations of each session that do not count
 
 
@@ -121,7 +122,10 @@ class Rehearsing:
 
     def _step(self, arguments: Sequence[str], module: str = "icd") -> int:
         """Run a command in a process of its own; returns its exit status."""
-        ended = python(["-m", module, *arguments], self.log)
+        try:
+            ended = python(["-m", module, *arguments], self.log, SECONDS)
+        except TimeoutError as error:
+            raise StepError(f"{arguments[0]}: {error}") from error
         self.host_mib = max(self.host_mib, ended.mebibytes)
         return ended.status
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from icd.rehearsal import child
 from icd.rehearsal.child import python
 
 HUNDRED = "x = b'1' * 100 * 2**20; time.sleep(1.5)"
@@ -32,3 +33,18 @@ def test_the_memory_of_children_counts(tmp_path: Path) -> None:
     assert alone == pytest.approx(110, abs=15)
     code = f"import os, time; pid = os.fork(); {HUNDRED}; pid and os.wait()"
     assert python(["-c", code], log).mebibytes == pytest.approx(alone + 105, abs=20)
+
+
+def test_memory_that_a_child_shares_counts_once(tmp_path: Path) -> None:
+    code = "import os, time; x = b'1' * 100 * 2**20; pid = os.fork(); time.sleep(1.5)"
+    assert python(["-c", code], tmp_path / "log").mebibytes == pytest.approx(115, abs=15)
+
+
+def test_a_process_that_hangs_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(child, "GRACE", 0.2)
+    code = (
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
+        " print('deaf', flush=True); time.sleep(600)"
+    )
+    with pytest.raises(TimeoutError, match="did not end in time"):
+        python(["-c", code], tmp_path / "log", seconds=2)
