@@ -14,15 +14,18 @@ from icd.errors import InputError
 from icd.experiments.machine import EVALUATORS
 from icd.figures.catalogue import FIGURES, MEASUREMENTS, captions, drawing, measuring
 from icd.files import UNWRITABLE
-from icd.process.devices import is_launched, use_gpus
+from icd.process.devices import is_launched, use_gpus, visible_gpus
 from icd.process.failures import recorded
 from icd.process.lock import locked
 
 if TYPE_CHECKING:
     from icd.experiments.ablation import Ablation
+    from icd.experiments.kind import Kind
     from icd.experiments.run import Cost, StepKey
     from icd.experiments.splits import Split
     from icd.experiments.track import Track
+
+FAILED_KINDS = 3  # exit status of a rehearsal in which some kinds failed
 
 # Commands import what they need themselves, so ``icd show`` does not wait for torch.
 
@@ -91,6 +94,7 @@ def train(args: argparse.Namespace) -> None:
                 args.snapshots,
                 args.reuse,
                 args.deterministic,
+                args.rehearse,
             )
             train_run(args.run, args.data, args.survey, args.manifest, options)
 
@@ -192,19 +196,74 @@ def schemas(args: argparse.Namespace) -> None:
 def plan(args: argparse.Namespace) -> None:
     """Print the runs to do, their hours and their disk space, without running anything."""
     from icd.experiments.ablation import ablation_names, load_ablation
-    from icd.experiments.plan import plan_text
+    from icd.experiments.plan import done, plan_text
+    from icd.experiments.rehearsals import measured
+    from icd.experiments.requests import requests
     from icd.experiments.track import load_track
+    from icd.process.partitions import Job, all_nodes, partition_of_profile, warnings
 
     track = load_track(args.track, data_root=args.data)
     planned = dict.fromkeys(args.ablations or ablation_names(track))
     others = [name for name in ablation_names(track) if name not in planned]
-    print(
-        plan_text(track, *([load_ablation(n, track) for n in names] for names in (planned, others)))
-    )
+    tables, more = ([load_ablation(n, track) for n in names] for names in (planned, others))
+    print(plan_text(track, tables, more))
+    runs = {run.id: run for table in tables for run in table.runs if not done(run)}
+    jobs = [
+        Job(one.kind, one.minutes, one.memory, one.gpus)
+        for one in requests(track, runs.values(), measured(track))
+    ]
+    for warning in warnings(jobs, all_nodes(), args.partition or partition_of_profile()):
+        print(f"Warning: {warning}.")
+
+
+def rehearse(args: argparse.Namespace) -> None:
+    """Do a few iterations of every kind of run in the plan, save, stop, resume and evaluate."""
+    from icd.process.signals import interruptible
+    from icd.rehearsal.rehearse import Options, adjusted
+    from icd.rehearsal.rehearse import rehearse as rehearse_kinds
+    from icd.rehearsal.report import write_report
+
+    track = adjusted(_planned_track(args), args.gpus, args.batch)
+    chosen = [kind for kind in _kinds(args.ablations, track) if args.kind in (None, kind.id)]
+    if not chosen:
+        raise InputError("--kind", "", f"{args.kind} is no kind of this plan", "one of its kinds")
+    options = Options(args.random, args.again, args.iterations or Options.iterations)
+    with interruptible("rehearsal"):
+        failed = rehearse_kinds(track, chosen, options)
+    if args.kind is None and args.batch is None:  # another batch size is no kind of the plan
+        print(write_report(track, chosen, _kinds([], track)))
+    if failed:
+        sys.exit(FAILED_KINDS)
+
+
+def rehearsal_table(args: argparse.Namespace) -> None:
+    """Write the table of rehearsals."""
+    from icd.rehearsal.report import write_report
+
+    track = _planned_track(args)
+    print(write_report(track, _kinds(args.ablations, track), _kinds([], track)))
+
+
+def _planned_track(args: argparse.Namespace) -> Track:
+    """The track of a plan, whose data need not exist yet."""
+    from icd.experiments.track import load_track
+
+    return load_track(args.track, data_root=args.data)
+
+
+def _kinds(ablations: Sequence[str], track: Track) -> list[Kind]:
+    """The kinds of runs in ablations; in all if none is named."""
+    from icd.experiments.ablation import ablation_names, load_ablation
+    from icd.experiments.kind import kinds
+
+    names = ablations or ablation_names(track)
+    runs = {run.id: run for name in names for run in load_ablation(name, track).runs}
+    return kinds(runs.values())
 
 
 def cost(args: argparse.Namespace) -> None:
-    """Measure the cost of a training step with each method."""
+    """Measure the cost of a training step with each method, on one GPU or on the CPU."""
+    use_gpus(min(len(visible_gpus()), 1) if args.gpus is None else args.gpus)
     from icd.cost.cases import load_plan
     from icd.cost.timing import measure as measure_cost
 
@@ -294,7 +353,7 @@ FOLDER: Argument = (
 GPUS: Argument = ("--gpus", {"type": int, "default": 0, "help": "GPUs to use; 0 means the CPU"})
 ABLATIONS: Argument = (
     "ablations",
-    {"nargs": "*", "metavar": "ABLATION", "help": "names of ablations; plan: all by default"},
+    {"nargs": "*", "metavar": "ABLATION", "help": "names of ablations; plans: all by default"},
 )
 REUSE: Argument = (
     "--reuse",
@@ -305,6 +364,21 @@ OUTPUTS: Argument = (
     {"type": Path, "nargs": "+", "required": True, "help": "files to write"},
 )
 WORKERS: Argument = ("--workers", {"type": int, "default": 0, "help": "data-loading processes"})
+
+# The arguments of commands for which the data need not exist.
+PLANNED: list[Argument] = [
+    ("--track", {"default": "mini", "help": "name of a track, or path of its YAML file"}),
+    ("--data", {"type": Path, "default": Path("."), "help": "root folder of the data set"}),
+]
+
+
+def _from_two(text: str) -> int:
+    """A whole number from 2."""
+    number = int(text)
+    if number < 2:
+        raise ValueError
+    return number
+
 
 COMMANDS: dict[Callable[[argparse.Namespace], None], list[Argument]] = {
     data: [TRACK, DATA, WORKERS, ("--split", {"help": "split to generate; default: all"})],
@@ -336,6 +410,10 @@ COMMANDS: dict[Callable[[argparse.Namespace], None], list[Argument]] = {
         ),
         ("--deterministic", {"action": "store_true", "help": "use deterministic algorithms"}),
         REUSE,
+        (
+            "--rehearse",
+            {"type": Path, "help": "time each iteration, write to this file, stop in the middle"},
+        ),
     ],
     evaluate: [
         RUN,
@@ -377,7 +455,15 @@ COMMANDS: dict[Callable[[argparse.Namespace], None], list[Argument]] = {
         OUTPUTS,
     ],
     page: [TRACK, DATA],
-    cost: [TRACK, DATA, OUTPUT],
+    cost: [
+        TRACK,
+        DATA,
+        OUTPUT,
+        (
+            "--gpus",
+            {"type": int, "choices": (0, 1), "help": "0 means the CPU; default: a GPU if any"},
+        ),
+    ],
     cost_table: [
         TRACK,
         DATA,
@@ -387,9 +473,20 @@ COMMANDS: dict[Callable[[argparse.Namespace], None], list[Argument]] = {
     schemas: [],
     plan: [
         ABLATIONS,
-        ("--track", {"default": "mini", "help": "name of a track, or path of its YAML file"}),
-        ("--data", {"type": Path, "default": Path("."), "help": "root folder of the data set"}),
+        *PLANNED,
+        ("--partition", {"help": "Slurm partition; default: that of profiles/slurm, or any"}),
     ],
+    rehearse: [
+        ABLATIONS,
+        *PLANNED,
+        ("--random", {"action": "store_true", "help": "use random images instead of the data"}),
+        ("--again", {"action": "store_true", "help": "repeat what this machine has rehearsed"}),
+        ("--kind", {"help": "id of a kind; default: all"}),
+        ("--gpus", {"type": int, "help": "GPUs of a run; default: the track's"}),
+        ("--batch", {"type": int, "help": "images per iteration; default: the track's"}),
+        ("--iterations", {"type": _from_two, "help": "iterations of each training"}),
+    ],
+    rehearsal_table: [ABLATIONS, *PLANNED],
     show: [ABLATION, ("--track", {"default": "mini", "help": "name of a track"})],
 }
 

@@ -10,6 +10,7 @@ from typing import Any
 from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.dist import barrier, is_main_process
+from mmengine.hooks import Hook
 from mmengine.registry import init_default_scope
 from torch import nn
 
@@ -20,6 +21,7 @@ from icd.training import plugins  # noqa: F401  (registers what configs name)
 from icd.training.checkpoint import load_weights
 from icd.training.config import RunInputs, plain_config, training_config
 from icd.training.export import export
+from icd.training.hooks.rehearsal import RehearsalHook
 from icd.training.hooks.snapshot import SnapshotHook
 from icd.training.manifest import environment
 from icd.training.masks import require_masks
@@ -38,6 +40,7 @@ class Options:
     reuse: the run's table reuses results of other runs, whose manifests lie beside the run's own.
         They must come from the same weights.
     deterministic: use deterministic algorithms, which changes rounding.
+    rehearse: JSON file for the times of a rehearsal, which is stopped in the middle.
     """
 
     workers: int = 0
@@ -45,6 +48,7 @@ class Options:
     snapshots: int = 0
     reuse: bool = False
     deterministic: bool = False
+    rehearse: Path | None = None
 
 
 def train(folder: Path, data: Path, survey: Path, manifest: Path, options: Options) -> None:
@@ -78,7 +82,10 @@ def train(folder: Path, data: Path, survey: Path, manifest: Path, options: Optio
         config = training_config(run, inputs, options.workers, options.checkpoint_every)
         config.merge_from_dict(parallel | {"deterministic": options.deterministic})
         prepare(config, hashes, folder)
-        model, cost = train_model(run, config, SnapshotHook(run, options.snapshots))
+        hooks: list[Hook] = [SnapshotHook(run, options.snapshots)]
+        if options.rehearse:
+            hooks.append(RehearsalHook(options.rehearse))
+        model, cost = train_model(run, config, *hooks)
     if is_main_process():
         outputs = {file.name: sha256(file) for file in export(run, inputs, model, folder)}
         files = {"inputs": hashes | {"survey": sha256(survey)}, "outputs": outputs}

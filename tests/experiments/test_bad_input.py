@@ -16,7 +16,7 @@ from icd.experiments.yaml_files import ROOT
 from icd.files import write_text
 from tests.experiments.bad_ablations import ABLATION_CASES
 from tests.experiments.bad_data import DATA_CASES
-from tests.experiments.bad_machines import CARD_CASES, DISK_CASES
+from tests.experiments.bad_machines import DISK_CASES, GPU_CASES
 from tests.experiments.bad_runs import RUN_CASES, teacher_checkpoint
 from tests.experiments.bad_tracks import TRACK_CASES
 from tests.experiments.broken import Project, in_coco, in_track
@@ -44,7 +44,7 @@ def project(tmp_path, monkeypatch):
             ("ablation", COLLECT, ABLATION_CASES),
             ("run", TRAIN, RUN_CASES),
             ("machine", TRAIN, DISK_CASES),
-            ("machine", [*TRAIN, "--gpus", "1"], CARD_CASES),
+            ("machine", [*TRAIN, "--gpus", "1"], GPU_CASES),
         )
         for case in cases
     ],

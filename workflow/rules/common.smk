@@ -1,7 +1,6 @@
 """The track and the ablations, expanded into runs. Imports nothing slow."""
 
 import json
-import math
 import re
 import shlex
 import sys
@@ -16,6 +15,9 @@ sys.path.insert(0, workflow.basedir)
 from icd.cost import cases as costs
 from icd.errors import InputError
 from icd.figures import catalogue, needs
+from icd.experiments import rehearsals, walltime
+from icd.experiments.kind import kinds
+from icd.experiments.requests import annotation_bytes
 from icd.experiments.ablation import (
     FOLDER,
     ablation_names,
@@ -43,14 +45,27 @@ def bad_input_ends():
         sys.exit(f"error: {error}")
 
 
+def answer(key):
+    """The value of a --config key that is true or false."""
+    if (given := str(config.get(key, False)).lower()) not in ANSWERS:
+        sys.exit(f"error: --config {key}={given}: expected {MEANINGS[key]}")
+    return ANSWERS[given]
+
+
+MEANINGS = {
+    "reuse": "true (take over runs from tables) or false",
+    "random": "true (rehearse on random images) or false",
+}
+RANDOM = answer("random")
+
 with bad_input_ends():
     TRACK = load_track(TRACK_NAME, config)
-    TRACK.require_files()
+    if not RANDOM:
+        TRACK.require_files()
     ABLATIONS = {name: load_ablation(name, TRACK) for name in ablation_names(TRACK)}
+    REHEARSAL = rehearsals.measured(TRACK)
 
-if (answer := str(config.get("reuse", False)).lower()) not in ANSWERS:
-    sys.exit(f"error: --config reuse={answer}: expected true (take over runs from tables) or false")
-REUSE = ANSWERS[answer]
+REUSE = answer("reuse")
 RUNS = {run.id: run for ablation in ABLATIONS.values() for run in ablation.runs}
 DISTILLED = {run.id for run in RUNS.values() if run.distils}
 SOURCES = {source.id for run in RUNS.values() for source in run.sources}
@@ -61,6 +76,8 @@ SURVEY, SAMPLES = f"{RESULTS}/data.json", f"{RESULTS}/samples.png"
 TAKE_OVER = "--reuse" if REUSE else ""
 PAGE = f"{RESULTS}/README.md"
 COST = str(costs.folder(TRACK))
+REHEARSALS = str(rehearsals.folder(TRACK))
+KINDS = {kind.id: kind for kind in kinds(RUNS.values())}
 GPUS = TRACK.machine.gpus
 
 # Snakemake would silently count such a run as using fewer GPUs than it needs.
@@ -185,9 +202,21 @@ def source_files(wildcards):
 
 
 def training_minutes(wildcards):
-    """Walltime in minutes: 1.5 times the estimate plus 20 minutes. Longer trainings resume on retry."""
-    seconds = TRACK.machine.seconds_per_iteration or 1.0
-    return 20 + math.ceil(1.5 * RUNS[wildcards.run].iterations * seconds / 60)
+    """Walltime in minutes, from the run's rehearsal or assumed. Longer trainings resume on retry."""
+    return walltime.training_minutes(RUNS[wildcards.run], TRACK.machine, REHEARSAL)
+
+
+def training_memory(wildcards):
+    """Memory in MB, from the run's rehearsal or as the track states it."""
+    run = RUNS[wildcards.run]
+    size = annotation_bytes(TRACK, run)
+    return walltime.training_memory(run, TRACK.machine, REHEARSAL, size)
+
+
+def rehearsed(names):
+    """The files of the kinds of runs in these tables."""
+    runs = {run.id: run for name in names for run in ABLATIONS[name].runs}
+    return [str(rehearsals.file_of(TRACK, kind.id)) for kind in kinds(runs.values())]
 
 
 def train_annotations(wildcards):
@@ -197,5 +226,6 @@ def train_annotations(wildcards):
 
 wildcard_constraints:
     run="|".join(map(re.escape, RUNS)),
+    kind="|".join(map(re.escape, KINDS)),
     ablation="|".join(map(re.escape, ABLATIONS)),
     weights="|".join(map(re.escape, ZOO)) or "(?!)",

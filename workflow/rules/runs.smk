@@ -71,7 +71,7 @@ rule train:
     resources:
         gpu=GPUS,
         nodes=1,
-        mem_mb=TRACK.machine.memory,
+        mem_mb=training_memory,
         runtime=training_minutes,
     params:
         folder=lambda wildcards: RUNS[wildcards.run].folder,
