@@ -44,15 +44,24 @@ def data(args: argparse.Namespace) -> None:
     )
 
 
+def annotations(args: argparse.Namespace) -> None:
+    """Make the annotation file of a split: a part of another, or PASCAL VOC's XML converted."""
+    from icd.experiments.annotation_files import make
+
+    make(_track(args), args.split)
+
+
 def check(args: argparse.Namespace) -> None:
     """Check the data of a track: sizes, counts, broken images, a figure of samples."""
     from icd.data.overview import overview
     from icd.data.survey import write_survey
+    from icd.experiments.annotation_files import make_or_verify
     from icd.experiments.track import load_track
 
     track = load_track(args.track, data_root=args.data)
     output = args.output or track.results / "data.json"
     track.require_files()
+    make_or_verify(track)
     survey = write_survey(track.split_files, output, args.decode_all)
     print(overview(survey))
     if any(split["without_mask"] or split["run_lengths"] for split in survey["splits"].values()):
@@ -302,6 +311,7 @@ WORKERS: Argument = ("--workers", {"type": int, "default": 0, "help": "data-load
 
 COMMANDS: dict[Callable[[argparse.Namespace], None], list[Argument]] = {
     data: [TRACK, DATA, WORKERS, ("--split", {"help": "split to generate; default: all"})],
+    annotations: [TRACK, DATA, ("--split", {"required": True, "help": "split of the data"})],
     check: [
         TRACK,
         ("--data", {"type": Path, "help": "root folder of the data set; default: the track's"}),

@@ -75,8 +75,8 @@ def use_files(config: Config, files: Split, root: str) -> None:
     images = config.test_dataloader.dataset
     images.type = "CompletedCocoDataset"  # for files that lack keys that mmdet needs
     images.data_root = root
-    images.ann_file, images.data_prefix.img = files.annotations, files.images
-    config.test_evaluator.ann_file = str(Path(root, files.annotations))
+    images.ann_file, images.data_prefix.img = files.file_beside(Path(root)), files.images
+    config.test_evaluator.ann_file = str(files.annotation_file(Path(root)))
 
 
 def detect(config: Config, checkpoint: Path, work: Path) -> dict[str, Path]:

@@ -13,6 +13,7 @@ from mmengine.dist import barrier, is_main_process
 from mmengine.registry import init_default_scope
 from torch import nn
 
+from icd.experiments.annotation_files import verify as verify_annotations
 from icd.experiments.run import ImportedRun, load_run
 from icd.files import read_json, sha256, write_json
 from icd.process.fetch import verify
@@ -63,6 +64,8 @@ def train(folder: Path, data: Path, survey: Path, manifest: Path, options: Optio
     run = load_run(folder)
     inputs = RunInputs(data, read_json(survey, "the survey of the data set: run icd check"))
     require_masks(run, inputs)
+    if (split := run.files_of(run.split)).made:
+        verify_annotations(split, data)
     provenance = {"run": run.id, "description": run.description, **environment()}
     parallel = join(run)
     cost: dict[str, Any] = {}
