@@ -1,4 +1,4 @@
-"""Annotation files that the pipeline makes from others: the file says from what, and its own hash."""
+"""Annotation files that the pipeline makes from others, with their sources and their own hash."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def verify_made(file: Path, sources: Iterable[Path] = (), digits: str | None = N
 
     Args:
         file: a file of :func:`write_made`.
-        sources: files that must be the same as when it was made; their order and folder do not count.
+        sources: files that must be the same as when it was made, in whatever folder.
         digits: sha256 of its content, if known.
     """
     content = read_json(file, "an annotation file that the pipeline made")

@@ -40,8 +40,8 @@ def convert(root: Path, sets: Sequence[str]) -> dict[str, Any]:
     """The images of VOC's image sets as the content of a COCO annotation file.
 
     Objects marked as difficult become crowds (``iscrowd``), as in mmdet's converter: they are not
-    learned, a detector that finds them is not wrong, and one that does not find them misses nothing.
-    VOC's own evaluation treats them in the same way. (detectron2 trains on them.)
+    learned, finding them is not wrong, and not finding them misses nothing. VOC's own evaluation
+    treats them in the same way. (detectron2 trains on them.)
 
     Args:
         root: the folder VOCdevkit, to which ``file_name`` is relative.

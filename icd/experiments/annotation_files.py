@@ -1,4 +1,4 @@
-"""The annotation files of a track that the pipeline makes: parts of others, and VOC's XML converted."""
+"""The annotation files that the pipeline makes: parts of others, and VOC's XML converted."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def make(track: Track, name: str) -> Path:
     if part:
         content = subset(content, part.fraction, part.seed)
     file = split.annotation_file(root)
-    write_made(file, content, sources, part and part.sha256)
+    write_made(file, content, sources, part.sha256 if part else None)
     print(f"{len(content['images']):,} images, written: {file}")
     return file
 

@@ -51,9 +51,9 @@ def _let_parts_be_changes(schema: dict[str, Any]) -> dict[str, Any]:
     """Let the parts of a track be incomplete; returns the complete ones, for a track on its own."""
     definitions, properties = schema["$defs"], schema["properties"]
     for name in ("Resizing", "Roles", "TrackDetector", "Backbone"):
-        change = {key: value for key, value in definitions[name].items() if key != "required"}
+        optional = {key: value for key, value in definitions[name].items() if key != "required"}
         meaning = "what differs from the extended track"
-        definitions[f"{name}Change"] = change | {"title": f"{name}Change", "description": meaning}
+        definitions[f"{name}Change"] = optional | {"title": f"{name}Change", "description": meaning}
     whole = {}
     for key, change in (("images", "Resizing"), ("roles", "Roles"), ("recipe", "Recipe")):
         whole[key] = properties[key]

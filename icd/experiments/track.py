@@ -24,7 +24,7 @@ from icd.experiments.track_content import TrackContent
 from icd.experiments.yaml_files import WORKFLOW, read_yaml
 from icd.mappings import content_hash, merge
 
-SECTIONS = ("detectors", "backbones", "methods")  # of which an extending track may leave out entries
+SECTIONS = ("detectors", "backbones", "methods")  # an extending track may leave out entries
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from icd.training.checkpoint import load_weights
 from icd.training.config import RunInputs, plain_config, training_config
 from icd.training.export import export
 from icd.training.hooks.snapshot import SnapshotHook
+from icd.training.initial import require_initial_weights
 from icd.training.manifest import environment
 from icd.training.masks import require_masks
 from icd.training.origins import forget_other_inputs, input_hashes, require_same_origins
@@ -78,6 +79,9 @@ def train(folder: Path, data: Path, survey: Path, manifest: Path, options: Optio
             require_same_origins(run, hashes, manifest.parent)
         config = training_config(run, inputs, options.workers, options.checkpoint_every)
         config.merge_from_dict(parallel)
+        if is_main_process():  # prepare() lets the others wait for it
+            initial = require_initial_weights(run, config)
+            provenance |= {"initial_weights": initial} if initial else {}
         prepare(config, hashes, folder)
         model, cost = train_model(run, config, SnapshotHook(run, options.snapshots))
     if is_main_process():

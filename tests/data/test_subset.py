@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -35,7 +37,7 @@ def test_each_image_is_as_likely_as_another() -> None:
 
 @pytest.mark.parametrize("fraction", [0.1, 0.5])
 def test_images_keep_their_annotations_and_order(fraction: float) -> None:
-    content = {
+    content: dict[str, Any] = {
         "images": [{"id": i, "file_name": f"{i}.jpg"} for i in (7, 3, 5, 1, 9)],
         "annotations": [{"id": n, "image_id": i} for n, i in enumerate((3, 7, 7, 9, 1, 5, 3))],
         "categories": [{"id": 2, "name": "dog"}],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -101,7 +100,8 @@ def test_the_order_of_classes_is_vocs(devkit: Path) -> None:
 
 XML = "VOC2007/Annotations/000007.xml"
 LIST = "VOC2007/ImageSets/Main/trainval.txt"
-BROKEN: dict[str, tuple[str, str, str, str]] = {  # file, what it says, what it says instead, message
+# File, what it says, what it says instead, message.
+BROKEN: dict[str, tuple[str, str, str, str]] = {
     "cut": (XML, "</annotation>", "", "is not valid XML (no element found"),
     "another root": (XML, "annotation>", "note>", "note: is the outermost element"),
     "no size": (XML, "width>", "breadth>", "size.width: is missing"),

@@ -64,22 +64,22 @@ def test_each_part_has_a_file_of_its_own() -> None:
 
 
 def test_a_part_is_part_of_a_run_and_its_hash_is_not() -> None:
-    def run(content: dict[str, Any]) -> TrainedRun:
+    def planned(content: dict[str, Any]) -> TrainedRun:
         found: TrainedRun = described(track(content), {"method": "icd"})
         return found
 
-    whole, half = run(OWN), run(SUBSET)
-    other = run(changed(SUBSET, "data.splits.train.subset.seed", 2))
+    whole, half = planned(OWN), planned(SUBSET)
+    other = planned(changed(SUBSET, "data.splits.train.subset.seed", 2))
     assert len({whole.id, half.id, other.id}) == 3
     assert whole.teacher
     assert half.teacher
     assert whole.teacher.id != half.teacher.id
-    stated = run(changed(SUBSET, "data.splits.train.subset.sha256", 64 * "a"))
+    stated = planned(changed(SUBSET, "data.splits.train.subset.sha256", 64 * "a"))
     assert stated.id == half.id
     again = read_run(json.loads(json.dumps(half.description)), Path("run.json"))
     assert again.id == half.id
-    root = Path("root")
-    assert again.files_of("train").annotation_file(root) == half.files["train"].annotation_file(root)
+    first, second = (run.files_of("train").annotation_file(Path("root")) for run in (half, again))
+    assert first == second
 
 
 def test_a_split_of_the_test_is_no_part_of_a_run() -> None:

@@ -334,7 +334,7 @@ def test_a_role_is_replaced_whole(tmp_path):
 
 
 def test_what_is_null_is_not_taken_over(tmp_path):
-    change = {"detectors": {"fcos": None}, "backbones": {"resnet18-w16": None}}
+    change: dict[str, Any] = {"detectors": {"fcos": None}, "backbones": {"resnet18-w16": None}}
     change["methods"] = {"pkd": None, "cwd": {}}
     found = load_track(str(write(tmp_path / "own.yaml", EXTENDED | change))).content
     assert MINI["detectors"].keys() - found.detectors.keys() == {"fcos"}
@@ -367,7 +367,7 @@ def test_other_scales_differ_from_coco_in_what_they_say(name):
     assert ours.recipe.batch_size == coco.recipe.batch_size
     longest, shortest = ours.images.scale
     assert longest / shortest == pytest.approx(5 / 3, rel=0.001)
-    assert ours.images.train_short_sides[-1] == shortest
+    assert max(ours.images.train_short_sides or []) == shortest
 
 
 @pytest.mark.parametrize(

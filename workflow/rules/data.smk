@@ -51,7 +51,8 @@ rule annotations:
     message:
         f"Make the annotations of the split {{params.split}} of {TRACK.name}"
     shell:
-        "python -m icd annotations {params.track:q} --data {params.root:q} --split {params.split:q} 2>&1"
+        "python -m icd make_annotations {params.track:q} --data {params.root:q}"
+        " --split {params.split:q} 2>&1"
         " | tee {log:q}"
 
 
