@@ -9,6 +9,7 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import pytest
 import torch
@@ -82,7 +83,7 @@ def test_tables_name_all_weights_that_they_start_from() -> None:
 
 def test_a_backbone_of_the_config_itself_and_a_zoo_teacher_count(tmp_path: Path) -> None:
     zoo = "retinanet_r101_fpn_ms-640-800-3x_coco"
-    content = {"extends": "coco", "name": "own", "title": "Own"}
+    content: dict[str, Any] = {"extends": "coco", "name": "own", "title": "Own"}
     content |= {"data": COCO.content.data.stated()}
     content |= {"backbones": {"theirs": {"backbone": {}}}}
     roles = {"teacher": {"zoo": zoo}, "student": {"backbone": "theirs", "schedule": "1x"}}

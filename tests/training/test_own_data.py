@@ -324,5 +324,6 @@ def test_a_part_of_the_images_is_trained_on(own: OwnData) -> None:
     found = json.loads((lab.folder(run) / "train/bbox.json").read_text())
     assert {guess["image_id"] for guess in found} <= ids
     file.write_text(file.read_text().replace('"bbox":[3', '"bbox":[4'))
-    with pytest.raises(InputError, match=r"all-\w+\.json: info\.made\.sha256: is"):
-        lab.train(lab.run(seed=1))
+    for use in (lambda: lab.train(lab.run(seed=1)), lambda: lab.evaluate(run, "train")):
+        with pytest.raises(InputError, match=r"all-\w+\.json: info\.made\.sha256: is"):
+            use()
