@@ -79,7 +79,7 @@ def use_files(config: Config, files: Split, root: str) -> None:
     images.type = "CompletedCocoDataset"  # for files that lack keys that mmdet needs
     images.data_root = root
     images.ann_file, images.data_prefix.img = files.file_beside(Path(root)), files.images
-    config.test_evaluator.ann_file = str(files.annotation_file(Path(root)))
+    config.test_evaluator.ann_file = str(Path(root, images.ann_file))
 
 
 def detect(config: Config, checkpoint: Path, work: Path) -> dict[str, Path]:

@@ -92,7 +92,7 @@ def plain_config(run: TrainedRun | ImportedRun, inputs: RunInputs) -> Config:
             "test_evaluator": {
                 "type": "CocoMetric",
                 "metric": metrics(base),
-                "ann_file": str(run.files_of(TEST).annotation_file(inputs.data)),
+                "ann_file": str(Path(inputs.data, run.files_of(TEST).file_beside(inputs.data))),
             },
         }
     )
