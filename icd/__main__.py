@@ -47,15 +47,24 @@ def data(args: argparse.Namespace) -> None:
     )
 
 
+def make_annotations(args: argparse.Namespace) -> None:
+    """Make the annotation file of a split: a part of another, or PASCAL VOC's XML converted."""
+    from icd.experiments.annotation_files import make
+
+    make(_track(args), args.split)
+
+
 def check(args: argparse.Namespace) -> None:
     """Check the data of a track: sizes, counts, broken images, a figure of samples."""
     from icd.data.overview import overview
     from icd.data.survey import write_survey
+    from icd.experiments.annotation_files import make_or_verify
     from icd.experiments.track import load_track
 
     track = load_track(args.track, data_root=args.data)
     output = args.output or track.results / "data.json"
     track.require_files()
+    make_or_verify(track)
     survey = write_survey(track.split_files, output, args.decode_all)
     print(overview(survey))
     if any(split["without_mask"] or split["run_lengths"] for split in survey["splits"].values()):
@@ -66,6 +75,26 @@ def check(args: argparse.Namespace) -> None:
 
 
 def fetch(args: argparse.Namespace) -> None:
+    """Download all weights that tables need: backbones, and teachers of mmdet's model zoo."""
+    from icd.experiments.ablation import ablation_names, load_ablation
+    from icd.files import sha256
+    from icd.training.initial import downloads
+
+    track, remedy, missing = _track(args), "internet access, or a copy of the file there", []
+    tables = [load_ablation(name, track) for name in args.ablations or ablation_names(track)]
+    needed = downloads(run for table in tables for run in table.runs)
+    for download in needed:
+        try:
+            print(f"{download.require(remedy)}: complete, sha256 {sha256(download.file)}")
+        except InputError as error:  # the others may be had
+            print(f"error: {error}", file=sys.stderr)
+            missing.append(download.name)
+    if missing:
+        problem = f"{len(missing)} of {len(needed)} files are missing: {', '.join(missing)}"
+        raise InputError("icd fetch", "", problem, remedy)
+
+
+def fetch_model(args: argparse.Namespace) -> None:
     """Download the weights of a model of mmdet's model zoo and verify them."""
     from icd.experiments.zoo import model
     from icd.process.fetch import fetch as download
@@ -353,7 +382,11 @@ FOLDER: Argument = (
 GPUS: Argument = ("--gpus", {"type": int, "default": 0, "help": "GPUs to use; 0 means the CPU"})
 ABLATIONS: Argument = (
     "ablations",
-    {"nargs": "*", "metavar": "ABLATION", "help": "names of ablations; plans: all by default"},
+    {
+        "nargs": "*",
+        "metavar": "ABLATION",
+        "help": "names of ablations; plans, fetch: all by default",
+    },
 )
 REUSE: Argument = (
     "--reuse",
@@ -382,6 +415,7 @@ def _from_two(text: str) -> int:
 
 COMMANDS: dict[Callable[[argparse.Namespace], None], list[Argument]] = {
     data: [TRACK, DATA, WORKERS, ("--split", {"help": "split to generate; default: all"})],
+    make_annotations: [TRACK, DATA, ("--split", {"required": True, "help": "split of the data"})],
     check: [
         TRACK,
         ("--data", {"type": Path, "help": "root folder of the data set; default: the track's"}),
@@ -389,6 +423,11 @@ COMMANDS: dict[Callable[[argparse.Namespace], None], list[Argument]] = {
         ("--decode-all", {"action": "store_true", "help": "decode all pixels of every image"}),
     ],
     fetch: [
+        ABLATIONS,
+        ("--track", {"default": "mini", "help": "name of a track, or path of its YAML file"}),
+        ("--data", {"type": Path, "default": Path("."), "help": "root folder of the data set"}),
+    ],
+    fetch_model: [
         ("model", {"help": "name of the model"}),
         ("--sha256", {"required": True, "help": "sha256 of the weights: the first digits, or all"}),
         OUTPUT,

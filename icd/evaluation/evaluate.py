@@ -11,6 +11,7 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+from icd.data.made import verify_made
 from icd.evaluation import detection_files  # noqa: F401  (registers with mmdet)
 from icd.evaluation.breakdown import resampled
 from icd.evaluation.coco import match, summary
@@ -55,6 +56,8 @@ def evaluate(
     else:
         use_files(config, files, "")
     annotations = Path(config.test_evaluator.ann_file)
+    if split in run.files and run.files[split].made:
+        verify_made(annotations)
     place = tempfile.TemporaryDirectory() if weights else contextlib.nullcontext(folder / split)
     with place as work:
         found = detect(config, weights or folder / "model.pth", Path(work))
@@ -75,8 +78,8 @@ def use_files(config: Config, files: Split, root: str) -> None:
     images = config.test_dataloader.dataset
     images.type = "CompletedCocoDataset"  # for files that lack keys that mmdet needs
     images.data_root = root
-    images.ann_file, images.data_prefix.img = files.annotations, files.images
-    config.test_evaluator.ann_file = str(Path(root, files.annotations))
+    images.ann_file, images.data_prefix.img = files.file_beside(Path(root)), files.images
+    config.test_evaluator.ann_file = str(Path(root, images.ann_file))
 
 
 def detect(config: Config, checkpoint: Path, work: Path) -> dict[str, Path]:

@@ -92,7 +92,7 @@ def plain_config(run: TrainedRun | ImportedRun, inputs: RunInputs) -> Config:
             "test_evaluator": {
                 "type": "CocoMetric",
                 "metric": metrics(base),
-                "ann_file": str(inputs.data / run.files_of(TEST).annotations),
+                "ann_file": str(Path(inputs.data, run.files_of(TEST).file_beside(inputs.data))),
             },
         }
     )
@@ -261,7 +261,7 @@ def dataset(run: Run, inputs: RunInputs, split: str) -> dict[str, Any]:
     return {
         "type": "CocoDataset",
         "data_root": str(inputs.data),
-        "ann_file": files.annotations,
+        "ann_file": files.file_beside(inputs.data),
         "data_prefix": {"img": files.images},
         "metainfo": {"classes": inputs.survey["classes"]},
     }

@@ -36,7 +36,7 @@ def missing_masks(run: TrainedRun | ImportedRun, inputs: RunInputs) -> InputErro
     needed = needed_masks(base_config(run))
     for split, key in lacking:
         if key in needed:
-            file = inputs.data / run.files_of(split).annotations
+            file = run.files_of(split).annotation_file(inputs.data)
             problem = _problem(run, splits[split][key], key)
             return InputError(file, "annotations", problem, WANTED[key])
     return None

@@ -14,6 +14,7 @@ from mmengine.hooks import Hook
 from mmengine.registry import init_default_scope
 from torch import nn
 
+from icd.experiments.annotation_files import verify as verify_annotations
 from icd.experiments.run import ImportedRun, load_run
 from icd.files import read_json, sha256, write_json
 from icd.process.fetch import verify
@@ -23,6 +24,7 @@ from icd.training.config import RunInputs, plain_config, training_config
 from icd.training.export import export
 from icd.training.hooks.rehearsal import RehearsalHook
 from icd.training.hooks.snapshot import SnapshotHook
+from icd.training.initial import require_initial_weights
 from icd.training.manifest import environment
 from icd.training.masks import require_masks
 from icd.training.origins import forget_other_inputs, input_hashes, require_same_origins
@@ -69,6 +71,8 @@ def train(folder: Path, data: Path, survey: Path, manifest: Path, options: Optio
     run = load_run(folder)
     inputs = RunInputs(data, read_json(survey, "the survey of the data set: run icd check"))
     require_masks(run, inputs)
+    if (split := run.files_of(run.split)).made:
+        verify_annotations(split, data)
     provenance = {"run": run.id, "description": run.description, **environment()}
     parallel = join(run)
     cost: dict[str, Any] = {}
@@ -81,6 +85,9 @@ def train(folder: Path, data: Path, survey: Path, manifest: Path, options: Optio
             require_same_origins(run, hashes, manifest.parent)
         config = training_config(run, inputs, options.workers, options.checkpoint_every)
         config.merge_from_dict(parallel | {"deterministic": options.deterministic})
+        if is_main_process():  # prepare() lets the others wait for it
+            initial = require_initial_weights(run, config)
+            provenance |= {"initial_weights": initial} if initial else {}
         prepare(config, hashes, folder)
         hooks: list[Hook] = [SnapshotHook(run, options.snapshots)]
         if options.rehearse:

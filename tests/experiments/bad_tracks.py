@@ -69,7 +69,7 @@ TRACK_CASES = [
     Case(
         "unknown key in a split",
         in_track("data.splits.test.annotation", "x"),
-        ("data.splits.test.annotation: unknown key", "['annotations', 'images']"),
+        ("data.splits.test.annotation: unknown key", "['annotations', 'images', 'subset', 'voc']"),
     ),
     Case(
         "unknown key in a role's recipe",

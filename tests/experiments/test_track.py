@@ -23,6 +23,7 @@ from tests.experiments.track_files import (
 )
 
 TRACKS = sorted(path.stem for path in (WORKFLOW / "tracks").glob("*.yaml"))
+ROOTS = {"coco": "/data/coco", "voc": "/data/VOCdevkit"}
 CHANGES: tuple[dict[str, Any], ...] = (
     {"role": "teacher"},
     {},
@@ -63,7 +64,7 @@ def other(key: str, value: Any) -> Any:
 
 @pytest.mark.parametrize("name", TRACKS)
 def test_shipped_tracks_are_valid(name):
-    found = load_track(name, {"coco": "/data/coco"})
+    found = load_track(name, ROOTS)
     assert found.name == name
     assert described(found, {"method": "icd", "inherit": True}, found.seeds[0]).teacher
 
@@ -331,6 +332,43 @@ def test_a_role_is_replaced_whole(tmp_path):
     roles = {"teacher": {"config": "a.py", "checkpoint": "a.pth"}}
     found = load_track(str(write(tmp_path / "own.yaml", EXTENDED | {"roles": roles})))
     assert found.content.roles.stated() == {**roles, "student": OWN["roles"]["student"]}
+
+
+def test_what_is_null_is_not_taken_over(tmp_path):
+    change: dict[str, Any] = {"detectors": {"fcos": None}, "backbones": {"resnet18-w16": None}}
+    change["methods"] = {"pkd": None, "cwd": {}}
+    found = load_track(str(write(tmp_path / "own.yaml", EXTENDED | change))).content
+    assert MINI["detectors"].keys() - found.detectors.keys() == {"fcos"}
+    assert MINI["backbones"].keys() - found.backbones.keys() == {"resnet18-w16"}
+    assert MINI["methods"].keys() - found.methods.keys() == {"pkd"}
+    nothing = EXTENDED | {"detectors": dict.fromkeys(MINI["detectors"])}
+    with pytest.raises(InputError, match=r"detectors: is \{\}"):
+        load_track(str(write(tmp_path / "own.yaml", nothing)))
+
+
+def test_a_track_may_extend_one_that_extends_another(tmp_path):
+    content = EXTENDED | {"extends": "voc", "seeds": [7]}
+    found = load_track(str(write(tmp_path / "own.yaml", content))).content
+    theirs, coco = (load_track(name, ROOTS).content for name in ("voc", "coco"))
+    assert found.detectors == theirs.detectors
+    assert found.detectors.keys() < coco.detectors.keys()
+    assert found.backbones == coco.backbones
+    assert found.recipe == theirs.recipe != coco.recipe
+    assert found.splits["train"].annotations == "train.json"
+    assert not found.splits["train"].made
+
+
+@pytest.mark.parametrize("name", ["coco-10", "coco-quick", "voc"])
+def test_other_scales_differ_from_coco_in_what_they_say(name):
+    ours, coco = (load_track(one, ROOTS).content for one in (name, "coco"))
+    assert ours.methods == coco.methods
+    assert ours.backbones == coco.backbones
+    assert ours.detectors.items() <= coco.detectors.items()
+    assert ours.recipe.decay == coco.recipe.decay
+    assert ours.recipe.batch_size == coco.recipe.batch_size
+    longest, shortest = ours.images.scale
+    assert longest / shortest == pytest.approx(5 / 3, rel=0.001)
+    assert max(ours.images.train_short_sides or []) == shortest
 
 
 @pytest.mark.parametrize(

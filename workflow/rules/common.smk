@@ -28,7 +28,7 @@ from icd.experiments.ablation import (
 from icd.report.results import tabulated
 from icd.experiments.run import ImportedRun
 from icd.experiments.snapshots import snapshot_file
-from icd.experiments.splits import TEST, TUNE
+from icd.experiments.splits import MADE as MADE_FOLDER, TEST, TUNE
 from icd.experiments.track import load_track
 from icd.experiments.zoo import WEIGHTS
 

@@ -45,8 +45,8 @@ rule fetch:
     message:
         "Fetch {wildcards.weights}"
     shell:
-        "python -m icd fetch {params.name:q} --sha256 {params.sha256} --output {output:q} 2>&1"
-        " | tee {log:q}"
+        "python -m icd fetch_model {params.name:q} --sha256 {params.sha256}"
+        " --output {output:q} 2>&1 | tee {log:q}"
 
 
 # Errors and progress go to the log and to the terminal. Ctrl-C and Slurm send signals to all
