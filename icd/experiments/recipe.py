@@ -56,6 +56,9 @@ class Recipe(Model):
     )
     decay: Decay
     ramp: int = Field(0, ge=0, description="iterations of linear learning-rate warm-up")
+    group_by_aspect: bool = Field(
+        False, description="no batch mixes portrait images with others, which saves padding"
+    )
     channels_last: bool = Field(False, description="use the channels-last memory format")
     precision: Literal["float32", "bfloat16"] = Field(
         "float32", description="precision of the networks in training; default: float32"

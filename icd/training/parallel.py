@@ -13,7 +13,6 @@ also standardises features over the images of one process.
 from __future__ import annotations
 
 import os
-import signal
 from typing import Any
 
 import torch
@@ -25,6 +24,7 @@ from torch import distributed, nn
 from icd.errors import InputError
 from icd.experiments.run import Run
 from icd.methods.icd.auxiliary import mean_count
+from icd.process.signals import die_with_parent
 
 # The wrapper of a model that several processes train. Every parameter takes part in every
 # iteration. The model itself knows its device.
@@ -53,7 +53,7 @@ def join(run: Run) -> dict[str, Any]:
         raise InputError(run.folder / "run.json", "devices", problem, "one process per device")
     if processes == 1:
         return {}
-    _die_with_parent()
+    die_with_parent()  # its launcher, which holds the GPUs' locks
     on_gpu = torch.cuda.is_available()
     if on_gpu:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
@@ -83,11 +83,3 @@ def _with_mean_count(get_targets: Any) -> Any:
         return (*targets, mean_count(torch.tensor(count, device=device)).item())
 
     return wrapped
-
-
-def _die_with_parent() -> None:
-    """Make the kernel kill this process when its launcher ends, which holds the GPUs' locks."""
-    import ctypes
-
-    set_death_signal = 1  # PR_SET_PDEATHSIG of prctl(2)
-    ctypes.CDLL(None).prctl(set_death_signal, signal.SIGKILL)
