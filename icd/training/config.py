@@ -136,6 +136,7 @@ def training_config(
             "log_processor": {"by_epoch": False, "window_size": LOG_EVERY},
             "channels_last": recipe.channels_last,
             "precision": recipe.precision,
+            "teacher_precision": recipe.teacher_precision or recipe.precision,
         }
     )
 
