@@ -137,8 +137,15 @@ def evaluate(args: argparse.Namespace) -> None:
         from icd.process.signals import interruptible
 
         with interruptible(args.run.name):
-            files = _files_of_split(args)
-            evaluate_run(args.run, args.split, args.output, args.weights, args.evaluator, files)
+            evaluate_run(
+                args.run,
+                args.split,
+                args.output,
+                args.weights,
+                args.evaluator,
+                _files_of_split(args),
+                args.workers,
+            )
 
 
 def _files_of_split(args: argparse.Namespace) -> Split | None:
@@ -458,6 +465,7 @@ COMMANDS: dict[Callable[[argparse.Namespace], None], list[Argument]] = {
         RUN,
         OUTPUT,
         GPUS,
+        WORKERS,
         ("--split", {"default": "test", "help": "split of the run's data set"}),
         ("--annotations", {"help": "COCO JSON file of the split; else as the run describes it"}),
         ("--images", {"help": "image folder of the split; else as the run describes it"}),

@@ -182,11 +182,11 @@ class Lab:
             train.train(run.folder, self.data, self.survey, folder / "manifest.json", options)
         return folder
 
-    def evaluate(self, run: Run, split: str = "test") -> dict[str, Any]:
+    def evaluate(self, run: Run, split: str = "test", workers: int = 0) -> dict[str, Any]:
         """Evaluate a run as the pipeline does; the content of the file of its metrics."""
         output = self.folder(run) / "metrics.json"
         with self.runner():
-            evaluate.evaluate(run.folder, split, output)
+            evaluate.evaluate(run.folder, split, output, workers=workers)
         return json.loads(output.read_text())
 
     @contextlib.contextmanager

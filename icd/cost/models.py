@@ -27,7 +27,7 @@ from icd.training.checkpoint import write_weights
 from icd.training.config import RunInputs, base_config, detector, method_config
 from icd.training.distiller import Distiller, build_method, targets_of
 from icd.training.optimisation import optim_wrapper, optimisation
-from icd.training.precision import autocast, use_bfloat16
+from icd.training.precision import autocast, set_precision
 
 AFTER_WARM_UP = 10**6
 CLASSES = 80
@@ -83,8 +83,7 @@ def build(run: TrainedRun, device: str, precision: str) -> Distiller:
     model.to(device)
     if run.recipe.channels_last:
         model.to(memory_format=torch.channels_last)
-    if precision == "bfloat16":
-        use_bfloat16(model)
+    set_precision(model, precision, run.recipe.teacher_precision or precision)
     model.iteration = AFTER_WARM_UP
     return model.train()
 

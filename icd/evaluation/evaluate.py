@@ -11,6 +11,7 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+import icd.training.workers  # noqa: F401  (registers with mmengine)
 from icd.data.made import verify_made
 from icd.evaluation import detection_files  # noqa: F401  (registers with mmdet)
 from icd.evaluation.breakdown import resampled
@@ -21,6 +22,7 @@ from icd.experiments.splits import Split
 from icd.files import atomic, write_json
 from icd.training import dataset  # noqa: F401  (registers with mmdet)
 from icd.training.checkpoint import load_weights
+from icd.training.dataloader import loading
 
 BOXES = "bbox"
 
@@ -32,6 +34,7 @@ def evaluate(
     weights: Path | None = None,
     evaluator: str = EVALUATORS[0],
     files: Split | None = None,
+    workers: int = 0,
 ) -> None:
     """Run a run's detector on a split and write all twelve metrics as raw JSON.
 
@@ -47,6 +50,7 @@ def evaluate(
         evaluator: one of :data:`icd.experiments.machine.EVALUATORS`; all give the same numbers.
         files: annotation file and image folder of the split. By default, those that the run was
             described with: a track may have replaced its test set or added a split since.
+        workers: data-loading processes.
     """
     logging.captureWarnings(True)  # warnings go to the log
     start, config = time.monotonic(), Config.fromfile(folder / "model.py")
@@ -55,6 +59,7 @@ def evaluate(
         use_files(config, run.files_of(split), config.test_dataloader.dataset.data_root)
     else:
         use_files(config, files, "")
+    config.test_dataloader.merge(loading(workers, seed=0))  # nothing is drawn at random
     annotations = Path(config.test_evaluator.ann_file)
     if split in run.files and run.files[split].made:
         verify_made(annotations)

@@ -142,6 +142,8 @@ class Describer:
         entry = self._named("detectors", self.content.detectors, name)
         recipe = self._recipe(change.role, role, entry, schedule)
         method = self._method(change, entry)
+        if method is None or recipe.teacher_precision == recipe.precision:  # has no effect
+            recipe = recipe.model_copy(update={"teacher_precision": None})
         named = change.backbone or role.backbone
         backbone = self._named("backbones", self.content.backbones, named)
         teacher = self._teacher(change, name, seed) if method or change.inherit else None

@@ -17,7 +17,9 @@ class Machine(Model):
 
     threads: int = Field(1, ge=1, description="CPU threads")
     gpus: int = Field(0, ge=0, description="GPUs, with one process each; 0 trains on the CPU")
-    workers: int = Field(0, ge=0, description="data-loading processes per GPU")
+    workers: int = Field(
+        0, ge=0, description="data-loading processes per GPU, in training and evaluation"
+    )
     memory: int = Field(4000, ge=1, description="megabytes of memory")
     seconds_per_iteration: float | None = Field(
         None,

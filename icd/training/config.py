@@ -14,6 +14,7 @@ from icd.errors import InputError
 from icd.experiments.run import ImportedRun, Run, TrainedRun
 from icd.experiments.splits import TEST
 from icd.experiments.zoo import configs
+from icd.training.dataloader import copied_asynchronously, loading, sampler
 from icd.training.method_class import accepted_arguments, method_class
 from icd.training.optimisation import optimisation
 from icd.training.pipeline import pipeline
@@ -105,7 +106,7 @@ def training_config(
     base, recipe, seed, iterations = base_config(run), run.recipe, run.seed, run.iterations
     steps = [{"type": "SeedByPlace", "seed": seed}]
     steps += pipeline(base.train_pipeline, run.images, True)
-    model = detector(run, base, len(inputs.survey["classes"]))
+    model = copied_asynchronously(detector(run, base, len(inputs.survey["classes"])))
     return Config(
         {
             "default_scope": "mmdet",
@@ -113,14 +114,8 @@ def training_config(
             "model": distiller(run, inputs, model) if run.distils else model,
             "train_dataloader": {
                 "batch_size": recipe.batch_size // run.devices,
-                "num_workers": workers,
-                "persistent_workers": workers > 0,
-                "worker_init_fn": {
-                    "type": "uninterrupted_worker",
-                    "num_workers": workers,
-                    "seed": seed,
-                },
-                "sampler": {"type": "PlacedSampler", "shuffle": True, "seed": seed},
+                **loading(workers, seed),
+                "sampler": sampler(recipe, seed),
                 "dataset": dataset(run, inputs, run.split)
                 | {
                     "type": "CompletedCocoDataset",
@@ -137,6 +132,7 @@ def training_config(
             "log_processor": {"by_epoch": False, "window_size": LOG_EVERY},
             "channels_last": recipe.channels_last,
             "precision": recipe.precision,
+            "teacher_precision": recipe.teacher_precision or recipe.precision,
             "tf32": recipe.tf32,
             "deterministic": False,
             "accumulate": recipe.accumulate,

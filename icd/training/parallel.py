@@ -13,7 +13,6 @@ accumulation: per share). PKD also standardises features over the images of one 
 from __future__ import annotations
 
 import os
-import signal
 from typing import Any
 
 import torch
@@ -27,6 +26,7 @@ from torch import distributed, nn
 from icd.errors import InputError
 from icd.experiments.run import Run
 from icd.methods.shares import mean_count
+from icd.process.signals import die_with_parent
 from icd.training.distiller import bare_detector
 
 # The wrapper of a model that several processes train. The model itself knows its device.
@@ -54,7 +54,7 @@ def join(run: Run) -> dict[str, Any]:
         raise InputError(run.folder / "run.json", "devices", problem, "one process per device")
     if processes == 1:
         return {}
-    _die_with_parent()
+    die_with_parent()  # its launcher, which holds the GPUs' locks
     on_gpu = torch.cuda.is_available()
     if on_gpu:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
@@ -98,11 +98,3 @@ def _with_mean_count(get_targets: Any) -> Any:
         return (*targets, mean_count(torch.tensor(count, device=device)).item())
 
     return wrapped
-
-
-def _die_with_parent() -> None:
-    """Make the kernel kill this process when its launcher ends, which holds the GPUs' locks."""
-    import ctypes
-
-    set_death_signal = 1  # PR_SET_PDEATHSIG of prctl(2)
-    ctypes.CDLL(None).prctl(set_death_signal, signal.SIGKILL)

@@ -18,7 +18,7 @@ from icd.training.hooks.account import AccountHook
 from icd.training.hooks.losses import loss_hook
 from icd.training.hooks.resume import resume_point
 from icd.training.parallel import share_counts, unused_parameters
-from icd.training.precision import flush_denormals, use_bfloat16
+from icd.training.precision import flush_denormals, set_precision
 
 
 class PreparedRunner(Runner):
@@ -59,8 +59,7 @@ def train_model(run: Run, config: Config, *hooks: Hook) -> tuple[nn.Module, dict
             runner.register_hook(hook)
         model = unwrap(runner.model)
         share_counts(model, config.accumulate)
-        if config.precision == "bfloat16":
-            use_bfloat16(model)
+        set_precision(model, config.precision, config.teacher_precision)
         try:
             runner.train()
         except Exception:

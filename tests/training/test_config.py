@@ -190,6 +190,21 @@ def test_the_batch_is_shared_among_the_devices(coco: Lab, gpus: int, per_device:
     assert lab.config(lab.run()).train_dataloader.batch_size == per_device
 
 
+@pytest.mark.parametrize("gpu", [True, False])
+def test_batches_reach_a_gpu_without_waiting(
+    coco: Lab, monkeypatch: pytest.MonkeyPatch, gpu: bool
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: gpu)
+    run = coco.run(method="icd")
+    coco.place_untrained(teacher_of(run))
+    config = coco.config(run, workers=4)
+    assert config.train_dataloader.pin_memory is gpu
+    assert config.train_dataloader.persistent_workers
+    assert MODELS.build(config.model).data_preprocessor._non_blocking
+    assert "non_blocking" not in plain(coco, run).model.data_preprocessor
+    assert plain(coco, run).test_dataloader.num_workers == 0  # depends on no machine
+
+
 def test_images_without_objects_are_left_out_as_mmdet_does(coco: Lab) -> None:
     theirs = get_config(RETINANET).train_dataloader.dataset.filter_cfg
     assert coco.config(coco.run()).train_dataloader.dataset.filter_cfg == theirs

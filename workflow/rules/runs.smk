@@ -131,6 +131,7 @@ rule evaluate:
     params:
         folder=lambda wildcards: RUNS[wildcards.run].folder,
         gpus=min(GPUS, 1),
+        workers=TRACK.machine.workers,
         evaluator=TRACK.machine.evaluator,
         split=TEST,
         images=TRACK.images(TEST),
@@ -138,7 +139,7 @@ rule evaluate:
         "Evaluate {wildcards.run}"
     shell:
         "exec python -m icd evaluate {params.folder:q} --output {output.metrics:q} --gpus {params.gpus}"
-        " --evaluator {params.evaluator} --split {params.split:q}"
+        " --workers {params.workers} --evaluator {params.evaluator} --split {params.split:q}"
         " --annotations {input.annotations:q} --images {params.images:q}"
         " >> {log:q} 2> >(trap '' INT TERM; exec tee -a {log:q} >&2)"
 
@@ -157,6 +158,7 @@ use rule evaluate as evaluate_tuning with:
     params:
         folder=lambda wildcards: RUNS[wildcards.run].folder,
         gpus=min(GPUS, 1),
+        workers=TRACK.machine.workers,
         evaluator=TRACK.machine.evaluator,
         split=TUNE,
         images=TRACK.images(TRACK.tuning_split),
