@@ -53,8 +53,9 @@ def check(args: argparse.Namespace) -> None:
     track = load_track(args.track, data_root=args.data)
     output = args.output or track.results / "data.json"
     track.require_files()
-    survey = write_survey(track.split_files, output, args.decode_all)
-    print(overview(survey))
+    reading = track.reading()
+    survey = write_survey(track.split_files, output, args.decode_all, reading)
+    print(overview(survey, reading))
     if any(split["without_mask"] or split["run_lengths"] for split in survey["splits"].values()):
         from icd.training.masks import compare_detectors
 

@@ -23,11 +23,9 @@ def pipeline(steps: list[dict], images: Resizing, train: bool) -> list[dict]:
 
 def resize(images: Resizing, train: bool) -> dict:
     """Keep the aspect ratio; in training, draw the shortest side if the track lists several."""
-    longest, shortest = images.scale
     if train and images.train_short_sides:
-        scales = [(longest, side) for side in images.train_short_sides]
-        return {"type": "RandomChoiceResize", "scales": scales, "keep_ratio": True}
-    return {"type": "Resize", "scale": (longest, shortest), "keep_ratio": True}
+        return {"type": "RandomChoiceResize", "scales": images.train_scales, "keep_ratio": True}
+    return {"type": "Resize", "scale": images.test_scale, "keep_ratio": True}
 
 
 def flip(images: Resizing) -> dict:
