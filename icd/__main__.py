@@ -53,7 +53,7 @@ def check(args: argparse.Namespace) -> None:
     track = load_track(args.track, data_root=args.data)
     output = args.output or track.results / "data.json"
     track.require_files()
-    reading = track.reading()
+    reading = track.reading(_smallest_side(track))
     survey = write_survey(track.split_files, output, args.decode_all, reading)
     print(overview(survey, reading))
     if any(split["without_mask"] or split["run_lengths"] for split in survey["splits"].values()):
@@ -61,6 +61,18 @@ def check(args: argparse.Namespace) -> None:
 
         print(compare_detectors(track, survey))
     print(f"written: {output}, {output.with_name('samples.png')}")
+
+
+def _smallest_side(track: Track) -> int:
+    """Shortest side of the images that the track's first detector is trained on."""
+    from icd.data.reading import SMALLEST_SIDE
+
+    config = track.content.detectors[track.detector].config
+    if not Path(config).is_file():
+        return SMALLEST_SIDE  # all configs of mmdet agree, and importing torch takes seconds
+    from icd.training.base_config import base_config, min_size
+
+    return min_size(base_config(track.describe({"role": "student"}, seed=0)))
 
 
 def fetch(args: argparse.Namespace) -> None:

@@ -8,25 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.hub import get_config
 
-from icd.errors import InputError
 from icd.experiments.run import ImportedRun, Run, TrainedRun
 from icd.experiments.splits import TEST
-from icd.experiments.zoo import configs
+from icd.training.base_config import base_config, config_name
 from icd.training.method_class import accepted_arguments, method_class
 from icd.training.optimisation import optimisation
 from icd.training.pipeline import pipeline
 from icd.training.pyramid import level_shift
-
-# Keys that a detector's config must have; an imported detector needs the first three.
-PARTS = (
-    "model",
-    "test_dataloader.dataset.pipeline",
-    "test_evaluator.metric",
-    "train_pipeline",
-    "train_dataloader.dataset",
-)
 
 
 @dataclass(frozen=True)
@@ -41,42 +30,11 @@ class RunInputs:
     survey: dict[str, Any]
 
 
-def base_config(run: TrainedRun | ImportedRun) -> Config:
-    """The config of the run's detector: the user's own file, or one that mmdet ships.
-
-    Raises:
-        InputError: the config does not exist or is incomplete.
-    """
-    imported = isinstance(run, ImportedRun)
-    name = run.config if isinstance(run, ImportedRun) else run.detector.config
-    own = imported or Path(name).is_file()
-    try:
-        file = configs() / name if isinstance(run, ImportedRun) and run.zoo else name
-        base = Config.fromfile(file) if own else get_config(f"mmdet::{name}")
-    except FileNotFoundError as error:
-        expected = "a config file" if imported else "a config that mmdet ships, or a file"
-        raise InputError(name, "", "does not exist", expected) from error
-    except SyntaxError as error:
-        raise InputError(name, "", f"is not valid Python ({error})", "an mmdet config") from error
-    for key in PARTS[: 3 if imported else None]:
-        _require_part(base, name, key)
-    return base
-
-
-def _require_part(base: Config, name: str, key: str) -> None:
-    """Raise InputError unless a config has a dotted key."""
-    branch = base
-    for part in key.split("."):
-        branch = branch.get(part) if hasattr(branch, "get") else None
-    if branch is None:
-        expected = "a complete config of a detector on COCO, as mmdet ships them"
-        raise InputError(name, key, "is missing", expected)
-
-
 def plain_config(run: TrainedRun | ImportedRun, inputs: RunInputs) -> Config:
     """A config of the plain detector and its evaluation, which mmdet loads without this package."""
     base, classes = base_config(run), inputs.survey["classes"]
-    steps = pipeline(base.test_dataloader.dataset.pipeline, run.images, False)
+    written = base.test_dataloader.dataset.pipeline
+    steps = pipeline(written, run.images, False, config_name(run))
     return Config(
         {
             "default_scope": "mmdet",
@@ -103,7 +61,7 @@ def training_config(
     """A complete config of mmengine's Runner for a run."""
     base, recipe, seed, iterations = base_config(run), run.recipe, run.seed, run.iterations
     steps = [{"type": "SeedByPlace", "seed": seed}]
-    steps += pipeline(base.train_pipeline, run.images, True)
+    steps += pipeline(base.train_pipeline, run.images, True, config_name(run))
     model = detector(run, base, len(inputs.survey["classes"]))
     return Config(
         {

@@ -10,7 +10,8 @@ from icd.errors import InputError
 from icd.experiments.run import ImportedRun, TrainedRun
 from icd.experiments.splits import TEST
 from icd.experiments.track import Track
-from icd.training.config import RunInputs, base_config, metrics
+from icd.training.base_config import base_config
+from icd.training.config import RunInputs, metrics
 
 # Counts of a survey that must be zero for some detectors, and what these detectors need.
 WANTED = {

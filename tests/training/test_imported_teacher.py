@@ -72,7 +72,7 @@ def with_zoo_teacher(lab: Lab, teacher: TrainedRun, monkeypatch: pytest.MonkeyPa
     entry = {"Name": "shapes", "Config": "configs/shapes/shapes.py", "Weights": f"https://x/{name}"}
     (shelf / "shapes" / "metafile.yml").write_text(json.dumps({"Models": [entry]}))
     monkeypatch.setattr(zoo, "configs", lambda: shelf)
-    monkeypatch.setattr("icd.training.config.configs", lambda: shelf)
+    monkeypatch.setattr("icd.training.base_config.configs", lambda: shelf)
     (lab.project / "weights").mkdir()
     shutil.copy(folder / "model.pth", lab.project / "weights" / name)
     return with_teacher(lab, zoo="shapes")
