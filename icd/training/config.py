@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mmdet.datasets import CocoDataset
+from mmdet.visualization import get_palette
 from mmengine.config import Config
 
 from icd.experiments.run import ImportedRun, Run, TrainedRun
@@ -35,21 +37,34 @@ def plain_config(run: TrainedRun | ImportedRun, inputs: RunInputs) -> Config:
     base, classes = base_config(run), inputs.survey["classes"]
     written = base.test_dataloader.dataset.pipeline
     steps = pipeline(written, run.images, False, config_name(run))
+    loader = {
+        "batch_size": 16,
+        "num_workers": 0,
+        "sampler": {"type": "DefaultSampler", "shuffle": False},
+        "dataset": dataset(run, inputs, TEST)
+        | {"test_mode": True, "pipeline": steps, "metainfo": metainfo(classes)},
+    }
+    evaluator = {
+        "type": "CocoMetric",
+        "metric": metrics(base),
+        "ann_file": str(inputs.data / run.files_of(TEST).annotations),
+    }
     return Config(
         {
             "default_scope": "mmdet",
             "model": detector(run, base, len(classes)),
-            "test_dataloader": {
-                "batch_size": 16,
-                "num_workers": 0,
-                "sampler": {"type": "DefaultSampler", "shuffle": False},
-                "dataset": dataset(run, inputs, TEST) | {"test_mode": True, "pipeline": steps},
-            },
+            "test_dataloader": loader,
             "test_cfg": {"type": "TestLoop"},
-            "test_evaluator": {
-                "type": "CocoMetric",
-                "metric": metrics(base),
-                "ann_file": str(inputs.data / run.files_of(TEST).annotations),
+            "test_evaluator": evaluator,
+            # mmdet's tools read these, with the same images.
+            "val_dataloader": deepcopy(loader),
+            "val_cfg": {"type": "ValLoop"},
+            "val_evaluator": deepcopy(evaluator),
+            "default_hooks": {"visualization": {"type": "DetVisualizationHook"}},
+            "visualizer": {
+                "type": "DetLocalVisualizer",
+                "vis_backends": [{"type": "LocalVisBackend"}],
+                "name": "visualizer",
             },
         }
     )
@@ -213,6 +228,13 @@ def dataset(run: Run, inputs: RunInputs, split: str) -> dict[str, Any]:
         "data_prefix": {"img": files.images},
         "metainfo": {"classes": inputs.survey["classes"]},
     }
+
+
+def metainfo(classes: list[str]) -> dict[str, Any]:
+    """Names and, if there are more than COCO's, colours of the classes for mmdet's tools."""
+    if len(classes) <= len(CocoDataset.METAINFO["palette"]):
+        return {"classes": classes}
+    return {"classes": classes, "palette": get_palette("random", len(classes))}
 
 
 def metrics(base: Config) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import re
 from collections.abc import Iterable
 from dataclasses import replace
@@ -12,7 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from mmdet.registry import MODELS, TRANSFORMS
+from mmdet.registry import DATASETS, MODELS, TRANSFORMS
+from mmdet.visualization import get_palette
 from mmengine.config import Config
 from mmengine.hub import get_config
 from mmengine.optim import build_optim_wrapper
@@ -414,6 +416,15 @@ def test_of_shipped_detectors_nothing_is_ignored(
         for detector in lab.track.content.detectors:
             say_what_is_used(lab.run(detector=detector), SMALLEST_SIDE)
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("number", [8, 80, 81, 300])
+def test_every_class_has_a_colour_in_mmdets_tools(lab: Lab, tmp_path: Path, number: int) -> None:
+    survey = lab.inputs.survey | {"classes": [f"class {i}" for i in range(number)]}
+    (tmp_path / "survey.json").write_text(json.dumps(survey))
+    lab = replace(lab, survey=tmp_path / "survey.json")
+    found = DATASETS.build(plain(lab, lab.run()).test_dataloader.dataset | {"lazy_init": True})
+    assert len(get_palette(found.metainfo["palette"], number)) >= number
 
 
 @pytest.mark.parametrize(
