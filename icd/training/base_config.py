@@ -89,16 +89,20 @@ def short_name(kind: str) -> str:
 
 def _flat(config: Config) -> Config:
     """The config with the data sets inside their wrappers, such as RepeatDataset."""
-    for loader in ("train_dataloader", "test_dataloader"):
-        part = config.get(loader)
-        if isinstance(part, dict) and isinstance(part.get("dataset"), dict):
-            part.dataset = list(_nested(part.dataset))[-1]
-    train = config.get("train_dataloader")
-    if isinstance(train, dict) and isinstance(train.get("dataset"), dict):
-        if not train.dataset.get("pipeline") and config.get("train_pipeline"):
-            train.dataset.pipeline = config.train_pipeline
-        config.train_pipeline = train.dataset.get("pipeline")
+    for name in ("train_dataloader", "test_dataloader"):
+        loader = config.get(name)
+        if isinstance(loader, dict) and isinstance(loader.get("dataset"), dict):
+            *_, loader["dataset"] = _nested(loader["dataset"])
+            if name == "train_dataloader":
+                _use_one_pipeline(config, loader["dataset"])
     return config
+
+
+def _use_one_pipeline(config: Config, dataset: Any) -> None:
+    """Let ``train_pipeline`` be that of the data set, with which mmdet trains, if it has one."""
+    if not dataset.get("pipeline") and config.get("train_pipeline"):
+        dataset["pipeline"] = config.train_pipeline
+    config.train_pipeline = dataset.get("pipeline")
 
 
 def _nested(dataset: Any) -> Iterator[Any]:

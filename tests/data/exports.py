@@ -13,7 +13,7 @@ from pycocotools import mask as masks
 
 WIDTH, HEIGHT = 96, 64
 NAMES = ("street.jpg", "garden.jpg", "empty.jpg")
-BOXES = [  # image, class, box
+BOXES: list[tuple[int, int, list[float]]] = [  # image, class, box
     (0, 0, [10, 12, 40, 30]),
     (0, 1, [50, 8, 30, 24]),
     (1, 1, [20.5, 10.25, 33.0, 44.5]),

@@ -326,9 +326,8 @@ def test_a_config_in_pure_python_is_the_same(coco: Lab, tmp_path: Path) -> None:
     parts = get_config(RETINANET).to_dict()
     keys = ("model", "train_dataloader", "test_dataloader", "test_evaluator")
     (tmp_path / "lazy.py").write_text(in_pure_python({key: parts[key] for key in keys}))
-    backbones = {"own": {"backbone": {}}}
     detectors = {"retinanet": {"config": str(tmp_path / "lazy.py")}}
-    lab = coco.changed({"detectors": detectors, "backbones": backbones})
+    lab = coco.changed({"detectors": detectors, "backbones": {"own": {"backbone": {}}}})
     run, theirs = lab.run(backbone="own"), coco.run()
     config = plain(lab, run)
     config.dump(tmp_path / "model.py")  # as the run leaves it
