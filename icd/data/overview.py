@@ -37,7 +37,8 @@ def _resizing(survey: Mapping[str, Any], reading: Reading) -> Iterator[str]:
         scales = sorted(reading.scales(name), key=min)
         sizes = [_size(width, height, scale) for scale in (*scales[:1], *scales[1:][-1:])]
         use = "training" if name in reading.trained else "testing"
-        yield f"{name}: {use} resizes {width:g} x {height:g} (the median) to {' to '.join(sizes)}"
+        to = f"sizes from {sizes[0]} to {sizes[1]}" if len(sizes) > 1 else sizes[0]
+        yield f"{name}: {use} resizes {width:g} x {height:g} (the median) to {to}"
 
 
 def _size(width: float, height: float, scale: Scale) -> str:
@@ -50,7 +51,8 @@ def _split(name: str, survey: Mapping[str, Any]) -> Iterator[str]:
     images, objects = counts["images"], counts["objects"]
     yield f"{name}: {images:,} images, {objects:,} objects in {len(survey['classes'])} classes"
     formats = (f"{name} {number:,}" for name, number in counts["formats"].items())
-    yield f"  files    {', '.join(formats)}; pixels of {counts['decoded']:,} read"
+    sample = " (--decode-all: of all)" if counts["decoded"] < images else ""
+    yield f"  files    {', '.join(formats)}; pixels of {counts['decoded']:,} read{sample}"
     for key in ("width", "height", "aspect"):
         least, middle, most = counts[key]
         yield f"  {key:8} {least:.4g} to {most:.4g}, median {middle:.4g}"

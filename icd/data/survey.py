@@ -14,11 +14,12 @@ from icd.data import SplitFiles
 from icd.data.annotations import complete, mask_of, read_annotations
 from icd.data.copies import find_copies
 from icd.data.images import survey_images
+from icd.data.instances import class_names, image_extents, instances, is_visible
 from icd.data.pixels import memory_of
 from icd.data.priors import compute_priors
-from icd.data.reading import TRAIN, Reading, resized
+from icd.data.reading import TRAIN, Reading
+from icd.data.requirements import require_classes, require_objects, require_sides
 from icd.data.samples import write_samples
-from icd.errors import InputError
 from icd.files import sha256, write_json
 
 MOST_OBJECTS = 100  # per image: detectors report, and COCO's metrics count, so many detections
@@ -53,9 +54,9 @@ def write_survey(
     classes = class_names(contents[TRAIN])
     for name, content in contents.items():
         file = splits[name].annotations
-        _require_classes(content, file, classes, splits[TRAIN].annotations)
-        _require_objects(content, reading.used(name, content), file, reading)
-        _require_sides(reading.used(name, content), file, reading, name)
+        require_classes(content, file, classes, splits[TRAIN].annotations)
+        require_objects(content, reading.used(name, content), file, reading)
+        require_sides(reading.used(name, content), file, reading, name)
     memory = memory_of(output)
     counts = {
         name: survey_split(
@@ -113,50 +114,6 @@ def survey_split(
     }
 
 
-def _require_classes(content: dict[str, Any], file: Path, classes: list[str], train: Path) -> None:
-    """Raise InputError unless a split has the classes of the training split."""
-    if class_names(content) != classes:
-        raise InputError(file, "categories", f"differ from those of {train}", f"{classes}")
-
-
-def _require_objects(
-    content: dict[str, Any], used: dict[str, Any], file: Path, reading: Reading
-) -> None:
-    """Raise InputError unless a split has an object, and say why none of its annotations is."""
-    if instances(used):
-        return
-    extents = image_extents(used)
-    reasons = Counter(
-        why_left_out(annotation, *extents[annotation["image_id"]])
-        if annotation["image_id"] in extents
-        else f"in images with a side below {reading.smallest_side} pixels"
-        for annotation in content["annotations"]
-    )
-    found = ", ".join(f"{number:,} {reason}" for reason, number in reasons.items())
-    problem = f"hold no object among {len(content['annotations']):,} annotations: {found}"
-    expected = "at least one without these marks (see docs/data.md)"
-    if not reasons:
-        problem, expected = "hold no object", "at least one"
-    raise InputError(file, "annotations", problem, expected)
-
-
-def _require_sides(content: dict[str, Any], file: Path, reading: Reading, split: str) -> None:
-    """Raise InputError if resizing leaves less than a pixel of an image's shorter side."""
-    for image in content["images"]:
-        for scale in reading.scales(split):
-            width, height = resized(image["width"], image["height"], scale)
-            if min(width, height) < 1:
-                problem = f"{image['file_name']}, {image['width']} x {image['height']} pixels, "
-                problem += f"becomes {width} x {height} at images.scale {list(scale)}"
-                expected = "an image of another shape, cut into parts for example"
-                raise InputError(file, f"images[id={image['id']}]", problem, expected)
-
-
-def class_names(content: dict[str, Any]) -> list[str]:
-    """Names of the categories in the order of the file, which defines the class indices."""
-    return [category["name"] for category in content["categories"]]
-
-
 def relative_sizes(content: dict[str, Any]) -> Iterator[tuple[int, float, float]]:
     """(class index, w / W, h / H) of every instance of a split."""
     labels = {category["id"]: i for i, category in enumerate(content["categories"])}
@@ -165,49 +122,6 @@ def relative_sizes(content: dict[str, Any]) -> Iterator[tuple[int, float, float]
         image_width, image_height = extents[annotation["image_id"]]
         _, _, width, height = annotation["bbox"]
         yield labels[annotation["category_id"]], width / image_width, height / image_height
-
-
-def instances(content: dict[str, Any]) -> list[dict[str, Any]]:
-    """The annotations that detectors learn as objects, as mmdet's CocoDataset selects them.
-
-    Leaves out crowds, annotations marked as ignored, and boxes that are less than a pixel wide or
-    high or lie outside their image.
-    """
-    extents = image_extents(content)
-    return [
-        annotation
-        for annotation in content["annotations"]
-        if not why_left_out(annotation, *extents[annotation["image_id"]])
-    ]
-
-
-def why_left_out(annotation: dict[str, Any], image_width: float, image_height: float) -> str:
-    """Why detectors do not learn an annotation, with the key that decides; empty if they do."""
-    if annotation["iscrowd"]:
-        return "of crowds (iscrowd: 1)"
-    if annotation.get("ignore"):
-        return "marked as ignored (ignore: 1)"
-    if annotation["area"] <= 0:
-        return "without area (area: 0)"
-    if not is_visible(annotation, image_width, image_height):
-        return "thinner than a pixel or outside the image (bbox)"
-    return ""
-
-
-def is_visible(annotation: dict[str, Any], image_width: float, image_height: float) -> bool:
-    """True if an annotation's box covers at least a pixel and overlaps the image."""
-    x, y, width, height = annotation["bbox"]
-    return (
-        annotation["area"] > 0
-        and min(width, height) >= 1
-        and min(x + width, image_width) > max(x, 0)
-        and min(y + height, image_height) > max(y, 0)
-    )
-
-
-def image_extents(content: dict[str, Any]) -> dict[int, tuple[float, float]]:
-    """Width and height in pixels of every image by its id."""
-    return {image["id"]: (image["width"], image["height"]) for image in content["images"]}
 
 
 def count_instances(content: dict[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+from icd.data.annotations import read_annotations
 from icd.evaluation import detection_files  # noqa: F401  (registers with mmdet)
 from icd.evaluation.breakdown import resampled
 from icd.evaluation.coco import match, summary
@@ -46,6 +47,9 @@ def evaluate(
         evaluator: one of :data:`icd.experiments.machine.EVALUATORS`; all give the same numbers.
         files: annotation file and image folder of the split. By default, those that the run was
             described with: a track may have replaced its test set or added a split since.
+
+    Raises:
+        InputError: the annotation file is not valid, or lists other classes than the run's.
     """
     logging.captureWarnings(True)  # warnings go to the log
     start, config = time.monotonic(), Config.fromfile(folder / "model.py")
@@ -55,6 +59,7 @@ def evaluate(
     else:
         use_files(config, files, "")
     annotations = Path(config.test_evaluator.ann_file)
+    read_annotations(annotations)  # refuses a file that libraries would stumble over
     place = tempfile.TemporaryDirectory() if weights else contextlib.nullcontext(folder / split)
     with place as work:
         found = detect(config, weights or folder / "model.pth", Path(work))

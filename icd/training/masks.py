@@ -51,7 +51,7 @@ def _problem(run: TrainedRun | ImportedRun, count: int, key: str) -> str:
 
 def needed_masks(config: Config) -> list[str]:
     """The keys of ``WANTED`` whose counts must be zero for an mmdet config."""
-    steps = [step for step in config.get("train_pipeline", []) if step.get("with_mask")]
+    steps = [step for step in config.get("train_pipeline") or [] if step.get("with_mask")]
     if not steps and "segm" not in metrics(config):
         return []
     only_polygons = not all(step.get("poly2mask", True) for step in steps)

@@ -39,7 +39,7 @@ def test_sizes_and_counts_are_shown() -> None:
     text = " ".join(printed().split())
     for part in (
         "train: 1,200 images, 8 objects in 2 classes",
-        "files PNG RGB 1,200; pixels of 200 read",
+        "files PNG RGB 1,200; pixels of 200 read (--decode-all: of all)",
         "width 40 to 100, median 70.5",
         "height 20 to 1333, median 30",
         "aspect 0.5 to 2, median 1.333",
@@ -96,5 +96,5 @@ def test_the_sizes_in_training_and_testing_are_shown() -> None:
     splits = {"train": COUNTS | shape, "test": COUNTS | shape}
     lines = overview(SURVEY | {"splits": splits}, reading).splitlines()
     size = "resizes 1920 x 1200 (the median) to"
-    assert f"train: training {size} 819 x 512 to 1024 x 640" in lines
+    assert f"train: training {size} sizes from 819 x 512 to 1024 x 640" in lines
     assert f"test: testing {size} 1024 x 640" in lines

@@ -13,8 +13,9 @@ import pytest
 from PIL import Image
 
 from icd.data import SplitFiles
+from icd.data.instances import instances
 from icd.data.reading import Reading, resized
-from icd.data.survey import count_instances, count_oddities, instances, relative_sizes, write_survey
+from icd.data.survey import count_instances, count_oddities, relative_sizes, write_survey
 from icd.errors import InputError
 
 # Images of 100 x 50 and 40 x 40 px; categories whose ids have gaps and no order.

@@ -132,6 +132,17 @@ def test_a_split_whose_classes_have_another_order_is_named(lab: Lab, teacher: Tr
     assert not Path("metrics.json").exists()
 
 
+def test_a_file_that_was_never_checked_is_checked(lab: Lab, teacher: TrainedRun) -> None:
+    truth = json.loads(lab.track.annotations("test").read_text())
+    truth["annotations"][3] |= {"segmentation": [[2, 3, 3e8, 3, 12, 9]]}
+    del truth["annotations"][3]["area"]
+    other = write(lab.project / "other.json", truth)
+    files = Split(annotations=str(other), images=str(lab.track.images("test")))
+    lab.write_description(teacher)
+    with lab.runner(), pytest.raises(InputError, match=r"annotations\[3\]\.segmentation: has the"):
+        evaluate.evaluate(teacher.folder, "test", Path("metrics.json"), files=files)
+
+
 def test_metrics_are_mmdets(lab: Lab, truth: dict, tmp_path: Path) -> None:
     """To the three decimals that it keeps."""
     found = guesses(truth)
