@@ -21,7 +21,7 @@ from icd.process.lock import locked
 if TYPE_CHECKING:
     from icd.experiments.ablation import Ablation
     from icd.experiments.kind import Kind
-    from icd.experiments.run import Cost, StepKey
+    from icd.experiments.run import Cost, StepKey, TrainedRun
     from icd.experiments.splits import Split
     from icd.experiments.track import Track
 
@@ -65,13 +65,43 @@ def check(args: argparse.Namespace) -> None:
     output = args.output or track.results / "data.json"
     track.require_files()
     make_or_verify(track)
-    survey = write_survey(track.split_files, output, args.decode_all)
-    print(overview(survey))
+    reading = track.reading(_smallest_side(track))
+    survey = write_survey(track.split_files, output, args.decode_all, reading)
+    print(overview(survey, reading))
+    if _has_own_config(track):
+        from icd.training.base_config import say_what_is_used
+
+        say_what_is_used(_student(track), reading.smallest_side)
     if any(split["without_mask"] or split["run_lengths"] for split in survey["splits"].values()):
         from icd.training.masks import compare_detectors
 
         print(compare_detectors(track, survey))
     print(f"written: {output}, {output.with_name('samples.png')}")
+
+
+def _smallest_side(track: Track) -> int:
+    """Shortest side of the images that the track's first detector is trained on."""
+    from icd.data.reading import SMALLEST_SIDE
+
+    if not _has_own_config(track):
+        return SMALLEST_SIDE  # all configs of mmdet agree, and importing torch takes seconds
+    from icd.training.base_config import base_config, min_size
+
+    return min_size(base_config(_student(track)))
+
+
+def _has_own_config(track: Track) -> bool:
+    """True if the config of the track's first detector is a file of the user's."""
+    return Path(track.content.detectors[track.detector].config).is_file()
+
+
+def _student(track: Track) -> TrainedRun:
+    """The student of the track's first detector."""
+    from icd.experiments.run import TrainedRun
+
+    run = track.describe({"role": "student"}, seed=0)
+    assert isinstance(run, TrainedRun), "students are trained"
+    return run
 
 
 def fetch(args: argparse.Namespace) -> None:

@@ -30,7 +30,7 @@ from icd.experiments.run import ImportedRun, Run, TrainedRun
 from icd.experiments.track import Track, load_track
 from icd.experiments.track_content import TrackContent
 from icd.mappings import merge
-from icd.training import config, export, train
+from icd.training import base_config, config, export, train
 from icd.training.config import RunInputs
 from tests.experiments.track_files import laid_over
 
@@ -216,12 +216,12 @@ def quick_configs() -> Iterator[None]:
     """Spare mmengine from formatting each config it writes and from searching each it reads."""
     with (
         mock.patch("yapf.yapflib.yapf_api.FormatCode", lambda text, **options: (text, True)),
-        mock.patch.object(config, "get_config", lambda name: copy.deepcopy(shipped(name))),
+        mock.patch.object(base_config, "get_config", lambda name: copy.deepcopy(shipped(name))),
     ):
         yield
 
 
-shipped = functools.cache(config.get_config)
+shipped = functools.cache(base_config.get_config)
 
 
 def teacher_of(run: TrainedRun) -> TrainedRun:

@@ -23,8 +23,9 @@ from icd.experiments.recipe import Recipe
 from icd.experiments.run import ImportedRun, TrainedRun
 from icd.methods.tokens import Size, Targets
 from icd.training import two_optimizers  # noqa: F401  (registers the constructor of two optimisers)
+from icd.training.base_config import base_config
 from icd.training.checkpoint import write_weights
-from icd.training.config import RunInputs, base_config, detector, method_config
+from icd.training.config import RunInputs, detector, method_config
 from icd.training.distiller import Distiller, build_method, targets_of
 from icd.training.optimisation import optim_wrapper, optimisation
 from icd.training.precision import autocast, set_precision

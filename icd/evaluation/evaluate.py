@@ -12,6 +12,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 import icd.training.workers  # noqa: F401  (registers with mmengine)
+from icd.data.annotations import read_annotations
 from icd.data.made import verify_made
 from icd.evaluation import detection_files  # noqa: F401  (registers with mmdet)
 from icd.evaluation.breakdown import resampled
@@ -51,6 +52,9 @@ def evaluate(
         files: annotation file and image folder of the split. By default, those that the run was
             described with: a track may have replaced its test set or added a split since.
         workers: data-loading processes.
+
+    Raises:
+        InputError: the annotation file is not valid, or lists other classes than the run's.
     """
     logging.captureWarnings(True)  # warnings go to the log
     start, config = time.monotonic(), Config.fromfile(folder / "model.py")
@@ -63,6 +67,7 @@ def evaluate(
     annotations = Path(config.test_evaluator.ann_file)
     if split in run.files and run.files[split].made:
         verify_made(annotations)
+    read_annotations(annotations)  # refuses a file that libraries would stumble over
     place = tempfile.TemporaryDirectory() if weights else contextlib.nullcontext(folder / split)
     with place as work:
         found = detect(config, weights or folder / "model.pth", Path(work))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, NoReturn
 
 from pydantic import ConfigDict, Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
@@ -41,13 +41,35 @@ class Resizing(Model):
     )
 
     @model_validator(mode="after")
-    def _require_long_side_first(self) -> Resizing:
+    def _require_agreeing_sides(self) -> Resizing:
         longest, shortest = self.scale
         if longest < shortest:
-            expected = "[longest side, shortest side]"
-            context = {"key": "scale", "value": self.scale, "expected": expected}
-            raise PydanticCustomError("requires", "{key}", context)
+            _refuse("scale", self.scale, "[longest side, shortest side]")
+        sides = self.train_short_sides
+        if sides and max(sides) > longest:
+            _refuse("train_short_sides", sides, f"none above the longest side of scale, {longest}")
+        if sides and not min(sides) <= shortest <= max(sides):
+            expected = f"sides around {shortest}, the shortest side of scale, as images are tested"
+            _refuse("train_short_sides", sides, expected)
         return self
+
+    @property
+    def test_scale(self) -> tuple[int, int]:
+        """Longest and shortest side of a test image."""
+        longest, shortest = self.scale
+        return longest, shortest
+
+    @property
+    def train_scales(self) -> list[tuple[int, int]]:
+        """Longest and shortest side of a training image, which draws one of them."""
+        longest, shortest = self.scale
+        return [(longest, side) for side in self.train_short_sides or [shortest]]
+
+
+def _refuse(key: str, value: Any, expected: str) -> NoReturn:
+    """Raise the error of a value that contradicts another."""
+    context = {"key": key, "value": value, "expected": expected}
+    raise PydanticCustomError("requires", "{key}", context)
 
 
 class Subset(Model):
@@ -138,9 +160,7 @@ class _Splits(Model):
     def _require_plain_names(self) -> Any:
         for name in self.model_extra or {}:
             if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
-                expected = "a name of letters, digits, - and _"
-                context = {"key": name, "value": name, "expected": expected}
-                raise PydanticCustomError("requires", "{key}", context)
+                _refuse(name, name, "a name of letters, digits, - and _")
         return self
 
     def __getitem__(self, name: str) -> Any:

@@ -10,6 +10,7 @@ from string import Template
 from typing import Any
 
 from icd.data import SplitFiles
+from icd.data.reading import SMALLEST_SIDE, Reading
 from icd.errors import InputError
 from icd.experiments.base import validate
 from icd.experiments.change import Change
@@ -17,9 +18,9 @@ from icd.experiments.describe import Describer
 from icd.experiments.machine import Machine
 from icd.experiments.options import check_method, check_options, shipped_methods
 from icd.experiments.recipe import merge_recipes
-from icd.experiments.roles import OwnTeacher
+from icd.experiments.roles import OwnTeacher, Role
 from icd.experiments.run import ImportedRun, TrainedRun
-from icd.experiments.splits import TEST, TUNE, OwnData, Split, SyntheticData
+from icd.experiments.splits import TEST, TRAIN, TUNE, OwnData, Split, SyntheticData
 from icd.experiments.track_content import TrackContent
 from icd.experiments.yaml_files import WORKFLOW, read_yaml
 from icd.mappings import content_hash, merge
@@ -83,6 +84,19 @@ class Track:
     def split_files(self) -> dict[str, SplitFiles]:
         """Annotation file and image folder of every split."""
         return {name: SplitFiles(self.annotations(name), self.images(name)) for name in self.splits}
+
+    def reading(self, smallest_side: int = SMALLEST_SIDE) -> Reading:
+        """How training and testing read the images.
+
+        ``smallest_side``: images with a shorter side are left out of training.
+        """
+        roles = (self.content.roles.teacher, self.content.roles.student)
+        first = {
+            role.pretrained.split for role in roles if isinstance(role, Role) and role.pretrained
+        }
+        images = self.content.images
+        trained = frozenset({TRAIN, *first})
+        return Reading(trained, images.train_scales, images.test_scale, smallest_side)
 
     def require_files(self) -> None:
         """Raise InputError if a file or folder of the user's data or teacher does not exist."""

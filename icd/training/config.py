@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mmdet.datasets import CocoDataset
+from mmdet.visualization import get_palette
 from mmengine.config import Config
-from mmengine.hub import get_config
 
-from icd.errors import InputError
 from icd.experiments.run import ImportedRun, Run, TrainedRun
 from icd.experiments.splits import TEST
-from icd.experiments.zoo import configs
+from icd.training.base_config import base_config, config_name
 from icd.training.dataloader import copied_asynchronously, loading, sampler
 from icd.training.method_class import accepted_arguments, method_class
 from icd.training.optimisation import optimisation
@@ -21,14 +21,6 @@ from icd.training.pipeline import pipeline
 from icd.training.pyramid import level_shift
 
 LOG_EVERY = 50  # iterations between two lines of the log
-# Keys that a detector's config must have; an imported detector needs the first three.
-PARTS = (
-    "model",
-    "test_dataloader.dataset.pipeline",
-    "test_evaluator.metric",
-    "train_pipeline",
-    "train_dataloader.dataset",
-)
 
 
 @dataclass(frozen=True)
@@ -43,57 +35,39 @@ class RunInputs:
     survey: dict[str, Any]
 
 
-def base_config(run: TrainedRun | ImportedRun) -> Config:
-    """The config of the run's detector: the user's own file, or one that mmdet ships.
-
-    Raises:
-        InputError: the config does not exist or is incomplete.
-    """
-    imported = isinstance(run, ImportedRun)
-    name = run.config if isinstance(run, ImportedRun) else run.detector.config
-    own = imported or Path(name).is_file()
-    try:
-        file = configs() / name if isinstance(run, ImportedRun) and run.zoo else name
-        base = Config.fromfile(file) if own else get_config(f"mmdet::{name}")
-    except FileNotFoundError as error:
-        expected = "a config file" if imported else "a config that mmdet ships, or a file"
-        raise InputError(name, "", "does not exist", expected) from error
-    except SyntaxError as error:
-        raise InputError(name, "", f"is not valid Python ({error})", "an mmdet config") from error
-    for key in PARTS[: 3 if imported else None]:
-        _require_part(base, name, key)
-    return base
-
-
-def _require_part(base: Config, name: str, key: str) -> None:
-    """Raise InputError unless a config has a dotted key."""
-    branch = base
-    for part in key.split("."):
-        branch = branch.get(part) if hasattr(branch, "get") else None
-    if branch is None:
-        expected = "a complete config of a detector on COCO, as mmdet ships them"
-        raise InputError(name, key, "is missing", expected)
-
-
 def plain_config(run: TrainedRun | ImportedRun, inputs: RunInputs) -> Config:
     """A config of the plain detector and its evaluation, which mmdet loads without this package."""
     base, classes = base_config(run), inputs.survey["classes"]
-    steps = pipeline(base.test_dataloader.dataset.pipeline, run.images, False)
+    written = base.test_dataloader.dataset.pipeline
+    steps = pipeline(written, run.images, False, config_name(run))
+    loader = {
+        "batch_size": 16,
+        "num_workers": 0,
+        "sampler": {"type": "DefaultSampler", "shuffle": False},
+        "dataset": dataset(run, inputs, TEST)
+        | {"test_mode": True, "pipeline": steps, "metainfo": metainfo(classes)},
+    }
+    evaluator = {
+        "type": "CocoMetric",
+        "metric": metrics(base),
+        "ann_file": str(Path(inputs.data, run.files_of(TEST).file_beside(inputs.data))),
+    }
     return Config(
         {
             "default_scope": "mmdet",
             "model": detector(run, base, len(classes)),
-            "test_dataloader": {
-                "batch_size": 16,
-                "num_workers": 0,
-                "sampler": {"type": "DefaultSampler", "shuffle": False},
-                "dataset": dataset(run, inputs, TEST) | {"test_mode": True, "pipeline": steps},
-            },
+            "test_dataloader": loader,
             "test_cfg": {"type": "TestLoop"},
-            "test_evaluator": {
-                "type": "CocoMetric",
-                "metric": metrics(base),
-                "ann_file": str(Path(inputs.data, run.files_of(TEST).file_beside(inputs.data))),
+            "test_evaluator": evaluator,
+            # mmdet's tools read these, with the same images.
+            "val_dataloader": deepcopy(loader),
+            "val_cfg": {"type": "ValLoop"},
+            "val_evaluator": deepcopy(evaluator),
+            "default_hooks": {"visualization": {"type": "DetVisualizationHook"}},
+            "visualizer": {
+                "type": "DetLocalVisualizer",
+                "vis_backends": [{"type": "LocalVisBackend"}],
+                "name": "visualizer",
             },
         }
     )
@@ -105,7 +79,7 @@ def training_config(
     """A complete config of mmengine's Runner for a run."""
     base, recipe, seed, iterations = base_config(run), run.recipe, run.seed, run.iterations
     steps = [{"type": "SeedByPlace", "seed": seed}]
-    steps += pipeline(base.train_pipeline, run.images, True)
+    steps += pipeline(base.train_pipeline, run.images, True, config_name(run))
     model = copied_asynchronously(detector(run, base, len(inputs.survey["classes"])))
     return Config(
         {
@@ -261,6 +235,13 @@ def dataset(run: Run, inputs: RunInputs, split: str) -> dict[str, Any]:
         "data_prefix": {"img": files.images},
         "metainfo": {"classes": inputs.survey["classes"]},
     }
+
+
+def metainfo(classes: list[str]) -> dict[str, Any]:
+    """Names and, if there are more than COCO's, colours of the classes for mmdet's tools."""
+    if len(classes) <= len(CocoDataset.METAINFO["palette"]):
+        return {"classes": classes}
+    return {"classes": classes, "palette": get_palette("random", len(classes))}
 
 
 def metrics(base: Config) -> list[str]:

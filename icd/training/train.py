@@ -14,14 +14,19 @@ from mmengine.hooks import Hook
 from mmengine.registry import init_default_scope
 from torch import nn
 
+from icd.data.pixels import memory_of
+from icd.data.reading import SMALLEST_SIDE
 from icd.experiments.annotation_files import verify as verify_annotations
 from icd.experiments.run import ImportedRun, load_run
 from icd.files import read_json, sha256, write_json
 from icd.process.fetch import verify
 from icd.training import plugins  # noqa: F401  (registers what configs name)
+from icd.training.base_config import say_what_is_used
 from icd.training.checkpoint import load_weights
+from icd.training.classes import require_same_classes
 from icd.training.config import RunInputs, plain_config, training_config
 from icd.training.export import export
+from icd.training.hooks.images import OpenedImagesHook
 from icd.training.hooks.rehearsal import RehearsalHook
 from icd.training.hooks.snapshot import SnapshotHook
 from icd.training.initial import require_initial_weights
@@ -81,6 +86,10 @@ def train(folder: Path, data: Path, survey: Path, manifest: Path, options: Optio
         hashes = input_hashes(run, inputs)
     else:
         hashes = input_hashes(run, inputs)
+        if is_main_process():
+            say_what_is_used(run, inputs.survey.get("smallest_side", SMALLEST_SIDE))
+            for source in run.sources:
+                require_same_classes(source.folder / "model.pth", inputs.survey["classes"])
         if options.reuse:
             require_same_origins(run, hashes, manifest.parent)
         config = training_config(run, inputs, options.workers, options.checkpoint_every)
@@ -89,7 +98,10 @@ def train(folder: Path, data: Path, survey: Path, manifest: Path, options: Optio
             initial = require_initial_weights(run, config)
             provenance |= {"initial_weights": initial} if initial else {}
         prepare(config, hashes, folder)
-        hooks: list[Hook] = [SnapshotHook(run, options.snapshots)]
+        hooks: list[Hook] = [
+            OpenedImagesHook(memory_of(survey)),
+            SnapshotHook(run, options.snapshots),
+        ]
         if options.rehearse:
             hooks.append(RehearsalHook(options.rehearse))
         model, cost = train_model(run, config, *hooks)
@@ -114,6 +126,7 @@ def imported_detector(run: ImportedRun, inputs: RunInputs) -> nn.Module:
     checkpoint = Path(run.checkpoint)
     if run.zoo:  # the user may have put the file there
         verify(checkpoint, run.sha256 or "")
+    require_same_classes(checkpoint, inputs.survey["classes"])
     detector = MODELS.build(plain_config(run, inputs).model)
     load_weights(detector, checkpoint)
     return detector

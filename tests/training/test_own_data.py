@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from icd.__main__ import main
+from icd.data.pixels import memory_of
 from icd.data.survey import write_survey
 from icd.errors import InputError
 from icd.evaluation.coco import NAMES, coco_metrics
@@ -176,6 +178,26 @@ def test_no_crowd_is_shown_to_a_method(own: OwnData) -> None:
     crowds = [len(sample.ignored_instances) for sample in batch["data_samples"]]
     assert crowds == [int(i == CROWD) for i in range(len(MODES)) if i != EMPTY]
     assert {int(label) for labels in found.labels for label in labels} == {0, 1}
+
+
+def test_a_broken_image_ends_a_training_before_its_first_iteration(own: OwnData) -> None:
+    """Also if it broke after the check; what a training has read, the next does not read again."""
+    data = Path("broken").absolute()
+    shutil.copytree(own.lab.data, data)
+    lab = replace(own.lab, track=replace(own.lab.track, data_root=data))
+    image = data / "images" / own.content["images"][4]["file_name"]
+    whole = image.read_bytes()
+    image.write_bytes(whole[:-30])
+    run = lab.run()
+    problem = rf"all\.json: images: {image.name} cannot be decoded \(.*; expected a complete image"
+    with pytest.raises(InputError, match=problem):
+        lab.train(run)
+    assert not (lab.folder(run) / "model.pth").exists()
+    known = json.loads(memory_of(lab.survey).read_text())
+    ours = [name for name in known if name.startswith(str(data))]
+    assert len(ours) == len(MODES) - 2  # neither the broken one nor the one without objects
+    image.write_bytes(whole)
+    lab.train(run)
 
 
 def read(kind: type[CocoDataset], file: Path, **options: Any) -> CocoDataset:

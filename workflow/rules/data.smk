@@ -67,11 +67,12 @@ rule check:
         f"{RESULTS}/runs/logs/check.log",
     conda:
         "../envs/icd.yaml"
+    threads: 4  # that read images
     params:
         track=TRACK_NAME,
         root=TRACK.data_root,
     message:
         f"Check the data of {TRACK.name}"
     shell:
-        "python -m icd check {params.track:q} --data {params.root:q} --output {output.survey:q} 2>&1"
-        " | tee {log:q}"
+        "python -m icd check {params.track:q} --data {params.root:q} --output {output.survey:q}"
+        " --decode-all 2>&1 | tee {log:q}"
