@@ -81,9 +81,15 @@ def freeze_in_bfloat16(teacher: Any) -> None:
     for network in (teacher.backbone, teacher.neck):
         for module in network.modules():
             if isinstance(module, CONVERTED):
-                module.to(torch.bfloat16)
-        network.to(memory_format=torch.channels_last)
+                for name, weight in [*module.named_parameters(recurse=False)]:
+                    setattr(module, name, nn.Parameter(_converted(weight), requires_grad=False))
         autocast(network)
+
+
+def _converted(weight: Tensor) -> Tensor:
+    """A weight in bfloat16, kernels of images in the channels-last format."""
+    layout = torch.channels_last if weight.dim() == 4 else torch.preserve_format
+    return weight.detach().to(torch.bfloat16, memory_format=layout)
 
 
 def networks(detector: Any) -> Iterator[nn.Module]:
