@@ -137,7 +137,7 @@ def train(args: argparse.Namespace) -> None:
     if args.gpus > 1 and not is_launched():
         from icd.process.launch import launch
 
-        with recorded(args.run):
+        with locked(args.run), recorded(args.run):  # its processes lock the run again
             use_gpus(args.gpus)
         sys.exit(launch(args.gpus, args.argv))
     with locked(args.run), recorded(args.run):
@@ -594,7 +594,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
+        return error.status
     except OSError as error:
         if error.errno not in UNWRITABLE:
             raise

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 PREFIX = ".writing-"  # prefix of temporary files; a killed process leaves one behind
 
+_umask = os.umask(0)  # reading sets it, which other threads would notice: hence once, at the import
+os.umask(_umask)
+MODE = 0o666 & ~_umask  # permissions of new files; a group shares results by `umask 002`
+
 # Disk full, quota or file-size limit reached; folder read-only or without permission.
 UNWRITABLE = (
     errno.ENOSPC,
@@ -40,7 +44,7 @@ def atomic(path: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        temporary.chmod(0o644)
+        temporary.chmod(MODE)
         synchronise(temporary)
         temporary.replace(path)
         synchronise(path.parent)  # without this, a power loss may lose the new name

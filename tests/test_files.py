@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-import stat
+import subprocess
+import sys
 
 import pytest
 
+from icd.experiments.yaml_files import ROOT
 from icd.files import atomic, compact_json, write_json, write_text
 
 
@@ -35,7 +37,15 @@ def test_the_file_appears_when_it_is_complete(tmp_path):
         assert (temporary.parent, temporary.suffix) == (path.parent, ".json")
     assert path.read_text() == "[1]"
     assert list(path.parent.iterdir()) == [path]
-    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+
+
+@pytest.mark.parametrize("umask", [0o002, 0o022, 0o077])
+def test_the_umask_decides_who_may_read_and_write(tmp_path, umask):
+    """mkstemp's files are private to their owner."""
+    write = "from pathlib import Path; from icd.files import write_text; write_text(Path('a'), '')"
+    command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}); {write}"]
+    subprocess.run(command, cwd=tmp_path, umask=umask, check=True)
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o666 & ~umask
 
 
 def test_text_and_json_replace_what_was_there(tmp_path):

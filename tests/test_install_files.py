@@ -20,9 +20,9 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 RUNTIME = [Requirement(text) for text in PROJECT["dependencies"]]
-DOCS, TEST = (
+DOCS, SLURM, TEST = (
     [Requirement(text) for text in PROJECT["optional-dependencies"][extra]]
-    for extra in ("docs", "test")
+    for extra in ("docs", "slurm", "test")
 )
 PIN_LINES = [
     line
@@ -82,7 +82,7 @@ def imported_modules(path: Path) -> set[str]:
 @pytest.mark.parametrize(
     ("patterns", "declared"),
     [
-        (["icd/**/*.py"], RUNTIME),
+        (["icd/**/*.py"], RUNTIME + SLURM),  # imported where the plugin is installed
         (["Snakefile", "workflow/**/*.py", "workflow/**/*.smk"], RUNTIME),
         (["docs/hooks/*.py"], RUNTIME + DOCS),
         (["tests/**/*.py"], RUNTIME + TEST),

@@ -21,7 +21,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from icd.errors import InputError
+from icd.errors import InputError, NodeError
 
 VISIBLE, ORDER = "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"
 BY_BUS = "PCI_BUS_ID"  # the order of nvidia-smi
@@ -145,4 +145,5 @@ def _lock(name: str) -> int | None:
 
 def _too_few(count: int, available: str) -> InputError:
     problem, expected = f"is {count}, but {available}", "no more than nvidia-smi lists"
-    return InputError("machine.gpus", "", problem, f"{expected}, or 0 for the CPU")
+    kind = NodeError if "SLURM_JOB_ID" in os.environ else InputError  # Slurm has promised them
+    return kind("machine.gpus", "", problem, f"{expected}, or 0 for the CPU")

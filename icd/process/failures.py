@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from icd.files import write_json
+from icd.process.attempts import this_attempt
 
 TRAINING = "training"  # a step; evaluations are named by their split
 KILLED = "still running, or ended without a message: killed, out of memory, or its machine was lost"
@@ -24,14 +25,14 @@ def recorded(folder: Path, step: str = TRAINING) -> Iterator[None]:
         folder: folder of the run.
         step: ``TRAINING``, or the split on which the run is evaluated.
     """
-    record = _record(folder, step)
+    record, attempt = _record(folder, step), this_attempt()
     with suppress(OSError):
-        write_json(record, {"error": KILLED})  # stays if the process is killed
+        write_json(record, {"error": KILLED, **attempt})  # stays if the process is killed
     try:
         yield
     except Exception as error:
         with suppress(OSError):  # a full disk may be the reason for the failure
-            write_json(record, {"error": f"{type(error).__name__}: {error}"})
+            write_json(record, {"error": f"{type(error).__name__}: {error}", **attempt})
         raise
     finally:
         with suppress(OSError):  # another process of the same run may have removed it
@@ -40,10 +41,17 @@ def recorded(folder: Path, step: str = TRAINING) -> Iterator[None]:
 
 
 def failure(folder: Path, split: str) -> str | None:
-    """The error of a run's training, or of its evaluation on a split, on one line; or None."""
+    """The error of a run's training, or of its evaluation on a split, on one line; or None.
+
+    It ends with the Slurm job and the log of the attempt that failed, if they are known.
+    """
     for record in (_record(folder, TRAINING), _record(folder, split)):
         if record.exists():
-            return " ".join(_error(record).split())
+            content = json.loads(record.read_text())
+            job = [f"Slurm job {content['job']} on {content['host']}"] if "job" in content else []
+            log = [f"log {content['log']}"] if "log" in content else []
+            where = f" ({', '.join(job + log)})" if job or log else ""
+            return " ".join(content["error"].split()) + where
     return None
 
 

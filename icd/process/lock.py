@@ -6,18 +6,24 @@ import errno
 import fcntl
 import json
 import os
-import socket
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import TextIO
 
 from icd.errors import InputError
+from icd.process.attempts import describe, this_attempt
 
 NAME = "lock"
+BUSY = (errno.EACCES, errno.EAGAIN)
 UNSUPPORTED = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
+
+# A process that was told to end needs up to 30 seconds to save its state (Slurm's KillWait), and a
+# file server releases the locks of a lost machine after 90.
+PATIENCE = 120.0
+SECONDS_BETWEEN_TRIES = 1.0
 
 
 @contextmanager
@@ -25,7 +31,8 @@ def locked(folder: Path) -> Iterator[None]:
     """Hold the lock of a run's folder within the block.
 
     The kernel holds the lock and releases it when the process ends, however it ends. A leftover
-    lock file only says who held the lock. Data-loading processes do not inherit it. If torchrun
+    lock file only says who held the lock. If another process holds it, this waits ``PATIENCE``
+    seconds for it to end. Data-loading processes do not inherit it. If torchrun
     started several processes for one training, the first holds the lock for all of them.
 
     Raises:
@@ -42,8 +49,7 @@ def locked(folder: Path) -> Iterator[None]:
         if last:
             print(f"{folder}: {last} ended before it was done; continuing", file=sys.stderr)
         stream.truncate(0)
-        mine = {"host": socket.gethostname(), "pid": os.getpid(), "since": now()}
-        stream.write(json.dumps(mine))
+        stream.write(json.dumps(this_attempt()))
         stream.flush()
         try:
             yield
@@ -53,24 +59,35 @@ def locked(folder: Path) -> Iterator[None]:
 
 def take(stream: TextIO, folder: Path) -> None:
     """Lock an open file, if the file system supports locks."""
-    try:
-        fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in (errno.EACCES, errno.EAGAIN):
-            raise InputError(
-                folder,
-                "",
-                f"is in use by {holder(stream) or 'another process'}",
-                "one training of a run at a time: wait for the other or end it "
-                "(which releases the lock; if its machine is gone, delete the file 'lock')",
-            ) from error
-        if error.errno not in UNSUPPORTED:
-            raise
-        print(
-            f"{folder}: this file system does not support locks ({error.strerror}); make sure that "
-            "no other process trains this run",
-            file=sys.stderr,
-        )
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in BUSY and time.monotonic() < end:
+                time.sleep(SECONDS_BETWEEN_TRIES)
+                continue
+            if error.errno in BUSY:
+                raise in_use(stream, folder) from error
+            if error.errno not in UNSUPPORTED:
+                raise
+            print(
+                f"{folder}: this file system does not support locks ({error.strerror}); make sure "
+                "that no other process trains this run",
+                file=sys.stderr,
+            )
+        return
+
+
+def in_use(stream: TextIO, folder: Path) -> InputError:
+    """The error that another process holds the lock."""
+    return InputError(
+        folder,
+        "",
+        f"is in use by {holder(stream) or 'another process'}",
+        "one training of a run at a time: wait for the other or end it "
+        "(which releases the lock; if its machine is gone, delete the file 'lock')",
+    )
 
 
 def holder(stream: TextIO) -> str:
@@ -80,12 +97,6 @@ def holder(stream: TextIO) -> str:
     if not text:
         return ""
     try:
-        owner = json.loads(text)
-        return f"process {owner['pid']} on {owner['host']}, since {owner['since']}"
+        return describe(json.loads(text))
     except (ValueError, KeyError, TypeError):  # the process died while writing
         return "another process"
-
-
-def now() -> str:
-    """The current time in a readable form."""
-    return datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")

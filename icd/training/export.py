@@ -24,7 +24,7 @@ def export(
         run: the run that the weights belong to.
         inputs: names the classes.
         model: a detector, or a Distiller around it.
-        folder: folder of the run.
+        folder: where to write.
 
     Returns:
         The files of weights: ``model.pth`` and, if there is a method, ``method.pth``.

@@ -17,15 +17,17 @@ from torch import nn
 from icd.data.pixels import memory_of
 from icd.data.reading import SMALLEST_SIDE
 from icd.experiments.annotation_files import verify as verify_annotations
-from icd.experiments.run import ImportedRun, load_run
+from icd.experiments.run import ImportedRun, Run, load_run
 from icd.files import read_json, sha256, write_json
 from icd.process.fetch import verify
+from icd.process.signals import tell
 from icd.training import plugins  # noqa: F401  (registers what configs name)
 from icd.training.base_config import say_what_is_used
 from icd.training.checkpoint import load_weights
 from icd.training.classes import require_same_classes
 from icd.training.config import RunInputs, plain_config, training_config
 from icd.training.export import export
+from icd.training.finished import FOLDER, MANIFEST, empty_folder, is_finished, publish
 from icd.training.hooks.images import OpenedImagesHook
 from icd.training.hooks.rehearsal import RehearsalHook
 from icd.training.hooks.snapshot import SnapshotHook
@@ -63,7 +65,8 @@ def train(folder: Path, data: Path, survey: Path, manifest: Path, options: Optio
 
     Writes into ``folder``: ``config.json`` (the resolved config of a training), ``model.py`` and
     ``model.pth`` (a plain mmdet config and checkpoint), and ``method.pth`` (the weights of the
-    method alone) if there is a method. Writes the manifest last.
+    method alone) if there is a method. Writes the manifest last. If they were written before and
+    are lost, they are restored, see :mod:`icd.training.finished`.
 
     Args:
         folder: folder of the run; those of other runs lie beside it.
@@ -98,6 +101,8 @@ def train(folder: Path, data: Path, survey: Path, manifest: Path, options: Optio
             initial = require_initial_weights(run, config)
             provenance |= {"initial_weights": initial} if initial else {}
         prepare(config, hashes, folder)
+        if is_finished(folder) and not options.rehearse:
+            return restore(run, folder, manifest)
         hooks: list[Hook] = [
             OpenedImagesHook(memory_of(survey)),
             SnapshotHook(run, options.snapshots),
@@ -106,9 +111,20 @@ def train(folder: Path, data: Path, survey: Path, manifest: Path, options: Optio
             hooks.append(RehearsalHook(options.rehearse))
         model, cost = train_model(run, config, *hooks)
     if is_main_process():
-        outputs = {file.name: sha256(file) for file in export(run, inputs, model, folder)}
+        finished = empty_folder(folder)
+        outputs = {file.name: sha256(file) for file in export(run, inputs, model, finished)}
         files = {"inputs": hashes | {"survey": sha256(survey)}, "outputs": outputs}
-        write_json(manifest, provenance | cost | files, compact=True)
+        write_json(finished / MANIFEST, provenance | cost | files, compact=True)
+        publish(folder, manifest)
+    leave()
+
+
+def restore(run: Run, folder: Path, manifest: Path) -> None:
+    """Publish the results of a run that was finished before, instead of training it again."""
+    if is_main_process():
+        time = read_json(folder / FOLDER / MANIFEST, "the manifest of a run")["time"]
+        tell(f"{run.id}: was finished ({time}); restored. To train it again, delete {folder}")
+        publish(folder, manifest)
     leave()
 
 

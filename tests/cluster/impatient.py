@@ -1,8 +1,4 @@
-"""Snakemake with a Slurm executor that queries job states every second, at a constant rate.
-
-At this rate, a workflow mostly ends during a query, when Snakemake has no list of its jobs and
-would cancel none of them. This module stops the queries first.
-"""
+"""Snakemake with a Slurm executor that queries job states every second, at a constant rate."""
 
 from __future__ import annotations
 
@@ -15,18 +11,6 @@ from snakemake_executor_plugin_slurm import Executor
 Executor.next_seconds_between_status_checks = property(
     lambda executor: 1, lambda executor, seconds: None
 )
-
-
-def cancel(executor: Executor) -> None:
-    """In place of that of all remote executors."""
-    with executor.lock:
-        executor.wait = False
-    executor.wait_thread.join()
-    executor.cancel_jobs(list(executor.active_jobs))
-    executor.shutdown()
-
-
-Executor.cancel = cancel
 
 if __name__ == "__main__":
     # Tests that a shell runs in the background ignore Ctrl-C, and so would all that they start.

@@ -2,9 +2,11 @@
 
 Files in the folder ``$ICD_TEST_PLAN`` control the training of a run:
 
-- ``<run>.fail``: the training fails at once.
-- ``<run>.pause``: the training pauses after its first checkpoint until it is told to end, so a test
-  need not guess its speed. While it pauses, ``<run>.paused`` contains the number of its job.
+- ``<run>.fail``: the training fails at once, with the exit status in the file.
+- ``<run>.lost``: there is no Python on the node where the training starts first.
+- ``<run>.pause``: the training pauses after its first checkpoint until it is told to end or
+  ``<run>.go`` exists, so a test need not guess its speed. Meanwhile, ``<run>.paused`` contains
+  the number of its job.
 """
 
 from __future__ import annotations
@@ -41,9 +43,14 @@ def main(argv: list[str]) -> int:
 
 
 def carry_out(argv: list[str], run: Path | None) -> int:
-    if run and (PLAN / f"{run.name}.fail").exists():
+    if run and (fail := PLAN / f"{run.name}.fail").exists():
         print("broken on purpose", file=sys.stderr)
-        return 1
+        return int(fail.read_text())
+    if run and (lost := PLAN / f"{run.name}.lost").exists():
+        node = os.environ["SLURMD_NODENAME"]
+        lost.write_text(lost.read_text() or node)
+        if lost.read_text() == node:
+            return 127
     there = checkpoints(run)
     process = subprocess.Popen([sys.executable, *argv])
     for number in (signal.SIGTERM, signal.SIGINT):  # the process gets them, too
@@ -55,6 +62,9 @@ def carry_out(argv: list[str], run: Path | None) -> int:
         process.send_signal(signal.SIGSTOP)
         pause.write_text(os.environ["SLURM_JOB_ID"])
         pause.rename(pause.with_suffix(".paused"))
+        while process.poll() is None and not pause.with_suffix(".go").exists():
+            time.sleep(0.05)
+        process.send_signal(signal.SIGCONT)
     status = process.wait()
     return status if status >= 0 else 128 - status
 

@@ -17,6 +17,7 @@ from pathlib import Path
 CONFIG = Path("/etc/slurm")  # the daemons and the executor plugin look for it nowhere else
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol")
 NODES, CARDS = 2, 2  # and cards of each node
+SHORT = 15  # minutes that the partition of that name allows
 
 SLURM_CONF = """
 ClusterName=icd-test
@@ -48,6 +49,7 @@ JobAcctGatherType=jobacct_gather/none
 NodeName=n1 NodeAddr=127.0.0.1 Port={ports[1]} CPUs=4 RealMemory=16000 Gres=gpu:2
 NodeName=n2 NodeAddr=127.0.0.1 Port={ports[2]} CPUs=4 RealMemory=16000 Gres=gpu:2
 PartitionName=cards Nodes=n1,n2 Default=YES MaxTime=INFINITE State=UP
+PartitionName=short Nodes=n1,n2 MaxTime={short} State=UP
 """
 
 
@@ -77,15 +79,30 @@ def alone() -> Iterator[None]:
         yield
 
 
+class Controller:
+    """The daemon that all programs of Slurm ask. While it is down, there is an outage."""
+
+    def __init__(self) -> None:
+        self.process = _start("slurmctld", "-D", "-i")
+
+    def stop(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(60)
+
+    def start(self) -> None:
+        self.process = _start("slurmctld", "-D")
+        wait(lambda: "n1" in ask("sinfo", "-h", "-o", "%n"), 120, "answer of Slurm")
+
+
 @contextmanager
-def cluster(folder: Path) -> Iterator[None]:
+def cluster(folder: Path) -> Iterator[Controller]:
     """Run a cluster whose state and logs lie in ``folder``."""
-    with alone(), _cluster(folder):
-        yield
+    with alone(), _cluster(folder) as controller:
+        yield controller
 
 
 @contextmanager
-def _cluster(folder: Path) -> Iterator[None]:
+def _cluster(folder: Path) -> Iterator[Controller]:
     folder.chmod(0o755)
     for card in range(NODES * CARDS):
         os.mknod(folder / f"card{card}", 0o666 | 0o020000, os.makedev(1, 3))
@@ -93,14 +110,15 @@ def _cluster(folder: Path) -> Iterator[None]:
     daemons: list[subprocess.Popen] = []
     try:
         daemons += _start_munge(folder)
-        daemons.append(_start("slurmctld", "-D", "-i"))
+        controller = Controller()
         daemons += [_start("slurmd", "-D", "-N", f"n{node + 1}") for node in range(NODES)]
-        wait(lambda: ask("sinfo", "-h", "-o", "%T").split() == ["idle"], 120, "idle nodes")
-        yield
+        wait(lambda: {*ask("sinfo", "-h", "-o", "%T").split()} == {"idle"}, 120, "idle nodes")
+        yield controller
     finally:
         with suppress(subprocess.CalledProcessError, TimeoutError):
-            ask("scancel", "--partition=cards")
+            ask("scancel", "--user=root")
             wait(lambda: ask("squeue", "-h") == "", 120, "empty queue")
+        daemons.insert(1, controller.process)
         for daemon in reversed(daemons):
             daemon.send_signal(signal.SIGTERM)
         for daemon in daemons:
@@ -115,7 +133,9 @@ def _write_configuration(folder: Path) -> list[Path]:
     for node in range(NODES):
         first, last = node * CARDS, (node + 1) * CARDS - 1
         cards += f"NodeName=n{node + 1} Name=gpu File={folder}/card[{first}-{last}]\n"
-    text = SLURM_CONF.format(host=socket.gethostname(), folder=folder, ports=_free_ports(3))
+    text = SLURM_CONF.format(
+        host=socket.gethostname(), folder=folder, ports=_free_ports(3), short=SHORT
+    )
     files = {"slurm.conf": text, "gres.conf": cards}
     (folder / "state").mkdir()
     for node in range(NODES):

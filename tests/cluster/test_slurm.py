@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
@@ -32,6 +33,8 @@ pytestmark = [
 DOUBLE, CARDS, IMPATIENT = (
     Path(__file__).with_name(name) for name in ("python_double.py", "fake_cards.py", "impatient.py")
 )
+BAD_INPUT = 2  # exit status of `icd`
+OUTAGE = 25  # seconds; Slurm's programs give up after 9
 PATIENCE = 600  # seconds until something hangs, and is not just slow beside other work
 TRAININGS = ("train", "train_source", "train_distilled")
 # A card for each training, which the CPU has to do without: use_gpus hides it.
@@ -74,7 +77,8 @@ def small_track() -> dict:
 class Project:
     """A folder whose pipeline runs on the cluster."""
 
-    def __init__(self, folder: Path, track: dict) -> None:
+    def __init__(self, folder: Path, track: dict, controller: slurm.Controller) -> None:
+        self.controller = controller
         self.folder, self.plan, self.programs = folder, folder / "plan", folder / "bin"
         self.started: list[subprocess.Popen] = []
         self.plan.mkdir(parents=True)
@@ -123,13 +127,22 @@ class Project:
         """The same with the cluster's profile, but for what makes it wait."""
         profile = ["--workflow-profile", str(ROOT / "profiles/slurm"), "--retries", "1"]
         polling = ["--slurm-init-seconds-before-status-checks", "1"]
-        # There is no accounting database here.
-        polling += ["--slurm-status-command", "squeue", "--latency-wait", "10"]
+        polling += ["--slurm-status-attempts", "1", "--latency-wait", "10"]
         return self.start(*arguments, *profile, *polling)
 
     def weights(self, *rows: str) -> list[str]:
         """What to ask Snakemake for, if runs are to be trained."""
         return [str(self.run(row).folder / "model.pth") for row in rows]
+
+    def fail(self, row: str, status: int) -> None:
+        """Let each training of a run fail at once."""
+        (self.plan / f"{self.run(row).id}.fail").write_text(str(status))
+
+    def lose(self, row: str) -> Path:
+        """Let the node where the training of a run starts first have no Python."""
+        file = self.plan / f"{self.run(row).id}.lost"
+        file.touch()
+        return file
 
     def pause(self, row: str) -> None:
         """Let the next training of a run pause."""
@@ -146,6 +159,10 @@ class Project:
         """The records of a run's trainings."""
         return [each for each in self.records("train") if each["run"] == self.run(row).id]
 
+    def logs(self, row: str) -> set[Path]:
+        """The logs of a run's trainings."""
+        return set(self.path(row, "logs").glob("train-*.log"))
+
     def records(self, command: str) -> list[dict]:
         """What python_double.py has noted."""
         lines = (self.plan / "records").read_text().splitlines()
@@ -157,8 +174,8 @@ def project() -> Iterator[Project]:
     # Not pytest's own folder, which is closed to others: Slurm's daemons write there.
     with tempfile.TemporaryDirectory(prefix="icd-slurm-") as folder:
         (Path(folder) / "slurm").mkdir()
-        with slurm.cluster(Path(folder) / "slurm"):
-            made = Project(Path(folder) / "project", small_track())
+        with slurm.cluster(Path(folder) / "slurm") as controller:
+            made = Project(Path(folder) / "project", small_track(), controller)
             yield made
             for process in made.started:
                 process.kill()
@@ -170,11 +187,13 @@ def cancelled(project: Project) -> str:
     prepare = project.submit("results/small/data.json")
     printed, _ = prepare.communicate(timeout=PATIENCE)
     assert prepare.returncode == 0, printed
-    (project.plan / f"{project.run('student').id}.fail").touch()
+    project.fail("student", 1)
     project.pause("icd")
     workflow = project.submit(*project.weights("student", "student_inherit", "icd"), *A_CARD)
     project.wait_for_pause("icd")
-    workflow.send_signal(signal.SIGINT)
+    for _ in range(2):  # some press Ctrl-C twice
+        workflow.send_signal(signal.SIGINT)
+        time.sleep(0.5)
     printed, _ = workflow.communicate(timeout=PATIENCE)
     assert workflow.returncode != 0, printed
     return printed
@@ -185,7 +204,7 @@ def pair(project: Project, cancelled: str) -> Iterator[Project]:
     """Where a run on two cards is in the queue meanwhile."""
     track = small_track()
     track["machine"]["gpus"] = 2
-    made = Project(project.folder.with_name("pair"), track)
+    made = Project(project.folder.with_name("pair"), track, project.controller)
     shutil.copytree(project.folder / "data", made.folder / "data")
     shutil.copytree(project.folder / "results", made.folder / "results", ignore=runs)
     slurm.wait(lambda: slurm.ask("squeue", "-h") == "", PATIENCE, "empty queue")
@@ -201,21 +220,35 @@ def runs(folder: str, names: list[str]) -> set[str]:
 
 @pytest.fixture(scope="module")
 def continued(project: Project, cancelled: str, pair: Project) -> str:
-    """What is printed by the same command then, when the walltime of one run ends meanwhile."""
+    """What is printed by the same command then, when Slurm, nodes and runs fail meanwhile.
+
+    Slurm does not answer for a while, the walltime of one run ends, a node has no Python, and one
+    run cannot succeed.
+    """
     project.pause("icd")
-    workflow = project.submit(*project.weights("student_inherit", "icd"), *A_CARD)
+    project.lose("icd_inherit")
+    project.fail("student", BAD_INPUT)
+    rows = ("student", "student_inherit", "icd", "icd_inherit")
+    short = [f"{rule}:slurm_partition=short" for rule in TRAININGS]
+    workflow = project.submit(*project.weights(*rows), *A_CARD, *short)
     job = project.wait_for_pause("icd")
+    project.controller.stop()
+    time.sleep(OUTAGE)
+    project.controller.start()
     slurm.ask("scontrol", "update", f"JobId={job}", "TimeLimit=1")  # Slurm counts in minutes
     printed, _ = workflow.communicate(timeout=PATIENCE)
-    assert workflow.returncode == 0, printed
+    assert workflow.returncode != 0, "the student cannot be trained"
     return printed
 
 
 def test_a_failed_job_names_its_log(project: Project, cancelled: str) -> None:
     log = project.run("student").folder / "train.log"
     assert re.search(rf"log: {re.escape(str(log))}.*check log file", cancelled)
-    assert "broken on purpose" in (project.folder / log).read_text()
     assert "broken on purpose" in cancelled, "and it is shown"
+    named = re.findall(r"log of this attempt: (\S+-job(\d+)\.log)", cancelled)
+    assert len({job for _, job in named}) == 2, "each attempt has one"
+    for file, _ in named:
+        assert (project.folder / file).read_text() == "broken on purpose\n"
     of_slurm = re.search(r"SLURM status is: 'FAILED'.*?(/\S+/slurm_logs/\S+\.log)", cancelled, re.S)
     assert of_slurm
     assert Path(of_slurm[1]).exists()
@@ -231,6 +264,9 @@ def test_a_cancelled_workflow_takes_its_jobs_along(project: Project, cancelled: 
     slurm.wait(lambda: bool(project.attempts("icd")), PATIENCE, "record of the training")
     assert project.attempts("icd")[0]["status"] == 128 + signal.SIGTERM
     assert SAVED.search(project.path("icd", "train.log").read_text())
+    assert "Traceback" not in cancelled
+    assert "sacct" not in cancelled, "there is no accounting here"
+    assert "SLURM account" not in cancelled
     assert project.path("teacher", "metrics.json").exists(), "what was done stays"
 
 
@@ -245,7 +281,8 @@ def test_what_a_job_asks_for_is_what_the_run_needs(project: Project, cancelled: 
 def test_a_run_that_its_walltime_stops_resumes_when_retried(
     project: Project, continued: str
 ) -> None:
-    assert "SLURM status is: 'TIMEOUT'" in continued
+    assert "its walltime is over and its state saved; it resumes" in continued
+    assert "TIMEOUT" not in continued, "it is no error"
     cancelled, stopped, finished = project.attempts("icd")
     assert [stopped["status"], finished["status"]] == [128 + signal.SIGTERM, 0]
     assert len({found["job"] for found in (cancelled, stopped, finished)}) == 3
@@ -257,8 +294,37 @@ def test_a_run_that_its_walltime_stops_resumes_when_retried(
         for number in re.findall(r"resumed epoch: 0, iter: (\d+)", log)
     ]
     assert 2 <= resumed[0] < resumed[1] < 12, "each attempt goes on where the one before stopped"
-    saved = {int(found[1]) for found in SAVED.finditer(continued)}
+    (log,) = (log for log in project.logs("icd") if log.stem.endswith(f"job{stopped['job']}"))
+    saved = {int(found[1]) for found in SAVED.finditer(log.read_text())}
     assert saved == {resumed[1]}, "with the state that it saved when its time was up"
+
+
+def test_a_training_is_submitted_with_the_walltime_that_its_partition_allows(
+    project: Project, continued: str
+) -> None:
+    assert f"needs 21 minutes and its partition allows {slurm.SHORT}" in continued
+    finished = project.attempts("icd")[-1]
+    assert "TimeLimit=00:15:00" in slurm.ask("scontrol", "show", "job", finished["job"])
+
+
+def test_a_node_that_cannot_run_a_job_gets_no_further_ones(
+    project: Project, continued: str
+) -> None:
+    lost, finished = project.attempts("icd_inherit")
+    assert [lost["status"], finished["status"]] == [127, 0]
+    assert lost["node"] != finished["node"]
+    assert f"The node {lost['node']} gets no further jobs" in continued
+
+
+def test_what_cannot_succeed_is_not_retried(project: Project, continued: str) -> None:
+    assert [found["status"] for found in project.attempts("student")] == [1, 1, BAD_INPUT]
+    assert "Another attempt would fail, too" in continued
+
+
+def test_an_outage_of_slurm_loses_no_job(project: Project, continued: str) -> None:
+    """The workflow would wait for ever for the jobs that it forgot."""
+    for row in ("student_inherit", "icd", "icd_inherit"):
+        assert project.path(row, "model.pth").exists()
 
 
 def test_each_training_has_a_card_of_its_own(project: Project, continued: str) -> None:
@@ -290,3 +356,27 @@ def test_a_run_on_two_cards_is_one_job_with_a_process_on_each(pair: Project) -> 
     run = pair.run("student").id
     config = json.loads((pair.folder / f"results/small/runs/{run}/config.json").read_text())
     assert config["train_dataloader"]["batch_size"] == 2, "half of a batch of four"
+
+
+def test_a_second_pipeline_on_the_same_results_leaves_a_finished_run(
+    project: Project, continued: str, pair: Project
+) -> None:
+    """Snakemake deletes the outputs of its job before and after, whoever has made them."""
+    (project.plan / f"{project.run('student').id}.fail").unlink()
+    clone = Project(project.folder.with_name("clone"), small_track(), project.controller)
+    for name in ("data", "results"):
+        (clone.folder / name).symlink_to(project.folder / name)
+    project.pause("student")
+    first = project.submit(*project.weights("student"), *A_CARD)
+    project.wait_for_pause("student")
+    logs = project.logs("student")
+    second = clone.submit(*clone.weights("student"), *A_CARD)
+    slurm.wait(lambda: project.logs("student") > logs, PATIENCE, "second training")
+    (project.plan / f"{project.run('student').id}.go").touch()
+    for workflow in (first, second):
+        printed, _ = workflow.communicate(timeout=PATIENCE)
+        assert workflow.returncode == 0, printed
+    assert [found["status"] for found in clone.attempts("student")] == [0]
+    (log,) = project.logs("student") - logs
+    assert "was finished" in log.read_text(), "it was not trained again"
+    assert project.path("student", "model.pth").exists()

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from icd.__main__ import main
-from icd.errors import InputError
+from icd.errors import InputError, NodeError
 from icd.experiments.yaml_files import ROOT
 from icd.process import devices
 from icd.process.devices import ORDER, VISIBLE, claim, use_gpus, visible_gpus
@@ -180,6 +180,18 @@ def test_without_a_driver_no_gpu_is_there(machine: Path) -> None:
     (machine / "bin/nvidia-smi").write_text("#!/bin/sh\nexit 9\n")
     with pytest.raises(InputError, match="but only 0 are visible"):
         use_gpus(1)
+
+
+def test_a_node_without_its_gpus_is_told_from_a_wrong_track(
+    machine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Slurm gives a job as many as it asks for; the pipeline then tries another node."""
+    (machine / "bin/nvidia-smi").write_text("#!/bin/sh\nexit 9\n")
+    files = ["--data", "data", "--survey", "data.json", "--manifest", "manifest.json"]
+    command = ["train", str(tmp_path), *files, "--gpus", "1"]
+    assert main(command) == InputError.status == 2
+    monkeypatch.setenv("SLURM_JOB_ID", "12")
+    assert main(command) == NodeError.status == 126
 
 
 def test_the_cpu_hides_all_gpus_and_claims_none(machine: Path) -> None:

@@ -20,6 +20,14 @@ def test_an_exception_is_recorded_and_goes_on(tmp_path):
     assert failure(tmp_path, "test") == "ValueError: bad luck"
 
 
+def test_the_job_and_the_log_of_the_attempt_are_named(tmp_path, monkeypatch):
+    for name, value in ("SLURM_JOB_ID", "12"), ("SLURMD_NODENAME", "n1"), ("ICD_LOG", "a/b.log"):
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ValueError, match="bad"), recorded(tmp_path):
+        raise ValueError("bad")
+    assert failure(tmp_path, "test") == "ValueError: bad (Slurm job 12 on n1, log a/b.log)"
+
+
 def test_bad_input_is_a_failure_too(tmp_path):
     with pytest.raises(InputError), recorded(tmp_path):
         raise InputError("a.yaml", "key", "is 1", "2")

@@ -12,7 +12,13 @@ from pathlib import Path
 import pytest
 
 from icd.errors import InputError
+from icd.process import lock
 from icd.process.lock import locked
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock, "PATIENCE", 0.0)
 
 
 def hold(folder: Path) -> int:
@@ -42,6 +48,30 @@ def test_a_second_process_learns_who_holds_it(tmp_path: Path) -> None:
     process = hold(tmp_path)
     try:
         message = rf"is in use by process {process} on \S+, since 2.*; expected one training of"
+        with pytest.raises(InputError, match=message):
+            enter(tmp_path)
+    finally:
+        end(process)
+
+
+def test_a_process_that_is_ending_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as a job that was cancelled and saves its state."""
+    process = hold(tmp_path)
+    monkeypatch.setattr(lock, "PATIENCE", 60.0)
+    monkeypatch.setattr(time, "sleep", lambda seconds: end(process))
+    enter(tmp_path)
+
+
+def test_a_job_of_slurm_is_named_with_its_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in ("SLURM_JOB_ID", "12"), ("SLURMD_NODENAME", "n1"), ("ICD_LOG", "a/b.log"):
+        monkeypatch.setenv(name, value)
+    process = hold(tmp_path)
+    try:
+        message = rf"by process {process} on n1 \(Slurm job 12\), since 2.*, log a/b.log; expected"
         with pytest.raises(InputError, match=message):
             enter(tmp_path)
     finally:

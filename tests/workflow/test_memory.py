@@ -44,7 +44,7 @@ def start_of_training(folder: Path, gpus: int) -> dict[str, str]:
     file = folder / "toy.yaml"
     file.write_text(yaml.safe_dump(track, sort_keys=False))
     printed = snakemake(folder, "--cores", "1", "-n", "-p", "--config", f"track={file}")
-    starts = set(re.findall(r"exec env (.*)python -m icd train", printed))
+    starts = set(re.findall(r"attempt\.sh \S+ env (.*)python -m icd train", printed))
     assert len(starts) == 1, printed
     return dict(pair.split("=") for pair in starts.pop().split())
 

@@ -5,6 +5,7 @@ import re
 import shlex
 import sys
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 from snakemake.utils import min_version
@@ -31,6 +32,11 @@ from icd.experiments.snapshots import snapshot_file
 from icd.experiments.splits import MADE as MADE_FOLDER, TEST, TUNE
 from icd.experiments.track import load_track
 from icd.experiments.zoo import WEIGHTS
+
+if find_spec("snakemake_executor_plugin_slurm"):
+    from icd.process import slurm
+
+    slurm.mend()
 
 ANSWERS = {"true": True, "false": False}
 TRACK_NAME = str(config.get("track", "mini"))

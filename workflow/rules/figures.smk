@@ -31,6 +31,7 @@ rule evaluate_snapshot:
         gpu=min(GPUS, 1),
         mem_mb=TRACK.machine.memory,
     params:
+        attempt=ATTEMPT,
         folder=lambda wildcards: RUNS[wildcards.run].folder,
         weights=lambda wildcards: snapshot_file(RUNS[wildcards.run], wildcards.iteration),
         split=TRACK.tuning_split,
@@ -40,11 +41,10 @@ rule evaluate_snapshot:
     message:
         "Evaluate {wildcards.run} after {wildcards.iteration} iterations"
     shell:
-        "exec python -m icd evaluate {params.folder:q} --weights {params.weights:q}"
+        "{params.attempt} {log:q} python -m icd evaluate {params.folder:q} --weights {params.weights:q}"
         " --split {params.split:q} --output {output:q} --gpus {params.gpus}"
         " --workers {params.workers}"
         " --annotations {input.annotations:q} --images {params.images:q}"
-        " >> {log:q} 2> >(trap '' INT TERM; exec tee -a {log:q} >&2)"
 
 
 rule measure:

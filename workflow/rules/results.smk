@@ -139,9 +139,14 @@ onsuccess:
 # A failed run must not hide the others. Its table shows the finished runs and reports the failure.
 onerror:
     names = asked()
-    shell("python -m icd tables {TRACK_NAME:q} {names} --data {TRACK.data_root:q} {TAKE_OVER}")
+    # A second Ctrl-C reaches these commands, too.
+    shell(
+        "trap '' INT; python -m icd tables {TRACK_NAME:q} {names} --data {TRACK.data_root:q} {TAKE_OVER}"
+    )
     if any(target.startswith("rehearse") for target in workflow.dag_settings.targets):
-        shell("python -m icd rehearsal_table --track {TRACK_NAME:q} --data {TRACK.data_root:q}")
+        shell(
+            "trap '' INT; python -m icd rehearsal_table --track {TRACK_NAME:q} --data {TRACK.data_root:q}"
+        )
 
 
 for name, ablation in ABLATIONS.items():

@@ -49,9 +49,11 @@ rule fetch:
         " --output {output:q} 2>&1 | tee {log:q}"
 
 
-# Errors and progress go to the log and to the terminal. Ctrl-C and Slurm send signals to all
-# processes of a job. exec replaces the shell, which would otherwise end the job before the training
-# has saved its state. tee ignores the signals and keeps reading until the training ends.
+# Gives each attempt a log of its own. exec replaces the shell, which a signal would otherwise end
+# before the training has saved its state.
+ATTEMPT = f"exec bash {shlex.quote(str(Path(workflow.basedir, 'workflow/scripts/attempt.sh')))}"
+
+
 rule train:
     """Train a detector, with or without a teacher. Resumes from the last checkpoint."""
     input:
@@ -74,6 +76,7 @@ rule train:
         mem_mb=training_memory,
         runtime=training_minutes,
     params:
+        attempt=ATTEMPT,
         folder=lambda wildcards: RUNS[wildcards.run].folder,
         root=TRACK.data_root,
         environment="" if GPUS else KEEP_MEMORY,
@@ -86,11 +89,10 @@ rule train:
     message:
         "Train {wildcards.run}"
     shell:
-        "exec env {params.environment} python -m icd train {params.folder:q} --data {params.root:q}"
-        " --survey {input.survey:q} --manifest {output.manifest:q} --gpus {params.gpus}"
+        "{params.attempt} {log:q} env {params.environment} python -m icd train {params.folder:q}"
+        " --data {params.root:q} --survey {input.survey:q} --manifest {output.manifest:q} --gpus {params.gpus}"
         " --workers {params.workers} --checkpoint-every {params.every}"
         " --snapshots {params.snapshots} {params.deterministic} {params.reuse}"
-        " >> {log:q} 2> >(trap '' INT TERM; exec tee -a {log:q} >&2)"
 
 
 use rule train as train_source with:
@@ -129,6 +131,7 @@ rule evaluate:
         gpu=min(GPUS, 1),
         mem_mb=TRACK.machine.memory,
     params:
+        attempt=ATTEMPT,
         folder=lambda wildcards: RUNS[wildcards.run].folder,
         gpus=min(GPUS, 1),
         workers=TRACK.machine.workers,
@@ -138,10 +141,10 @@ rule evaluate:
     message:
         "Evaluate {wildcards.run}"
     shell:
-        "exec python -m icd evaluate {params.folder:q} --output {output.metrics:q} --gpus {params.gpus}"
-        " --workers {params.workers} --evaluator {params.evaluator} --split {params.split:q}"
+        "{params.attempt} {log:q} python -m icd evaluate {params.folder:q} --output {output.metrics:q}"
+        " --gpus {params.gpus} --workers {params.workers} --evaluator {params.evaluator}"
+        " --split {params.split:q}"
         " --annotations {input.annotations:q} --images {params.images:q}"
-        " >> {log:q} 2> >(trap '' INT TERM; exec tee -a {log:q} >&2)"
 
 
 use rule evaluate as evaluate_tuning with:
@@ -156,6 +159,7 @@ use rule evaluate as evaluate_tuning with:
         f"{RESULTS}/runs/{{run}}/evaluate-tune.log",
     priority: 0
     params:
+        attempt=ATTEMPT,
         folder=lambda wildcards: RUNS[wildcards.run].folder,
         gpus=min(GPUS, 1),
         workers=TRACK.machine.workers,

@@ -1,0 +1,31 @@
+"""What Slurm knows about a job that has ended."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+EXITED = re.compile(r"exit (?:code|status) (\d+)")  # as srun and Snakemake say it
+
+
+def exit_statuses(job: str, log: Path | None) -> set[int]:
+    """The exit statuses of a job and, if its log has them, of the commands that it ran."""
+    text = log.read_text(errors="replace") if log and log.exists() else ""
+    code = record(job).get("ExitCode", "").partition(":")[0]
+    return {int(number) for number in (*EXITED.findall(text), *([code] if code else []))}
+
+
+def node_of(job: str) -> str:
+    """The node that a job ran on; empty if it is unknown."""
+    return record(job).get("NodeList", "").replace("(null)", "")
+
+
+def record(job: str) -> dict[str, str]:
+    """Slurm's record of a job by key; empty if Slurm does not answer."""
+    command = ["scontrol", "show", "job", "--oneliner", job]
+    try:
+        shown = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    except (OSError, subprocess.SubprocessError):
+        return {}
+    return dict(re.findall(r"(\w+)=(\S+)", shown.stdout))
