@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from icd.errors import InputError
 from icd.experiments.machine import EVALUATORS
 from icd.figures.catalogue import FIGURES, MEASUREMENTS, captions, drawing, measuring
-from icd.files import UNWRITABLE
+from icd.files import UNWRITABLE, sha256
 from icd.process.devices import is_launched, use_gpus
 from icd.process.failures import recorded
 from icd.process.lock import locked
@@ -118,8 +118,11 @@ def collect(args: argparse.Namespace) -> None:
 
     ablation = _ablation(args.ablation, args)
     track = _track(args)
-    annotations = track.splits[ablation.split].annotations
-    earlier = tabulated(track.results, ablation.split, annotations) if args.reuse else None
+    earlier = None
+    if args.reuse:
+        file, split = track.annotations(ablation.split), ablation.split
+        digits = sha256(file) if file.is_file() else None
+        earlier = tabulated(track.results, split, track.splits[split].annotations, digits)
     write_results(ablation, args.folder, earlier)
 
 

@@ -17,7 +17,7 @@ from icd.evaluation.coco import match, summary
 from icd.experiments.machine import EVALUATORS
 from icd.experiments.run import load_run
 from icd.experiments.splits import Split
-from icd.files import atomic, write_json
+from icd.files import atomic, require_file, sha256, write_json
 from icd.training import dataset  # noqa: F401  (registers with mmdet)
 from icd.training.checkpoint import load_weights
 
@@ -39,9 +39,10 @@ def evaluate(
             detections are written to ``<split>/<kind>.json`` in this folder. A detector without
             boxes writes an empty list of boxes.
         split: split of the run's data set.
-        output: JSON file with the split, ``metrics`` ({kind: {name: value}}), ``bootstrap`` ({kind:
-            AP of each resample of the images}), ``parts`` (the same by class and by size of the
-            objects, see :mod:`icd.evaluation.breakdown`) and seconds.
+        output: JSON file with the split, ``annotations_sha256`` (of the annotation file),
+            ``metrics`` ({kind: {name: value}}), ``bootstrap`` ({kind: AP of each resample of the
+            images}), ``parts`` (the same by class and by size of the objects, see
+            :mod:`icd.evaluation.breakdown`) and seconds.
         weights: evaluate these weights instead; their detections are not kept.
         evaluator: one of :data:`icd.experiments.machine.EVALUATORS`; all give the same numbers.
         files: annotation file and image folder of the split. By default, those that the run was
@@ -54,7 +55,8 @@ def evaluate(
         use_files(config, run.files_of(split), config.test_dataloader.dataset.data_root)
     else:
         use_files(config, files, "")
-    annotations = Path(config.test_evaluator.ann_file)
+    annotations = require_file(Path(config.test_evaluator.ann_file), "a COCO JSON file")
+    digits = sha256(annotations)  # before it is read: a later change must not look evaluated
     place = tempfile.TemporaryDirectory() if weights else contextlib.nullcontext(folder / split)
     with place as work:
         found = detect(config, weights or folder / "model.pth", Path(work))
@@ -63,6 +65,7 @@ def evaluate(
     resamples = {kind: resampled(matched) for kind, matched in matches.items()}
     result = {
         "split": split,
+        "annotations_sha256": digits,
         "metrics": metrics,
         "bootstrap": {kind: values for kind, (values, _) in resamples.items()},
         "parts": {kind: parts for kind, (_, parts) in resamples.items()},

@@ -6,9 +6,11 @@ import json
 import shutil
 from pathlib import Path
 
+from icd.errors import InputError
 from icd.experiments.run import ImportedRun, Run
 from icd.experiments.sources import known_inputs, require_same_weights, sharing
 from icd.files import sha256, write_json
+from icd.process.signals import tell
 from icd.training.config import RunInputs
 
 
@@ -17,12 +19,19 @@ def input_hashes(run: Run, inputs: RunInputs) -> dict[str, str]:
 
     A run's id does not cover them: a teacher trained on another CPU has the same id and other
     weights.
+
+    Raises:
+        InputError: the survey describes other annotations than those that lie there.
     """
+    file = inputs.data / run.files_of(run.split).annotations
+    annotations = {"annotations": sha256(file)}
+    if annotations["annotations"] != inputs.survey["splits"][run.split]["sha256"]:
+        problem = "has changed since the data were checked"
+        raise InputError(file, "", problem, "a new survey, which icd check writes")
     if isinstance(run, ImportedRun):
-        return {"checkpoint": sha256(Path(run.checkpoint))}
+        return annotations | {"checkpoint": sha256(Path(run.checkpoint))}
     sources = run.sources_by_role.items()
-    weights = {role: sha256(source.folder / "model.pth") for role, source in sources}
-    return {"annotations": inputs.survey["splits"][run.split]["sha256"], **weights}
+    return annotations | {role: sha256(source.folder / "model.pth") for role, source in sources}
 
 
 def require_same_origins(run: Run, hashes: dict[str, str], manifests: Path) -> None:
@@ -44,5 +53,6 @@ def forget_other_inputs(work: Path, hashes: dict[str, str]) -> None:
     """
     record = work / "inputs.json"
     if work.exists() and not (record.exists() and json.loads(record.read_text()) == hashes):
+        tell(f"{work}: checkpoints of other annotations or weights are removed")
         shutil.rmtree(work)
     write_json(record, hashes)

@@ -19,7 +19,8 @@ rule evaluate_snapshot:
     input:
         config=f"{RESULTS}/runs/{{run}}/model.py",
         checkpoint=f"{RESULTS}/runs/{{run}}/model.pth",
-        annotations=TRACK.annotations(TRACK.tuning_split),
+        annotations=test_annotations,
+        survey=test_survey,
     output:
         f"{RESULTS}/runs/{{run}}/steps/{{iteration}}.json",
     log:
