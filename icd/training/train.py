@@ -20,6 +20,7 @@ from icd.training import plugins  # noqa: F401  (registers what configs name)
 from icd.training.checkpoint import load_weights
 from icd.training.config import RunInputs, plain_config, training_config
 from icd.training.export import export
+from icd.training.hooks.sessions import Session, SessionsHook, provenance
 from icd.training.hooks.snapshot import SnapshotHook
 from icd.training.manifest import environment
 from icd.training.masks import require_masks
@@ -63,9 +64,10 @@ def train(folder: Path, data: Path, survey: Path, manifest: Path, options: Optio
     run = load_run(folder)
     inputs = RunInputs(data, read_json(survey, "the survey of the data set: run icd check"))
     require_masks(run, inputs)
-    provenance = {"run": run.id, "description": run.description, **environment()}
+    here = environment()
     parallel = join(run)
     cost: dict[str, Any] = {}
+    sessions: list[Session] = []
     if isinstance(run, ImportedRun):
         model = imported_detector(run, inputs)
         hashes = input_hashes(run, inputs)
@@ -75,21 +77,31 @@ def train(folder: Path, data: Path, survey: Path, manifest: Path, options: Optio
             require_same_origins(run, hashes, manifest.parent)
         config = training_config(run, inputs, options.workers, options.checkpoint_every)
         config.merge_from_dict(parallel)
-        prepare(config, hashes, folder)
-        model, cost = train_model(run, config, SnapshotHook(run, options.snapshots))
+        settings = prepare(config, hashes, folder)
+        history = SessionsHook(here, settings)
+        model, cost = train_model(run, config, history, SnapshotHook(run, options.snapshots))
+        sessions = history.sessions()
     if is_main_process():
         outputs = {file.name: sha256(file) for file in export(run, inputs, model, folder)}
         files = {"inputs": hashes | {"survey": sha256(survey)}, "outputs": outputs}
-        write_json(manifest, provenance | cost | files, compact=True)
+        content = {"run": run.id, "description": run.description}
+        content |= provenance(sessions, here) | cost | files
+        write_json(manifest, content, compact=True)
     leave()
 
 
-def prepare(config: Config, hashes: dict[str, str], folder: Path) -> None:
-    """Write the resolved config into the run's folder and remove checkpoints of other inputs."""
+def prepare(config: Config, hashes: dict[str, str], folder: Path) -> dict[str, Any]:
+    """Write the resolved config into the run's folder and remove checkpoints of other inputs.
+
+    Returns:
+        The config as plain data.
+    """
+    settings: dict[str, Any] = to_plain(config.to_dict())
     if is_main_process():
         forget_other_inputs(Path(config.work_dir), hashes)
-        write_json(folder / "config.json", to_plain(config.to_dict()))
+        write_json(folder / "config.json", settings)
     barrier()
+    return settings
 
 
 def imported_detector(run: ImportedRun, inputs: RunInputs) -> nn.Module:

@@ -213,6 +213,25 @@ def test_runs_on_other_annotations_are_replaced_only_if_asked(project):
     assert "Nothing to be done" in project.snakemake("--dry-run")
 
 
+@pytest.mark.parametrize(
+    "forced",
+    [("--forcerun", "train_distilled"), ("--forceall",), ("--forcerun", "model.pth")],
+    ids=lambda forced: " ".join(forced),
+)
+def test_a_finished_training_cannot_be_forced(project, forced):
+    """It would run no iteration and write today's commit beside the old weights."""
+    run = project.run("icd")
+    forced = [part.replace("model.pth", f"{run.folder}/model.pth") for part in forced]
+    refused = project.snakemake("--dry-run", *forced, fails=True)
+    assert re.search("error: results/toy/runs/.*: is finished, so --forcerun.*deleted", refused)
+    assert "Traceback" not in refused
+
+
+def test_evaluations_can_be_forced(project):
+    planned = jobs(project.snakemake("--dry-run", "--forcerun", "evaluate"))
+    assert planned == END | {f"Evaluate {run.id}" for run in project.ablation.measured}
+
+
 def test_what_is_missing_is_made_whatever_else_has_to_be_made_first(project):
     """Without Snakemake's memory, touched annotations have to be checked again."""
     file = project.file("icd", "model.pth")

@@ -119,6 +119,25 @@ def require_data():
             os.utime(SURVEY, (1, 1))  # older than any annotations
 
 
+def is_forced(run, settings):
+    """True if the command line forces a training to be repeated."""
+    name = "train_source" if run.id in SOURCES else "train"
+    name = "train_distilled" if run.id in DISTILLED else name
+    forced = {*settings.forcerun, *(settings.targets if settings.forcetargets else ())}
+    return settings.forceall or not forced.isdisjoint([name, *map(str, run_files(run))])
+
+
+def require_unforced(run):
+    """Exit if a finished training is forced: it would only export its last checkpoint again."""
+    forced = workflow.is_main_process and is_forced(run, workflow.dag_settings)
+    if run.iterations and forced and complete(run_files(run)):
+        sys.exit(
+            f"error: {run.folder}: is finished, so --forcerun, --force and --forceall would only"
+            " export its last checkpoint again; expected the folders of such runs to be deleted,"
+            " which trains them from scratch, or --forcerun evaluate"
+        )
+
+
 # Runs that reuse=true takes from tables, by split. They need no training.
 SPLITS_MEASURED = {ablation.split for ablation in ABLATIONS.values()} if REUSE else ()
 with bad_input_ends():
@@ -238,6 +257,7 @@ def train_annotations(wildcards):
 
 def train_survey(wildcards):
     """The survey of the data that a run is trained on."""
+    require_unforced(RUNS[wildcards.run])
     return renewable(SURVEY, is_trained(wildcards.run))
 
 
