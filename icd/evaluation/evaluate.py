@@ -49,7 +49,9 @@ def evaluate(
             described with: a track may have replaced its test set or added a split since.
     """
     logging.captureWarnings(True)  # warnings go to the log
-    start, config = time.monotonic(), Config.fromfile(folder / "model.py")
+    start = time.monotonic()
+    model = require_file(folder / "model.py", "the config that a finished training leaves")
+    config = Config.fromfile(model)
     run = load_run(folder)
     if files is None:
         use_files(config, run.files_of(split), config.test_dataloader.dataset.data_root)

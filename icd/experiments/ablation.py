@@ -30,6 +30,9 @@ FOLDER = ROOT / "ablations"
 NAMED = {"detectors": "detector", "backbones": "backbone", "methods": "method"}
 
 
+RESERVED = ("runs", "manifests")  # folders beside those of tables
+
+
 @dataclass(frozen=True)
 class Row:
     """One row of a table.
@@ -163,9 +166,7 @@ def load_ablation(name: str, track: Track) -> Ablation:
 
 def read_ablation(file: Path, track: Track) -> Ablation:
     """Read an ablation file and expand every row into runs, one per seed of the track."""
-    if file.stem in rule_names():
-        problem = f"{file.stem!r} is the name of a rule of the pipeline"
-        raise InputError(file, "", problem, "another file name")
+    _require_usable_name(file)
     content = load_yaml(file, AblationContent, "ablation")
     if content.only and track.name not in content.only:
         raise InputError(file, "only", f"leaves out the track {track.name}", str(content.only))
@@ -188,6 +189,20 @@ def read_ablation(file: Path, track: Track) -> Ablation:
         split=track.tuning_split if content.split == TUNE else TEST,
         costs=content.costs and distilled,
     )
+
+
+def _require_usable_name(file: Path) -> None:
+    """Raise InputError unless a table's name can be that of a rule and of a folder of results."""
+    expected = "another file name"
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", file.stem):
+        expected += " of letters, digits, - and _, because it becomes part of paths and commands"
+        raise InputError(file, "", f"is named {file.stem!r}", expected)
+    if file.stem in rule_names():
+        problem = f"{file.stem!r} is the name of a rule of the pipeline"
+        raise InputError(file, "", problem, expected)
+    if file.stem in RESERVED:
+        problem = f"{file.stem!r} is the name of a folder that results have anyway"
+        raise InputError(file, "", problem, expected)
 
 
 def require_runs(ablation: Ablation, track: Track) -> None:

@@ -13,6 +13,7 @@ from icd.data import GENERATOR_VERSION
 from icd.experiments.base import Model
 
 TRAIN, TUNE, TEST = "train", "tune", "test"
+RESERVED = ("work", "steps")  # folders of a run, beside those of its detections by split
 
 Pixels = Annotated[int, Field(ge=16, description="a number of pixels")]
 Images = Annotated[int, Field(ge=1, description="a number of images")]
@@ -66,6 +67,10 @@ class _Splits(Model):
         for name in self.model_extra or {}:
             if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
                 expected = "a name of letters, digits, - and _"
+                context = {"key": name, "value": name, "expected": expected}
+                raise PydanticCustomError("requires", "{key}", context)
+            if name in RESERVED:
+                expected = "another name, because runs have a folder of this one"
                 context = {"key": name, "value": name, "expected": expected}
                 raise PydanticCustomError("requires", "{key}", context)
         return self

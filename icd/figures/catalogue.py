@@ -11,7 +11,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Protocol
 
-from icd.experiments.ablation import Ablation
+from icd.errors import InputError
+from icd.experiments.ablation import FOLDER, Ablation
 from icd.experiments.track import Track
 
 # What each figure shows. Of a row's seeds it shows the first; the errors are those of all seeds.
@@ -23,7 +24,9 @@ FIGURES = {
     "curves": "Losses during training, and AP of intermediate checkpoints.",
     "errors": "AP50 lost to each type of error (TIDE: how much AP50 would rise without it).",
 }
-MEASUREMENTS = ("losses", "steps", "errors")  # the CSV files that figures are drawn from
+# The CSV files that figures are drawn from, and the figures.
+FIGURE_OF = {"losses": "curves", "steps": "curves", "errors": "errors"}
+MEASUREMENTS = tuple(FIGURE_OF)
 
 
 class Draw(Protocol):
@@ -47,6 +50,14 @@ def measuring(name: str) -> Measure:
     """The function that writes one of ``MEASUREMENTS``."""
     write: Measure = import_module(f"icd.figures.measure_{name}").write
     return write
+
+
+def require_figure(ablation: Ablation, name: str) -> None:
+    """Raise InputError unless an ablation has a figure."""
+    if name not in ablation.figures:
+        expected = f"one of {[*ablation.figures]}, or its rows under this key"
+        file = FOLDER / f"{ablation.name}.yaml"
+        raise InputError(file, f"figures.{name}", "is missing", expected)
 
 
 def folder(track: Track, ablation: Ablation) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -25,7 +24,7 @@ from icd.experiments.sources import (
     short,
 )
 from icd.experiments.splits import TEST
-from icd.files import write_csv
+from icd.files import read_json, write_csv
 from icd.process.failures import failure
 from icd.report.breakdown import PARTS, breakdown
 
@@ -104,7 +103,7 @@ def _require_measured_on_the_same(done: Mapping[str, Metrics], ablation: Ablatio
 def _outcome(run: Run, split: str, earlier: Mapping[str, Metrics]) -> Outcome:
     state = status(run, split)
     if state == DONE:
-        return state, json.loads(run.metrics(split).read_text())
+        return state, read_json(run.metrics(split), "what icd evaluate writes")
     return (DONE, earlier[run.id]) if run.id in earlier else (state, {})
 
 

@@ -200,8 +200,18 @@ TRACK_CASES = [
         ("track.yaml: is not YAML (the key 'decay' is repeated", "line", "a track file"),
     ),
     Case(
+        "the name of a shipped track",
+        in_track("name", "mini"),
+        ("track.yaml: name: is 'mini', the name of a track of the project", "another name"),
+    ),
+    Case(
+        "a split with the name of a folder of runs",
+        in_track("data.splits.work", {"annotations": "a.json", "images": "a"}),
+        ("track.yaml: data.splits.work: is 'work'", "another name, because runs have a folder"),
+    ),
+    Case(
         "no, which is false to YAML",
-        in_track_text("name: mini", "no: mini"),
+        in_track_text("name: mine", "no: mine"),
         ("track.yaml: has the key False", "YAML reads yes, no, on and off"),
     ),
     Case(

@@ -15,7 +15,6 @@ min_version("9.0")
 sys.path.insert(0, workflow.basedir)
 
 from icd.cost import cases as costs
-from icd.errors import InputError
 from icd.figures import catalogue, needs
 from icd.experiments.ablation import (
     FOLDER,
@@ -37,6 +36,7 @@ from icd.experiments.snapshots import metrics_file, snapshot_file
 from icd.experiments.splits import TEST
 from icd.experiments.track import load_track
 from icd.experiments.zoo import WEIGHTS
+from icd.process.boundary import explain
 
 ANSWERS = {"true": True, "false": False}
 TRACK_NAME = str(config.get("track", "mini"))
@@ -44,17 +44,23 @@ TRACK_NAME = str(config.get("track", "mini"))
 
 @contextmanager
 def bad_input_ends():
-    """Exit with one line of text on an InputError, before anything starts."""
+    """Exit with one line of text if the user can mend an error, before anything starts."""
     try:
         yield
-    except InputError as error:
-        sys.exit(f"error: {error}")
+    except Exception as error:
+        if known := explain(error):
+            sys.exit(f"error: {known}")
+        raise
 
 
 with bad_input_ends():
     TRACK = load_track(TRACK_NAME, config)
     TRACK.require_files()
     ABLATIONS = {name: load_ablation(name, TRACK) for name in ablation_names(TRACK)}
+
+KEYS = ["track", "reuse", "retrain", *TRACK.root_names]
+if unknown := [key for key in config if key not in KEYS]:
+    sys.exit(f"error: --config {unknown[0]}: unknown key; expected one of {KEYS}")
 
 
 def answered(key, meaning):
