@@ -143,7 +143,7 @@ def collect(args: argparse.Namespace) -> None:
     ablation = _ablation(args.ablation, args)
     track = _track(args)
     earlier = None
-    if args.reuse:
+    if args.reuse and ablation.measured:
         file, split = track.annotations(ablation.split), ablation.split
         digits = sha256(file) if file.is_file() else None
         earlier = tabulated(track.results, split, track.splits[split].annotations, digits)

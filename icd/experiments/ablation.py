@@ -19,7 +19,7 @@ from icd.experiments.ablation_content import (
 from icd.experiments.base import validate
 from icd.experiments.change import Change
 from icd.experiments.run import ImportedRun, Run, TrainedRun
-from icd.experiments.splits import TEST, TUNE
+from icd.experiments.splits import TEST, TRAIN, TUNE
 from icd.experiments.track import Track, shipped_names
 from icd.experiments.yaml_files import ROOT, WORKFLOW, load_yaml, read_yaml
 from icd.experiments.zoo import model as zoo_model
@@ -174,7 +174,7 @@ def read_ablation(file: Path, track: Track) -> Ablation:
     _require_detector(content, track, file)
     rows = tuple(_Expansion(content, track, file).row(row) for row in content.rows)
     distilled = any(run.distils for row in rows for run in row.runs)
-    return Ablation(
+    ablation = Ablation(
         name=file.stem,
         title=content.title,
         question=content.question,
@@ -186,9 +186,20 @@ def read_ablation(file: Path, track: Track) -> Ablation:
         axis=content.axis,
         figures=content.figures.by_name(),
         findings=content.findings.get(track.name, ""),
-        split=track.tuning_split if content.split == TUNE else TEST,
+        split=track.tuning_split if content.split == TUNE else content.split,
         costs=content.costs and distilled,
     )
+    _require_held_out(ablation, track, file)
+    return ablation
+
+
+def _require_held_out(ablation: Ablation, track: Track, file: Path) -> None:
+    """Raise InputError if runs of a table are trained on the split that it is measured on."""
+    trained = {TRAIN, *(run.split for run in ablation.runs)}
+    if ablation.split in trained:
+        problem = f"is {ablation.split!r}, which runs are trained on"
+        others = sorted({*track.splits} - trained)
+        raise InputError(file, "split", problem, f"one of {others}")
 
 
 def _require_usable_name(file: Path) -> None:
@@ -246,7 +257,7 @@ class _Expansion:
         changes = (self.content.base, row.change, here.change if here else None)
         change = self._merged(*changes, key=f"rows.{row.id}")
         self._require_effect(row, change)
-        absent = (here and here.absent) or missing(change, self.track)
+        absent = (here and here.absent) or self._no_split() or missing(change, self.track)
         runs = () if absent else self._runs(change, row.id)
         return Row(
             id=row.id,
@@ -258,6 +269,13 @@ class _Expansion:
             x=row.x,
             reference=row.reference,
         )
+
+    def _no_split(self) -> str | None:
+        """Why the track cannot have any row, if it lacks the split of the table."""
+        split = self.content.split
+        if split == TUNE or split in self.track.splits:
+            return None
+        return f"the track has no split {split}"
 
     def _require_effect(self, row: RowContent, change: Change) -> None:
         """Raise InputError if the row states what changes nothing: it would show another run."""

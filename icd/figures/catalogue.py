@@ -13,6 +13,7 @@ from typing import Protocol
 
 from icd.errors import InputError
 from icd.experiments.ablation import FOLDER, Ablation
+from icd.experiments.splits import TEST
 from icd.experiments.track import Track
 
 # What each figure shows. Of a row's seeds it shows the first; the errors are those of all seeds.
@@ -68,7 +69,8 @@ def folder(track: Track, ablation: Ablation) -> Path:
 def caption(name: str, ablation: Ablation) -> str:
     """What a figure shows, and of which rows."""
     labels = ", ".join(row.label for row in ablation.choose(ablation.figures[name]))
-    return f"{FIGURES[name]} Shown: {labels}."
+    split = "" if ablation.split == TEST or name == "curves" else f" Split: {ablation.split}."
+    return f"{FIGURES[name]} Shown: {labels}.{split}"
 
 
 def captions(track: Track, ablations: Iterable[Ablation]) -> dict[str, str]:

@@ -232,6 +232,27 @@ def test_evaluations_can_be_forced(project):
     assert planned == END | {f"Evaluate {run.id}" for run in project.ablation.measured}
 
 
+def test_finished_runs_are_measured_on_a_further_split_without_training(project):
+    content, file, run = toy_track(), project.folder / "more.yaml", project.run("icd")
+    content["data"]["splits"]["test-hard"] = 4
+    file.write_text(yaml.safe_dump(content, sort_keys=False))
+    targets = [str(run.metrics("test-hard")), str(run.detections("test-hard"))]
+    with unchanged(project.folder / "results/toy/data.json"):
+        planned = snakemake(project.folder, "--dry-run", *targets, "--config", f"track={file}")
+    assert jobs(planned) == {
+        "Generate the split test-hard of toy",
+        "Check the data of toy",
+        f"Evaluate {run.id} on the split test-hard",
+    }
+
+
+@pytest.mark.parametrize("key", ["trak", "Reuse", "coco"])
+def test_an_unknown_key_on_the_command_line_is_an_error(project, key):
+    printed = project.snakemake("--dry-run", fails=True, config=(f"{key}=true",))
+    expected = f"error: --config {key}: unknown key; expected one of ['track', 'reuse', 'retrain']"
+    assert expected in printed
+
+
 def test_what_is_missing_is_made_whatever_else_has_to_be_made_first(project):
     """Without Snakemake's memory, touched annotations have to be checked again."""
     file = project.file("icd", "model.pth")

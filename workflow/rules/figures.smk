@@ -50,7 +50,7 @@ rule measure:
     """Collect the raw numbers of a figure."""
     input:
         lambda wildcards: needs.measured(wildcards.name, ILLUSTRATED[wildcards.figures], TRACK),
-        annotations=TRACK.annotations(TEST),
+        annotations=lambda wildcards: TRACK.annotations(ILLUSTRATED[wildcards.figures].split),
     output:
         f"{RESULTS}/{{figures}}/{{name}}.csv",
     log:
@@ -75,7 +75,7 @@ rule figure:
         sources=lambda wildcards: needs.sources(
             wildcards.name, ILLUSTRATED[wildcards.figures], TRACK
         ),
-        annotations=TRACK.annotations(TEST),
+        annotations=lambda wildcards: TRACK.annotations(ILLUSTRATED[wildcards.figures].split),
     output:
         files=[
             report(
