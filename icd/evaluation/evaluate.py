@@ -11,6 +11,7 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+from icd.data.listing import images_sha256
 from icd.evaluation import detection_files  # noqa: F401  (registers with mmdet)
 from icd.evaluation.breakdown import resampled
 from icd.evaluation.coco import match, summary
@@ -40,9 +41,9 @@ def evaluate(
             boxes writes an empty list of boxes.
         split: split of the run's data set.
         output: JSON file with the split, ``annotations_sha256`` (of the annotation file),
-            ``metrics`` ({kind: {name: value}}), ``bootstrap`` ({kind: AP of each resample of the
-            images}), ``parts`` (the same by class and by size of the objects, see
-            :mod:`icd.evaluation.breakdown`) and seconds.
+            ``images_sha256`` (of the images' names and sizes), ``metrics`` ({kind: {name: value}}),
+            ``bootstrap`` ({kind: AP of each resample of the images}), ``parts`` (the same by class
+            and by size of the objects, see :mod:`icd.evaluation.breakdown`) and seconds.
         weights: evaluate these weights instead; their detections are not kept.
         evaluator: one of :data:`icd.experiments.machine.EVALUATORS`; all give the same numbers.
         files: annotation file and image folder of the split. By default, those that the run was
@@ -58,7 +59,12 @@ def evaluate(
     else:
         use_files(config, files, "")
     annotations = require_file(Path(config.test_evaluator.ann_file), "a COCO JSON file")
-    digits = sha256(annotations)  # before it is read: a later change must not look evaluated
+    images = config.test_dataloader.dataset
+    folder_of_images = Path(images.data_root, images.data_prefix.img)
+    measured_on = {  # before they are read: a later change must not look evaluated
+        "annotations_sha256": sha256(annotations),
+        "images_sha256": images_sha256(annotations, folder_of_images),
+    }
     place = tempfile.TemporaryDirectory() if weights else contextlib.nullcontext(folder / split)
     with place as work:
         found = detect(config, weights or folder / "model.pth", Path(work))
@@ -67,7 +73,7 @@ def evaluate(
     resamples = {kind: resampled(matched) for kind, matched in matches.items()}
     result = {
         "split": split,
-        "annotations_sha256": digits,
+        **measured_on,
         "metrics": metrics,
         "bootstrap": {kind: values for kind, (values, _) in resamples.items()},
         "parts": {kind: parts for kind, (_, parts) in resamples.items()},

@@ -190,6 +190,7 @@ def read_ablation(file: Path, track: Track) -> Ablation:
         costs=content.costs and distilled,
     )
     _require_held_out(ablation, track, file)
+    _require_attention(ablation, file)
     return ablation
 
 
@@ -241,6 +242,17 @@ def _require_detector(content: AblationContent, track: Track, file: Path) -> Non
     if (detector := content.published_for) not in (None, *known):
         problem = f"{detector!r} is not a detector"
         raise InputError(file, "published_for", problem, f"one of {sorted(known)}")
+
+
+def _require_attention(ablation: Ablation, file: Path) -> None:
+    """Raise InputError unless the row whose attention is drawn has a method with attention."""
+    for name in ablation.figures.get("attention", ()):
+        for run in ablation.row(name).runs[:1]:
+            method = run.method if isinstance(run, TrainedRun) else None
+            if not (method and (method.name == "icd" or method.class_)):
+                expected = "a row with the method icd, or one of yours that is derived from it"
+                problem = f"{name!r} has no attention"
+                raise InputError(file, "figures.attention.0", problem, expected)
 
 
 @dataclass(frozen=True)

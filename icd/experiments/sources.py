@@ -65,24 +65,24 @@ def require_same_weights(runs: Mapping[str, RunInputs]) -> None:
                 )
 
 
-def require_same_annotations(runs: Mapping[str, RunInputs]) -> None:
+def require_same_data(runs: Mapping[str, RunInputs]) -> None:
     """Raise InputError if runs were trained on different versions of the same split.
 
     Older manifests state no hash, so nothing is known about their runs.
     """
-    first: dict[str, tuple[str, str]] = {}
+    first: dict[tuple[str, str], tuple[str, str]] = {}
     for name, (run, hashes) in runs.items():
-        if (digits := hashes.get("annotations")) is None:
-            continue
-        other, expected = first.setdefault(run.split, (name, digits))
-        if digits != expected:
-            raise InputError(
-                f"results/{run.track}/manifests/{name}.json",
-                "inputs.annotations",
-                f"is {short(digits)}, but {other} has {short(expected)}",
-                f"the same annotations of the split {run.split} for runs that are compared;"
-                " `snakemake --config retrain=true` trains the others again",
-            )
+        for what in {"annotations", "images"} & hashes.keys():
+            digits = hashes[what]
+            other, expected = first.setdefault((run.split, what), (name, digits))
+            if digits != expected:
+                raise InputError(
+                    f"results/{run.track}/manifests/{name}.json",
+                    f"inputs.{what}",
+                    f"is {short(digits)}, but {other} has {short(expected)}",
+                    f"the same {what} of the split {run.split} for runs that are compared: delete"
+                    " the folders of the others, and the same command trains them again",
+                )
 
 
 def short(digits: str | None) -> str:

@@ -19,7 +19,7 @@ from icd.experiments.ablation import Ablation, Row
 from icd.experiments.run import Run
 from icd.experiments.sources import (
     known_inputs,
-    require_same_annotations,
+    require_same_data,
     require_same_weights,
     short,
 )
@@ -37,6 +37,7 @@ DONE, NOT_RUN, FAILED, ABSENT = "done", "not run", "failed", "absent"
 # Columns of results.csv: sha256 of the annotations that a run was trained and measured on. Results
 # of version 0.1.0 have neither.
 TRAINED_ON, MEASURED_ON = "trained_on_sha256", "annotations_sha256"
+IMAGES = "images_sha256"  # in a run's metrics: of the names and sizes of the images
 LAST = ["split", "annotations", MEASURED_ON, TRAINED_ON, "status", "iou_type", "metric", "value"]
 RESULTS_CSV, BOOTSTRAP_CSV = "results.csv", "bootstrap.csv"
 KEYS = ["row", "run", "seed", "iou_type"]  # of bootstrap.csv; its other columns are replicates
@@ -63,7 +64,7 @@ def write_results(
     done = {run: content for run, (state, content) in outcomes.items() if state == DONE}
     inputs = known_inputs(folder.parent / "manifests", done)
     require_same_weights(inputs)
-    require_same_annotations(inputs)
+    require_same_data(inputs)
     _require_measured_on_the_same(done, ablation)
     trained = {run: hashes.get("annotations") for run, (_, hashes) in inputs.items()}
     records = _frame(
@@ -84,20 +85,21 @@ def _frame(records: list[Record]) -> pd.DataFrame:
 
 
 def _require_measured_on_the_same(done: Mapping[str, Metrics], ablation: Ablation) -> None:
-    """Raise InputError if runs were measured on different versions of the split's annotations.
+    """Raise InputError if runs were measured on different versions of the split.
 
-    Older results do not record them, so nothing is known about their runs.
+    Older results do not record it, so nothing is known about their runs.
     """
-    known = {run: content[MEASURED_ON] for run, content in done.items() if MEASURED_ON in content}
-    first = next(iter(known), "")
-    for run, digits in known.items():
-        if digits != known[first]:
-            problem = f"was measured on {short(digits)}, but {first} on {short(known[first])}"
-            expected = (
-                f"the same annotations of the split {ablation.split} for runs that are compared:"
-                f" `snakemake {ablation.name}` measures them on the present file"
-            )
-            raise InputError(run, MEASURED_ON, problem, expected)
+    for key in (MEASURED_ON, IMAGES):
+        known = {run: content[key] for run, content in done.items() if key in content}
+        first = next(iter(known), "")
+        for run, digits in known.items():
+            if digits != known[first]:
+                problem = f"was measured on {short(digits)}, but {first} on {short(known[first])}"
+                expected = (
+                    f"the same data of the split {ablation.split} for runs that are compared:"
+                    " `snakemake --forcerun evaluate evaluate_split` measures all on the present"
+                )
+                raise InputError(run, key, problem, expected)
 
 
 def _outcome(run: Run, split: str, earlier: Mapping[str, Metrics]) -> Outcome:

@@ -200,6 +200,21 @@ TRACK_CASES = [
         ("track.yaml: is not YAML (the key 'decay' is repeated", "line", "a track file"),
     ),
     Case(
+        "a rate that never drops",
+        in_track("recipe.decay", []),
+        ("track.yaml: recipe.decay: is []", "the rising fractions of the schedule"),
+    ),
+    Case(
+        "drops of the rate in another order",
+        in_track("recipe.decay", [0.9, 0.7]),
+        ("track.yaml: recipe.decay: is [0.9, 0.7]", "the rising fractions of the schedule"),
+    ),
+    Case(
+        "a method's class in a module that is not there",
+        in_track("methods.own", {"class": "icd.methods.nope.X"}),
+        ("methods.own.class: there is no module 'icd.methods.nope'", "module.Class"),
+    ),
+    Case(
         "the name of a shipped track",
         in_track("name", "mini"),
         ("track.yaml: name: is 'mini', the name of a track of the project", "another name"),

@@ -99,7 +99,7 @@ def describe_inputs(ablation: Ablation, content: dict[str, Any], digits: str = "
     for run in ablation.measured:
         manifest = {"description": run.description, "inputs": {"annotations": digits}}
         write_json(Path(f"manifests/{run.id}.json"), manifest)
-        content[run.id]["annotations_sha256"] = "test"
+        content[run.id] |= {"annotations_sha256": "test", "images_sha256": "test"}
 
 
 def test_the_csv_says_on_which_annotations_a_run_was_trained_and_measured(ablation, content):
@@ -109,12 +109,12 @@ def test_the_csv_says_on_which_annotations_a_run_was_trained_and_measured(ablati
     assert set(lines.annotations_sha256) == {"test"}
 
 
-@pytest.mark.parametrize("of", ["measured", "trained"])
-def test_a_table_of_runs_on_different_annotations_is_refused(ablation, content, of):
+@pytest.mark.parametrize("of", ["annotations_sha256", "images_sha256", "training"])
+def test_a_table_of_runs_on_different_data_is_refused(ablation, content, of):
     describe_inputs(ablation, content)
     *_, other = ablation.measured
-    if of == "measured":
-        content[other.id]["annotations_sha256"] = "another"
+    if of != "training":
+        content[other.id][of] = "another"
     else:
         file = Path(f"manifests/{other.id}.json")
         write_json(file, json.loads(file.read_text()) | {"inputs": {"annotations": "another"}})
