@@ -90,7 +90,7 @@ class TrackRecipe(Recipe):
     """how a detector is trained; decay may differ between schedules"""
 
     decay: Decay | dict[ScheduleName, Decay] = Field(  # type: ignore[assignment]
-        description="cosine, a list of fractions, or one of these for each schedule by its name"
+        description="cosine, rising fractions, or one of these for each schedule by its name"
     )
 
 

@@ -58,7 +58,7 @@ ABLATION_CASES = [
     Case(
         "a name that is not a split's",
         in_ablation("split", "../test"),
-        ("table.yaml: split: is '../test'", "letters, digits, - and _"),
+        ("table.yaml: split: is '../test'", "another split of the track"),
     ),
     Case(
         "two rows with one id",
