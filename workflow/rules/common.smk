@@ -268,7 +268,7 @@ def train_survey(wildcards):
 
 
 def measured_split(wildcards):
-    """The split that a rule measures: its wildcard, the track's for tuning, or test."""
+    """The split of an evaluation: its wildcard, that of snapshots, or test."""
     if "iteration" in wildcards.keys():
         return TRACK.tuning_split
     return wildcards.get("split", TEST)
