@@ -10,6 +10,7 @@ include: "workflow/rules/runs.smk"
 include: "workflow/rules/results.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/cost.smk"
+include: "workflow/rules/rehearsal.smk"
 
 
 report: "workflow/report/workflow.rst"

@@ -23,15 +23,18 @@ from icd.figures.catalogue import (
 )
 from icd.files import require_file, sha256
 from icd.process.boundary import report, require_run
-from icd.process.devices import is_launched, use_gpus
+from icd.process.devices import is_launched, use_gpus, visible_gpus
 from icd.process.failures import recorded
 from icd.process.lock import locked
 
 if TYPE_CHECKING:
     from icd.experiments.ablation import Ablation
-    from icd.experiments.run import Cost, StepKey
+    from icd.experiments.kind import Kind
+    from icd.experiments.run import Cost, StepKey, TrainedRun
     from icd.experiments.splits import Split
     from icd.experiments.track import Track
+
+FAILED_KINDS = 3  # exit status of a rehearsal in which some kinds failed
 
 # Commands import what they need themselves, so ``icd show`` does not wait for torch.
 
@@ -54,17 +57,31 @@ def data(args: argparse.Namespace) -> None:
     )
 
 
+def make_annotations(args: argparse.Namespace) -> None:
+    """Make the annotation file of a split: a part of another, or PASCAL VOC's XML converted."""
+    from icd.experiments.annotation_files import make
+
+    make(_track(args), args.split)
+
+
 def check(args: argparse.Namespace) -> None:
     """Check the data of a track: sizes, counts, broken images, a figure of samples."""
     from icd.data.overview import overview
     from icd.data.survey import write_survey
+    from icd.experiments.annotation_files import make_or_verify
     from icd.experiments.track import load_track
 
     track = load_track(args.track, data_root=args.data)
     output = args.output or track.results / "data.json"
     track.require_files()
-    survey = write_survey(track.split_files, output, args.decode_all)
-    print(overview(survey))
+    make_or_verify(track)
+    reading = track.reading(_smallest_side(track))
+    survey = write_survey(track.split_files, output, args.decode_all, reading)
+    print(overview(survey, reading))
+    if _has_own_config(track):
+        from icd.training.base_config import say_what_is_used
+
+        say_what_is_used(_student(track), reading.smallest_side)
     if any(split["without_mask"] or split["run_lengths"] for split in survey["splits"].values()):
         from icd.training.masks import compare_detectors
 
@@ -72,7 +89,52 @@ def check(args: argparse.Namespace) -> None:
     print(f"written: {output}, {output.with_name('samples.png')}")
 
 
+def _smallest_side(track: Track) -> int:
+    """Shortest side of the images that the track's first detector is trained on."""
+    from icd.data.reading import SMALLEST_SIDE
+
+    if not _has_own_config(track):
+        return SMALLEST_SIDE  # all configs of mmdet agree, and importing torch takes seconds
+    from icd.training.base_config import base_config, min_size
+
+    return min_size(base_config(_student(track)))
+
+
+def _has_own_config(track: Track) -> bool:
+    """True if the config of the track's first detector is a file of the user's."""
+    return Path(track.content.detectors[track.detector].config).is_file()
+
+
+def _student(track: Track) -> TrainedRun:
+    """The student of the track's first detector."""
+    from icd.experiments.run import TrainedRun
+
+    run = track.describe({"role": "student"}, seed=0)
+    assert isinstance(run, TrainedRun), "students are trained"
+    return run
+
+
 def fetch(args: argparse.Namespace) -> None:
+    """Download all weights that tables need: backbones, and teachers of mmdet's model zoo."""
+    from icd.experiments.ablation import ablation_names, load_ablation
+    from icd.files import sha256
+    from icd.training.initial import downloads
+
+    track, remedy, missing = _track(args), "internet access, or a copy of the file there", []
+    tables = [load_ablation(name, track) for name in args.ablations or ablation_names(track)]
+    needed = downloads(run for table in tables for run in table.runs)
+    for download in needed:
+        try:
+            print(f"{download.require(remedy)}: complete, sha256 {sha256(download.file)}")
+        except InputError as error:  # the others may be had
+            print(f"error: {error}", file=sys.stderr)
+            missing.append(download.name)
+    if missing:
+        problem = f"{len(missing)} of {len(needed)} files are missing: {', '.join(missing)}"
+        raise InputError("icd fetch", "", problem, remedy)
+
+
+def fetch_model(args: argparse.Namespace) -> None:
     """Download the weights of a model of mmdet's model zoo and verify them."""
     from icd.experiments.zoo import model
     from icd.process.fetch import fetch as download
@@ -96,7 +158,14 @@ def train(args: argparse.Namespace) -> None:
         from icd.training.train import train as train_run
 
         with interruptible(args.run.name):
-            options = Options(args.workers, args.checkpoint_every, args.snapshots, args.reuse)
+            options = Options(
+                args.workers,
+                args.checkpoint_every,
+                args.snapshots,
+                args.reuse,
+                args.deterministic,
+                args.rehearse,
+            )
             train_run(args.run, args.data, args.survey, args.manifest, options)
 
 
@@ -111,7 +180,15 @@ def evaluate(args: argparse.Namespace) -> None:
         from icd.process.signals import interruptible
 
         with interruptible(args.run.name):
-            evaluate_run(args.run, args.split, args.output, args.weights, args.evaluator, files)
+            evaluate_run(
+                args.run,
+                args.split,
+                args.output,
+                args.weights,
+                args.evaluator,
+                files,
+                args.workers,
+            )
 
 
 def _files_of_split(args: argparse.Namespace) -> Split | None:
@@ -213,19 +290,74 @@ def schemas(args: argparse.Namespace) -> None:
 def plan(args: argparse.Namespace) -> None:
     """Print the runs to do, their hours and their disk space, without running anything."""
     from icd.experiments.ablation import ablation_names, load_ablation
-    from icd.experiments.plan import plan_text
+    from icd.experiments.plan import done, plan_text
+    from icd.experiments.rehearsals import measured
+    from icd.experiments.requests import requests
     from icd.experiments.track import load_track
+    from icd.process.partitions import Job, all_nodes, partition_of_profile, warnings
 
     track = load_track(args.track, data_root=args.data)
     planned = dict.fromkeys(args.ablations or ablation_names(track))
     others = [name for name in ablation_names(track) if name not in planned]
-    print(
-        plan_text(track, *([load_ablation(n, track) for n in names] for names in (planned, others)))
-    )
+    tables, more = ([load_ablation(n, track) for n in names] for names in (planned, others))
+    print(plan_text(track, tables, more))
+    runs = {run.id: run for table in tables for run in table.runs if not done(run)}
+    jobs = [
+        Job(one.kind, one.minutes, one.memory, one.gpus)
+        for one in requests(track, runs.values(), measured(track))
+    ]
+    for warning in warnings(jobs, all_nodes(), args.partition or partition_of_profile()):
+        print(f"Warning: {warning}.")
+
+
+def rehearse(args: argparse.Namespace) -> None:
+    """Do a few iterations of every kind of run in the plan, save, stop, resume and evaluate."""
+    from icd.process.signals import interruptible
+    from icd.rehearsal.rehearse import Options, adjusted
+    from icd.rehearsal.rehearse import rehearse as rehearse_kinds
+    from icd.rehearsal.report import write_report
+
+    track = adjusted(_planned_track(args), args.gpus, args.batch)
+    chosen = [kind for kind in _kinds(args.ablations, track) if args.kind in (None, kind.id)]
+    if not chosen:
+        raise InputError("--kind", "", f"{args.kind} is no kind of this plan", "one of its kinds")
+    options = Options(args.random, args.again, args.iterations or Options.iterations)
+    with interruptible("rehearsal"):
+        failed = rehearse_kinds(track, chosen, options)
+    if args.kind is None and args.batch is None:  # another batch size is no kind of the plan
+        print(write_report(track, chosen, _kinds([], track)))
+    if failed:
+        sys.exit(FAILED_KINDS)
+
+
+def rehearsal_table(args: argparse.Namespace) -> None:
+    """Write the table of rehearsals."""
+    from icd.rehearsal.report import write_report
+
+    track = _planned_track(args)
+    print(write_report(track, _kinds(args.ablations, track), _kinds([], track)))
+
+
+def _planned_track(args: argparse.Namespace) -> Track:
+    """The track of a plan, whose data need not exist yet."""
+    from icd.experiments.track import load_track
+
+    return load_track(args.track, data_root=args.data)
+
+
+def _kinds(ablations: Sequence[str], track: Track) -> list[Kind]:
+    """The kinds of runs in ablations; in all if none is named."""
+    from icd.experiments.ablation import ablation_names, load_ablation
+    from icd.experiments.kind import kinds
+
+    names = ablations or ablation_names(track)
+    runs = {run.id: run for name in names for run in load_ablation(name, track).runs}
+    return kinds(runs.values())
 
 
 def cost(args: argparse.Namespace) -> None:
-    """Measure the cost of a training step with each method."""
+    """Measure the cost of a training step with each method, on one GPU or on the CPU."""
+    use_gpus(min(len(visible_gpus()), 1) if args.gpus is None else args.gpus)
     from icd.cost.cases import load_plan
     from icd.cost.timing import measure as measure_cost
 
@@ -327,7 +459,11 @@ FOLDER: Argument = (
 GPUS: Argument = ("--gpus", {"type": int, "default": 0, "help": "GPUs to use; 0 means the CPU"})
 ABLATIONS: Argument = (
     "ablations",
-    {"nargs": "*", "metavar": "ABLATION", "help": "names of ablations; plan: all by default"},
+    {
+        "nargs": "*",
+        "metavar": "ABLATION",
+        "help": "names of ablations; plans, fetch: all by default",
+    },
 )
 REUSE: Argument = (
     "--reuse",
@@ -339,8 +475,24 @@ OUTPUTS: Argument = (
 )
 WORKERS: Argument = ("--workers", {"type": int, "default": 0, "help": "data-loading processes"})
 
+# The arguments of commands for which the data need not exist.
+PLANNED: list[Argument] = [
+    ("--track", {"default": "mini", "help": "name of a track, or path of its YAML file"}),
+    ("--data", {"type": Path, "default": Path("."), "help": "root folder of the data set"}),
+]
+
+
+def _from_two(text: str) -> int:
+    """A whole number from 2."""
+    number = int(text)
+    if number < 2:
+        raise ValueError
+    return number
+
+
 COMMANDS: dict[Callable[[argparse.Namespace], None], list[Argument]] = {
     data: [TRACK, DATA, WORKERS, ("--split", {"help": "split to generate; default: all"})],
+    make_annotations: [TRACK, DATA, ("--split", {"required": True, "help": "split of the data"})],
     check: [
         TRACK,
         ("--data", {"type": Path, "help": "root folder of the data set; default: the track's"}),
@@ -348,6 +500,11 @@ COMMANDS: dict[Callable[[argparse.Namespace], None], list[Argument]] = {
         ("--decode-all", {"action": "store_true", "help": "decode all pixels of every image"}),
     ],
     fetch: [
+        ABLATIONS,
+        ("--track", {"default": "mini", "help": "name of a track, or path of its YAML file"}),
+        ("--data", {"type": Path, "default": Path("."), "help": "root folder of the data set"}),
+    ],
+    fetch_model: [
         ("model", {"help": "name of the model"}),
         ("--sha256", {"required": True, "help": "sha256 of the weights: the first digits, or all"}),
         OUTPUT,
@@ -367,12 +524,18 @@ COMMANDS: dict[Callable[[argparse.Namespace], None], list[Argument]] = {
             "--snapshots",
             {"type": int, "default": 0, "help": "number of detectors to save during training"},
         ),
+        ("--deterministic", {"action": "store_true", "help": "use deterministic algorithms"}),
         REUSE,
+        (
+            "--rehearse",
+            {"type": Path, "help": "time each iteration, write to this file, stop in the middle"},
+        ),
     ],
     evaluate: [
         RUN,
         OUTPUT,
         GPUS,
+        WORKERS,
         ("--split", {"default": "test", "help": "split of the run's data set"}),
         ("--annotations", {"help": "COCO JSON file of the split; else as the run describes it"}),
         ("--images", {"help": "image folder of the split; else as the run describes it"}),
@@ -409,7 +572,15 @@ COMMANDS: dict[Callable[[argparse.Namespace], None], list[Argument]] = {
         OUTPUTS,
     ],
     page: [TRACK, DATA],
-    cost: [TRACK, DATA, OUTPUT],
+    cost: [
+        TRACK,
+        DATA,
+        OUTPUT,
+        (
+            "--gpus",
+            {"type": int, "choices": (0, 1), "help": "0 means the CPU; default: a GPU if any"},
+        ),
+    ],
     cost_table: [
         TRACK,
         DATA,
@@ -419,9 +590,20 @@ COMMANDS: dict[Callable[[argparse.Namespace], None], list[Argument]] = {
     schemas: [],
     plan: [
         ABLATIONS,
-        ("--track", {"default": "mini", "help": "name of a track, or path of its YAML file"}),
-        ("--data", {"type": Path, "default": Path("."), "help": "root folder of the data set"}),
+        *PLANNED,
+        ("--partition", {"help": "Slurm partition; default: that of profiles/slurm, or any"}),
     ],
+    rehearse: [
+        ABLATIONS,
+        *PLANNED,
+        ("--random", {"action": "store_true", "help": "use random images instead of the data"}),
+        ("--again", {"action": "store_true", "help": "repeat what this machine has rehearsed"}),
+        ("--kind", {"help": "id of a kind; default: all"}),
+        ("--gpus", {"type": int, "help": "GPUs of a run; default: the track's"}),
+        ("--batch", {"type": int, "help": "images per iteration; default: the track's"}),
+        ("--iterations", {"type": _from_two, "help": "iterations of each training"}),
+    ],
+    rehearsal_table: [ABLATIONS, *PLANNED],
     show: [
         ABLATION,
         ("--track", {"default": "mini", "help": "name of a track, or path of its YAML file"}),

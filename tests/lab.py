@@ -30,7 +30,7 @@ from icd.experiments.run import ImportedRun, Run, TrainedRun
 from icd.experiments.track import Track, load_track
 from icd.experiments.track_content import TrackContent
 from icd.mappings import merge
-from icd.training import config, export, train
+from icd.training import base_config, config, export, train
 from icd.training.config import RunInputs
 from tests.experiments.track_files import laid_over
 
@@ -165,21 +165,28 @@ class Lab:
             shutil.copy(other.folder(run) / name, self.folder(run) / name)
 
     def train(
-        self, run: Run, workers: int = 0, checkpoint_every: int = 1000, snapshots: int = 0
+        self,
+        run: Run,
+        workers: int = 0,
+        checkpoint_every: int = 1000,
+        snapshots: int = 0,
+        deterministic: bool = False,
     ) -> Path:
         """Carry out a run as the pipeline does; its folder."""
         folder = self.folder(run)
         self.write_description(run)
         with self.runner():
-            options = train.Options(workers, checkpoint_every, snapshots)
+            options = train.Options(
+                workers, checkpoint_every, snapshots, deterministic=deterministic
+            )
             train.train(run.folder, self.data, self.survey, folder / "manifest.json", options)
         return folder
 
-    def evaluate(self, run: Run, split: str = "test") -> dict[str, Any]:
+    def evaluate(self, run: Run, split: str = "test", workers: int = 0) -> dict[str, Any]:
         """Evaluate a run as the pipeline does; the content of the file of its metrics."""
         output = self.folder(run) / "metrics.json"
         with self.runner():
-            evaluate.evaluate(run.folder, split, output)
+            evaluate.evaluate(run.folder, split, output, workers=workers)
         return json.loads(output.read_text())
 
     @contextlib.contextmanager
@@ -209,12 +216,12 @@ def quick_configs() -> Iterator[None]:
     """Spare mmengine from formatting each config it writes and from searching each it reads."""
     with (
         mock.patch("yapf.yapflib.yapf_api.FormatCode", lambda text, **options: (text, True)),
-        mock.patch.object(config, "get_config", lambda name: copy.deepcopy(shipped(name))),
+        mock.patch.object(base_config, "get_config", lambda name: copy.deepcopy(shipped(name))),
     ):
         yield
 
 
-shipped = functools.cache(config.get_config)
+shipped = functools.cache(base_config.get_config)
 
 
 def teacher_of(run: TrainedRun) -> TrainedRun:

@@ -62,12 +62,17 @@ def mini(lab: Lab) -> Lab:
 @pytest.fixture
 def coco(lab: Lab) -> Lab:
     """The track of COCO 2017 with a survey of as many classes."""
-    survey = lab.project / "coco.json"
-    classes = [f"class {i}" for i in range(80)]
+    return of_classes(lab, "coco", 80)
+
+
+def of_classes(lab: Lab, name: str, count: int) -> Lab:
+    """A shipped track with a survey of so many classes."""
+    survey = lab.project / f"{name}.json"
+    classes = [f"class {i}" for i in range(count)]
     priors = {
-        "frequency": [1 / 80] * 80,
-        "size_mean": [[0.2] * 2] * 80,
-        "size_std": [[0.1] * 2] * 80,
+        "frequency": [1 / count] * count,
+        "size_mean": [[0.2] * 2] * count,
+        "size_std": [[0.1] * 2] * count,
     }
     survey.write_text(json.dumps({"classes": classes, "priors": priors}))
-    return replace(lab, track=load_track("coco", data_root=lab.data), survey=survey)
+    return replace(lab, track=load_track(name, data_root=lab.data), survey=survey)

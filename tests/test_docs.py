@@ -15,7 +15,9 @@ import pytest
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
+from icd.experiments.ablation import load_ablation
 from icd.experiments.options import shipped_methods
+from icd.experiments.track import load_track, shipped_tracks
 from icd.experiments.yaml_files import ROOT
 
 DOCS = ROOT / "docs"
@@ -114,6 +116,23 @@ def test_links_of_the_reference_lead_to_its_sections(hook: Any) -> None:
         page = module.on_page_markdown((DOCS / f"reference/{name}.md").read_text())
         sections = {heading.lower() for heading in re.findall(r"^#+ (.+)$", page, re.M)}
         assert set(re.findall(r"\]\(#(\w+)\)", page)) <= sections
+
+
+def test_hours_and_epochs_of_the_scales_are_those_of_their_tracks() -> None:
+    """Of the main table: iterations times the assumed seconds of each."""
+    text = (DOCS / "scales.md").read_text()
+    lines = re.findall(
+        r"^\| `([\w-]+)` \| ([\d,]+) \|.*\| ([\d,]+) \((\d+)\) \| (\d+) h", text, re.M
+    )
+    assert {line[0] for line in lines} == {*shipped_tracks()} - {"mini"}
+    for name, images, iterations, epochs, hours in lines:
+        track = load_track(name, {"coco": "coco", "voc": "voc"})
+        recipe, seconds = track.content.recipe, track.machine.seconds_per_iteration or 0
+        assert int(iterations.replace(",", "")) == recipe.unit
+        seen = recipe.unit * recipe.batch_size / int(images.replace(",", ""))
+        assert int(epochs) == round(seen)
+        total = sum(run.iterations for run in load_ablation("main", track).runs)
+        assert int(hours) == pytest.approx(total * seconds / 3600, abs=0.5)
 
 
 def test_the_reference_shows_every_option_of_every_method(hook: Any) -> None:

@@ -16,6 +16,7 @@ import torchvision
 from torch import Tensor
 
 from icd import mmcv_ext
+from tests.devices import DEVICES
 
 mmcv_ext.install()
 import mmcv.ops  # noqa: E402  (needs the operators)
@@ -26,8 +27,6 @@ pytestmark = pytest.mark.skipif(
     importlib.machinery.PathFinder.find_spec("mmcv._ext", mmcv.__path__) is not None,
     reason="mmcv is installed with its compiled operators",
 )
-ON_GPU = [pytest.mark.gpu, pytest.mark.skipif("not torch.cuda.is_available()")]
-DEVICES = ["cpu", pytest.param("cuda", marks=ON_GPU)]
 
 
 def random_boxes(count: int, size: float = 100.0, seed: int = 0) -> tuple[Tensor, Tensor]:

@@ -23,11 +23,12 @@ from icd.experiments.recipe import Recipe
 from icd.experiments.run import ImportedRun, TrainedRun
 from icd.methods.tokens import Size, Targets
 from icd.training import two_optimizers  # noqa: F401  (registers the constructor of two optimisers)
+from icd.training.base_config import base_config
 from icd.training.checkpoint import write_weights
-from icd.training.config import RunInputs, base_config, detector, method_config
+from icd.training.config import RunInputs, detector, method_config
 from icd.training.distiller import Distiller, build_method, targets_of
 from icd.training.optimisation import optim_wrapper, optimisation
-from icd.training.precision import autocast, use_bfloat16
+from icd.training.precision import autocast, set_precision
 
 AFTER_WARM_UP = 10**6
 CLASSES = 80
@@ -83,8 +84,7 @@ def build(run: TrainedRun, device: str, precision: str) -> Distiller:
     model.to(device)
     if run.recipe.channels_last:
         model.to(memory_format=torch.channels_last)
-    if precision == "bfloat16":
-        use_bfloat16(model)
+    set_precision(model, precision, run.recipe.teacher_precision or precision)
     model.iteration = AFTER_WARM_UP
     return model.train()
 

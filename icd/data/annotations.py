@@ -15,6 +15,9 @@ from pycocotools import mask as masks
 from icd.errors import InputError
 
 COCO_FILE = "a COCO JSON file with images, annotations and categories"
+LARGEST_SIDE = 2**20  # pixels; OpenCV reads no larger image
+LARGEST_ID = 2**63  # ids are 64-bit integers in pycocotools and hotcoco
+FAR = 10  # coordinates may be so many sides of the image away; drawing farther takes memory
 
 
 def is_number(value: Any) -> bool:
@@ -46,9 +49,23 @@ def is_segmentation(value: Any) -> bool:
     )
 
 
+def is_id(value: Any) -> bool:
+    """True for a whole number from 0 that fits 64 bits, e.g. a time stamp of 14 digits."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < LARGEST_ID
+
+
+def is_flag(value: Any) -> bool:
+    """True for 0 and 1, also as 0.0 or false."""
+    return isinstance(value, (int, float)) and value in (0, 1)
+
+
 Field = tuple[Callable[[Any], bool], str]
-ID: Field = (lambda value: is_whole(value) and value >= 0, "a whole number from 0")
-PIXELS: Field = (lambda value: is_number(value) and value > 0, "a positive number of pixels")
+ID: Field = (is_id, "a whole number from 0 of at most 64 bits")
+FLAG: Field = (is_flag, "0 or 1")
+PIXELS: Field = (
+    lambda value: is_number(value) and 0 < value <= LARGEST_SIDE,
+    f"a positive number of pixels to {LARGEST_SIDE}",
+)
 
 # The fields that mmdet and evaluators read: a check, and the same in words.
 FIELDS: dict[str, dict[str, Field]] = {
@@ -59,15 +76,12 @@ FIELDS: dict[str, dict[str, Field]] = {
         "height": PIXELS,
     },
     "annotations": {
-        "id": (
-            lambda value: is_whole(value) and value > 0,
-            "a whole number from 1 (pycocotools takes 0 for no object)",
-        ),
+        "id": ID,
         "image_id": ID,
         "category_id": ID,
         "bbox": (is_box, "[x, y, width, height], four numbers"),
         "area": (is_number, "a number of square pixels"),
-        "iscrowd": (lambda value: value in (0, 1), "0 or 1"),
+        "iscrowd": FLAG,
         "segmentation": (
             is_segmentation,
             "polygons [[x, y, x, y, ...], ...] or a run-length code {size, counts}",
@@ -78,8 +92,8 @@ FIELDS: dict[str, dict[str, Field]] = {
         "name": (lambda value: isinstance(value, str), "a text"),
     },
 }
-OPTIONAL = ("area", "iscrowd", "segmentation")  # see complete()
-UNIQUE = (("images", "id"), ("annotations", "id"), ("categories", "id"), ("categories", "name"))
+OPTIONAL = ("id", "area", "iscrowd", "segmentation")  # of an annotation, see complete()
+UNIQUE = (("images", "id"), ("categories", "id"), ("categories", "name"))
 
 
 def read_annotations(file: Path) -> dict[str, Any]:
@@ -98,8 +112,10 @@ def read_annotations(file: Path) -> dict[str, Any]:
             raise InputError(file, key, "is missing or not a list", COCO_FILE)
         for i, entry in enumerate(content[key]):
             _require_fields(entry, fields, file, f"{key}[{i}]")
+    _require_flags(content, file)
     _require_different_ids(content, file)
     _require_references(content, file)
+    _require_near_shapes(content, file)
     _require_whole_masks(content, file)
     return content
 
@@ -107,13 +123,23 @@ def read_annotations(file: Path) -> dict[str, Any]:
 def _require_fields(entry: Any, fields: dict[str, Field], file: Path, key: str) -> None:
     """Raise InputError unless an image, annotation or category has the right fields."""
     for field, (fits, expected) in fields.items():
-        if field in OPTIONAL and isinstance(entry, dict) and field not in entry:
+        optional = key.startswith("annotations") and field in OPTIONAL
+        if optional and isinstance(entry, dict) and field not in entry:
             continue
         if not isinstance(entry, dict) or field not in entry:
             raise InputError(file, f"{key}.{field}", "is missing", expected)
         if not fits(entry[field]):
             problem = f"is {reprlib.repr(entry[field])}"
             raise InputError(file, f"{key}.{field}", problem, expected)
+
+
+def _require_flags(content: dict[str, Any], file: Path) -> None:
+    """Raise InputError if an annotation's ``ignore``, an extension of COCO, is not 0 or 1."""
+    for i, annotation in enumerate(content["annotations"]):
+        value = annotation.get("ignore", 0)
+        if value is not None and not is_flag(value):
+            problem = f"is {reprlib.repr(value)}"
+            raise InputError(file, f"annotations[{i}].ignore", problem, FLAG[1])
 
 
 def _require_different_ids(content: dict[str, Any], file: Path) -> None:
@@ -136,6 +162,34 @@ def _require_references(content: dict[str, Any], file: Path) -> None:
             if annotation[field] not in known:
                 key = f"annotations[{i}].{field}"
                 raise InputError(file, key, f"{annotation[field]!r} is unknown", "a listed id")
+
+
+def _require_near_shapes(content: dict[str, Any], file: Path) -> None:
+    """Raise InputError for points that are NaN or so far outside that drawing takes all memory."""
+    limits = {
+        image["id"]: FAR * max(image["width"], image["height"]) for image in content["images"]
+    }
+    for i, annotation in enumerate(content["annotations"]):
+        limit = limits[annotation["image_id"]]
+        expected = f"numbers of pixels from {-limit:g} to {limit:g}, near its image"
+        if not _are_near(annotation["bbox"], limit):
+            problem = f"is {annotation['bbox']}"
+            raise InputError(file, f"annotations[{i}].bbox", problem, expected)
+        for part in polygons(annotation):
+            if not _are_near(part, limit):
+                problem = f"has the point {_far_point(part, limit)}"
+                raise InputError(file, f"annotations[{i}].segmentation", problem, expected)
+
+
+def _are_near(values: list[float], limit: float) -> bool:
+    """True for finite numbers of this size at most."""
+    return -limit <= min(values) and max(values) <= limit and math.isfinite(sum(values))
+
+
+def _far_point(part: list[float], limit: float) -> list[float]:
+    """The first point [x, y] of a polygon that is not within ``limit``."""
+    points = [part[i : i + 2] for i in range(0, len(part), 2)]
+    return next(p for p in points if not all(abs(value) <= limit for value in p))
 
 
 def _require_whole_masks(content: dict[str, Any], file: Path) -> None:
@@ -175,21 +229,36 @@ def _fits(counts: str, pixels: int) -> bool:
 def complete(content: dict[str, Any]) -> dict[str, int]:
     """Fill in, in place, fields that mmdet and pycocotools need and many files omit.
 
-    ``iscrowd`` becomes 0, ``area`` that of the mask or, without a mask, of the box.
+    ``iscrowd`` becomes 0 or 1 as an integer, 0 if it is missing. ``area`` becomes that of the mask
+    or, without a mask, of the box. If an annotation's ``id`` is 0 (pycocotools takes it for no
+    object), repeated or missing, all annotations are numbered from 1, in the order of the file.
 
     Returns:
-        Number of annotations without ``area`` and without ``iscrowd``.
+        Number of annotations without ``area``, without ``iscrowd``, and with a new ``id``.
     """
     images = {image["id"]: image for image in content["images"]}
-    missing = {"area": 0, "iscrowd": 0}
+    filled = {"area": 0, "iscrowd": 0, "id": renumber(content["annotations"])}
     for annotation in content["annotations"]:
-        if "iscrowd" not in annotation:
-            missing["iscrowd"] += 1
-            annotation["iscrowd"] = 0
+        filled["iscrowd"] += "iscrowd" not in annotation
+        annotation["iscrowd"] = int(annotation.get("iscrowd", 0))
         if "area" not in annotation:
-            missing["area"] += 1
+            filled["area"] += 1
             annotation["area"] = _area(annotation, images[annotation["image_id"]])
-    return missing
+    return filled
+
+
+def renumber(annotations: list[dict[str, Any]]) -> int:
+    """Number annotations from 1, in place, unless their ids are positive and different.
+
+    Returns:
+        Number of annotations with a new id.
+    """
+    ids = [annotation.get("id", 0) for annotation in annotations]
+    if min(ids, default=1) > 0 and len(set(ids)) == len(ids):
+        return 0
+    for number, annotation in enumerate(annotations, 1):
+        annotation["id"] = number
+    return len(annotations)
 
 
 def _area(annotation: dict[str, Any], image: dict[str, Any]) -> float:

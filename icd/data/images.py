@@ -1,4 +1,4 @@
-"""The image files of a split: all headers, and the pixels of a sample, as training reads them."""
+"""The image files of a split: all headers, and the pixels of a sample or of all."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 from PIL import ExifTags, Image
 
+from icd.data.pixels import read_image, read_pixels, reason
 from icd.errors import InputError
 
 READERS = 8  # threads, because files may lie on a network
@@ -47,7 +47,11 @@ class Problem(NamedTuple):
 
 
 def survey_images(
-    content: dict[str, Any], file: Path, folder: Path, decode_all: bool = False
+    content: dict[str, Any],
+    file: Path,
+    folder: Path,
+    decode_all: bool = False,
+    memory: Path | None = None,
 ) -> dict[str, Any]:
     """Read the headers of all images of a split and the pixels of a sample, or of all.
 
@@ -55,6 +59,7 @@ def survey_images(
         content: content of the annotation file ``file``.
         folder: folder of the images.
         decode_all: read the pixels of every image.
+        memory: file of the images that were read before, see :func:`icd.data.pixels.read_pixels`.
 
     Returns:
         ``formats`` (number of images by format and mode), ``turned`` (number of images with an
@@ -70,8 +75,8 @@ def survey_images(
         read = list(pool.map(read_header, paths))
         _refuse(_unlike_annotations(images, read, folder), file)
         headers = [header for header in read if isinstance(header, Header)]
-        chosen = range(len(images)) if decode_all else _sample(headers)
-        decoded = list(pool.map(read_brightest, [paths[i] for i in chosen]))
+    chosen = range(len(images)) if decode_all else _sample(headers)
+    decoded = read_pixels([paths[i] for i in chosen], memory)
     _refuse(_undecodable(images, chosen, decoded), file)
     brightest = [value for value in decoded if isinstance(value, int)]
     _refuse(_too_dark(images, headers, chosen, brightest), file)
@@ -82,9 +87,20 @@ def survey_images(
     }
 
 
-def read_image(path: Path) -> np.ndarray | None:
-    """8-bit pixels [height, width, BGR] as mmdet reads them; None if it cannot."""
-    return cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
+def require_pixels(names: Sequence[str], paths: Sequence[Path], file: Path, memory: Path) -> None:
+    """Read the pixels of all images that a training uses.
+
+    Args:
+        names: what the annotation file ``file`` calls them.
+        paths: the image files.
+        memory: file of the images that were read before, see :func:`icd.data.pixels.read_pixels`.
+
+    Raises:
+        InputError: names images whose pixels cannot be read.
+    """
+    images = [{"file_name": name} for name in names]
+    read = read_pixels(paths, memory)
+    _refuse(_undecodable(images, range(len(names)), read), file, "images")
 
 
 def require_image(path: Path) -> np.ndarray:
@@ -109,24 +125,7 @@ def read_header(path: Path) -> Header | str:
             size = image.size[::-1] if orientation in (5, 6, 7, 8) else image.size
             return Header(image.format or "unknown", image.mode, *size, orientation)
     except Exception as error:  # a damaged file can make Pillow raise anything
-        return _reason(error)
-
-
-def read_brightest(path: Path) -> int | str:
-    """The largest value of an image as training reads it, or why its pixels cannot be read."""
-    try:
-        with Image.open(path) as image:
-            image.load()  # OpenCV accepts some truncated files
-        pixels = read_image(path)
-    except Exception as error:
-        return _reason(error)
-    return "OpenCV does not read this format" if pixels is None else int(pixels.max())
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, Image.UnidentifiedImageError):
-        return "no known image format"
-    return " ".join(str(getattr(error, "strerror", None) or error or type(error).__name__).split())
+        return reason(error)
 
 
 def _sample(headers: Sequence[Header]) -> list[int]:
@@ -183,7 +182,9 @@ def _too_dark(
             yield Problem(i, text, "values up to 65535, or an image of 8 bits")
 
 
-def _refuse(problems: Iterable[Problem], file: Path) -> None:
+def _refuse(
+    problems: Iterable[Problem], file: Path, key: str = "images[{place}].file_name"
+) -> None:
     """Raise InputError with the first problem in full and the names of more."""
     found = list(problems)
     if found:
@@ -192,4 +193,4 @@ def _refuse(problems: Iterable[Problem], file: Path) -> None:
         if more:
             named = "; ".join(problem.text for problem in more[: NAMED - 1])
             text += f" (and {len(more)} more: {named}{'; ...' * (len(more) >= NAMED)})"
-        raise InputError(file, f"images[{first.place}].file_name", text, first.expected)
+        raise InputError(file, key.format(place=first.place), text, first.expected)

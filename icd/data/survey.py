@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -11,26 +12,36 @@ import numpy as np
 
 from icd.data import SplitFiles
 from icd.data.annotations import complete, mask_of, read_annotations
+from icd.data.copies import find_copies
 from icd.data.images import survey_images
+from icd.data.instances import class_names, image_extents, instances, is_visible
+from icd.data.pixels import memory_of
 from icd.data.priors import compute_priors
+from icd.data.reading import TRAIN, Reading
+from icd.data.requirements import require_classes, require_objects, require_sides
 from icd.data.samples import write_samples
-from icd.errors import InputError
 from icd.files import sha256, write_json
 
-TRAIN = "train"  # the split that defines classes and priors
+MOST_OBJECTS = 100  # per image: detectors report, and COCO's metrics count, so many detections
+AS_MMDET = Reading()  # what mmdet's configs leave out
 
 
 def write_survey(
-    splits: Mapping[str, SplitFiles], output: Path, decode_all: bool = False
+    splits: Mapping[str, SplitFiles],
+    output: Path,
+    decode_all: bool = False,
+    reading: Reading = AS_MMDET,
 ) -> dict[str, Any]:
     """Check all splits of a data set and write classes, hashes, counts and priors as JSON.
 
-    Also draws images of the training split to ``samples.png`` beside ``output``.
+    Also draws images of the training split to ``samples.png`` beside ``output``. Counts and priors
+    leave out what training leaves out.
 
     Args:
         splits: files by the name of the split; ``train`` defines classes and priors.
         output: JSON file to write.
         decode_all: decode all images, not only a sample.
+        reading: what the track trains on, and the sizes to which it resizes images.
 
     Returns:
         The content of the JSON file.
@@ -42,43 +53,65 @@ def write_survey(
     filled = {name: complete(content) for name, content in contents.items()}
     classes = class_names(contents[TRAIN])
     for name, content in contents.items():
-        _require_usable(content, splits[name].annotations, classes, splits[TRAIN].annotations)
+        file = splits[name].annotations
+        require_classes(content, file, classes, splits[TRAIN].annotations)
+        require_objects(content, reading.used(name, content), file, reading)
+        require_sides(reading.used(name, content), file, reading, name)
+    memory = memory_of(output)
     counts = {
-        name: survey_split(content, filled[name], splits[name], decode_all)
+        name: survey_split(
+            content, reading.used(name, content), filled[name], splits[name], decode_all, memory
+        )
         for name, content in contents.items()
     }
-    priors = compute_priors(relative_sizes(contents[TRAIN]), len(classes))
-    survey = {"classes": classes, "splits": counts, "priors": asdict(priors)}
+    paths = {name: _paths(content, splits[name].images) for name, content in contents.items()}
+    for name, copies in find_copies(paths).items():
+        counts[name]["copies"] = copies
+    priors = compute_priors(relative_sizes(reading.used(TRAIN, contents[TRAIN])), len(classes))
+    survey = {
+        "classes": classes,
+        "smallest_side": reading.smallest_side,
+        "splits": counts,
+        "priors": asdict(priors),
+    }
     write_samples(contents[TRAIN], splits[TRAIN].images, output.with_name("samples.png"))
     write_json(output, survey)
     return survey
 
 
+def _paths(content: dict[str, Any], folder: Path) -> list[Path]:
+    return [folder / image["file_name"] for image in content["images"]]
+
+
 def survey_split(
-    content: dict[str, Any], filled: dict[str, int], files: SplitFiles, decode_all: bool
+    content: dict[str, Any],
+    used: dict[str, Any],
+    filled: dict[str, int],
+    files: SplitFiles,
+    decode_all: bool,
+    memory: Path,
 ) -> dict[str, Any]:
-    """Hash, counts and sizes of one split; content and counts as :func:`complete` left them."""
+    """Hash, counts and sizes of one split.
+
+    Args:
+        content: its annotations as :func:`complete` left them.
+        used: those of them that count, see :meth:`Reading.used`.
+        filled: what :func:`complete` filled in.
+        files: its files.
+        decode_all: decode all images, not only a sample.
+        memory: file of the images that were decoded before.
+    """
+    images = len(content["images"])
     return {
         "sha256": sha256(files.annotations),
-        **count_instances(content),
-        **count_oddities(content),
+        **count_instances(used),
+        "images": images,
+        "too_small": images - len(used["images"]),
+        **count_oddities(used),
         "filled": filled,
         **image_sizes(content),
-        **survey_images(content, files.annotations, files.images, decode_all),
+        **survey_images(content, files.annotations, files.images, decode_all, memory),
     }
-
-
-def _require_usable(content: dict[str, Any], file: Path, classes: list[str], train: Path) -> None:
-    """Raise InputError unless a split has the classes of the training split, and an object."""
-    if class_names(content) != classes:
-        raise InputError(file, "categories", f"differ from those of {train}", f"{classes}")
-    if not instances(content):
-        raise InputError(file, "annotations", "hold no object", "at least one")
-
-
-def class_names(content: dict[str, Any]) -> list[str]:
-    """Names of the categories in the order of the file, which defines the class indices."""
-    return [category["name"] for category in content["categories"]]
 
 
 def relative_sizes(content: dict[str, Any]) -> Iterator[tuple[int, float, float]]:
@@ -89,37 +122,6 @@ def relative_sizes(content: dict[str, Any]) -> Iterator[tuple[int, float, float]
         image_width, image_height = extents[annotation["image_id"]]
         _, _, width, height = annotation["bbox"]
         yield labels[annotation["category_id"]], width / image_width, height / image_height
-
-
-def instances(content: dict[str, Any]) -> list[dict[str, Any]]:
-    """The annotations that detectors learn as objects, as mmdet's CocoDataset selects them.
-
-    Leaves out crowds, annotations marked as ignored, and boxes that are less than a pixel wide or
-    high or lie outside their image.
-    """
-    extents = image_extents(content)
-    return [
-        annotation
-        for annotation in content["annotations"]
-        if not (annotation["iscrowd"] or annotation.get("ignore"))
-        and is_visible(annotation, *extents[annotation["image_id"]])
-    ]
-
-
-def is_visible(annotation: dict[str, Any], image_width: float, image_height: float) -> bool:
-    """True if an annotation's box covers at least a pixel and overlaps the image."""
-    x, y, width, height = annotation["bbox"]
-    return (
-        annotation["area"] > 0
-        and min(width, height) >= 1
-        and min(x + width, image_width) > max(x, 0)
-        and min(y + height, image_height) > max(y, 0)
-    )
-
-
-def image_extents(content: dict[str, Any]) -> dict[int, tuple[float, float]]:
-    """Width and height in pixels of every image by its id."""
-    return {image["id"]: (image["width"], image["height"]) for image in content["images"]}
 
 
 def count_instances(content: dict[str, Any]) -> dict[str, Any]:
@@ -154,8 +156,10 @@ def count_oddities(content: dict[str, Any]) -> dict[str, int]:
     without_mask: annotations that mmdet reads, without run lengths or a polygon that encloses area.
     run_lengths: objects whose mask is a run-length code.
     empty_images: images without objects.
+    full_images: images with more than :data:`MOST_OBJECTS` objects.
     """
     extents, found = image_extents(content), instances(content)
+    per_image = Counter(annotation["image_id"] for annotation in found)
     read = [
         annotation
         for annotation in content["annotations"]
@@ -172,7 +176,8 @@ def count_oddities(content: dict[str, Any]) -> dict[str, int]:
         "run_lengths": sum(
             isinstance(annotation.get("segmentation"), dict) for annotation in found
         ),
-        "empty_images": len(extents.keys() - {annotation["image_id"] for annotation in found}),
+        "empty_images": len(extents.keys() - per_image.keys()),
+        "full_images": sum(number > MOST_OBJECTS for number in per_image.values()),
     }
 
 

@@ -11,6 +11,7 @@ from mmdet.evaluation import CocoMetric
 from mmdet.registry import METRICS
 
 from icd.files import write_text
+from icd.training.dataset import CompletedCOCO
 
 
 @METRICS.register_module()
@@ -20,8 +21,9 @@ class DetectionFiles(CocoMetric):
     mmdet loops over single boxes and encodes JSON in Python instead of C.
     """
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, ann_file: str, **options: Any) -> None:
         super().__init__(format_only=True, **options)
+        self._coco_api = CompletedCOCO(ann_file)
 
     def results2json(self, results: Sequence[dict], outfile_prefix: str) -> dict[str, str]:
         """Write ``<outfile_prefix>.<kind>.json`` for each kind; returns their paths by kind."""

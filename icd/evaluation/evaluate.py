@@ -11,7 +11,10 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+import icd.training.workers  # noqa: F401  (registers with mmengine)
+from icd.data.annotations import read_annotations
 from icd.data.listing import images_sha256
+from icd.data.made import verify_made
 from icd.evaluation import detection_files  # noqa: F401  (registers with mmdet)
 from icd.evaluation.breakdown import resampled
 from icd.evaluation.coco import match, summary
@@ -21,6 +24,7 @@ from icd.experiments.splits import Split
 from icd.files import atomic, require_file, sha256, write_json
 from icd.training import dataset  # noqa: F401  (registers with mmdet)
 from icd.training.checkpoint import load_weights
+from icd.training.dataloader import loading
 
 BOXES = "bbox"
 
@@ -32,6 +36,7 @@ def evaluate(
     weights: Path | None = None,
     evaluator: str = EVALUATORS[0],
     files: Split | None = None,
+    workers: int = 0,
 ) -> None:
     """Run a run's detector on a split and write all twelve metrics as raw JSON.
 
@@ -48,6 +53,10 @@ def evaluate(
         evaluator: one of :data:`icd.experiments.machine.EVALUATORS`; all give the same numbers.
         files: annotation file and image folder of the split. By default, those that the run was
             described with: a track may have replaced its test set or added a split since.
+        workers: data-loading processes.
+
+    Raises:
+        InputError: the annotation file is not valid, or lists other classes than the run's.
     """
     logging.captureWarnings(True)  # warnings go to the log
     start = time.monotonic()
@@ -58,13 +67,17 @@ def evaluate(
         use_files(config, run.files_of(split), config.test_dataloader.dataset.data_root)
     else:
         use_files(config, files, "")
+    config.test_dataloader.merge(loading(workers, seed=0))  # nothing is drawn at random
     annotations = require_file(Path(config.test_evaluator.ann_file), "a COCO JSON file")
+    if split in run.files and run.files[split].made:
+        verify_made(annotations)
     images = config.test_dataloader.dataset
     folder_of_images = Path(images.data_root, images.data_prefix.img)
     measured_on = {  # before they are read: a later change must not look evaluated
         "annotations_sha256": sha256(annotations),
         "images_sha256": images_sha256(annotations, folder_of_images),
     }
+    read_annotations(annotations)  # refuses a file that libraries would stumble over
     place = tempfile.TemporaryDirectory() if weights else contextlib.nullcontext(folder / split)
     with place as work:
         found = detect(config, weights or folder / "model.pth", Path(work))
@@ -86,8 +99,8 @@ def use_files(config: Config, files: Split, root: str) -> None:
     images = config.test_dataloader.dataset
     images.type = "CompletedCocoDataset"  # for files that lack keys that mmdet needs
     images.data_root = root
-    images.ann_file, images.data_prefix.img = files.annotations, files.images
-    config.test_evaluator.ann_file = str(Path(root, files.annotations))
+    images.ann_file, images.data_prefix.img = files.file_beside(Path(root)), files.images
+    config.test_evaluator.ann_file = str(Path(root, images.ann_file))
 
 
 def detect(config: Config, checkpoint: Path, work: Path) -> dict[str, Path]:

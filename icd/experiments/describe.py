@@ -142,6 +142,8 @@ class Describer:
         entry = self._named("detectors", self.content.detectors, name)
         recipe = self._recipe(change.role, role, entry, schedule)
         method = self._method(change, entry)
+        if method is None or recipe.teacher_precision == recipe.precision:  # has no effect
+            recipe = recipe.model_copy(update={"teacher_precision": None})
         named = change.backbone or role.backbone
         backbone = self._named("backbones", self.content.backbones, named)
         teacher = self._teacher(change, name, seed) if method or change.inherit else None
@@ -203,6 +205,11 @@ class Describer:
             problem = f"{recipe.batch_size} images cannot be divided among {devices} GPUs"
             expected = "a multiple of machine.gpus"
             raise InputError(self.file, "recipe.batch_size", problem, expected)
+        images = recipe.batch_size // devices
+        if images % recipe.accumulate:
+            problem = f"{images} images per device cannot be divided into {recipe.accumulate} parts"
+            expected = "a divisor of recipe.batch_size / machine.gpus"
+            raise InputError(self.file, "recipe.accumulate", problem, expected)
         return devices
 
     def _require_same_width(

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean
 
 from icd.experiments.ablation import Ablation
+from icd.experiments.rehearsals import Rehearsal, Rehearsed, measured, rehearsed
+from icd.experiments.requests import Request, requests
 from icd.experiments.run import CostGroup, Run, read_run
 from icd.experiments.track import Track
 from icd.files import read_json
 from icd.markdown import table
 
 COLUMNS = ("table", "runs", "done", "to do", "in other tables too", "hours")
+REQUESTED = ("kind", "runs", "walltime", "memory in MB", "GPUs", "walltime and memory are")
 
 
 @dataclass(frozen=True)
@@ -24,11 +27,13 @@ class CostModel:
     seconds: training seconds per iteration, by cost group.
     megabytes: disk space of a run in MB, by cost group.
     stated: seconds per iteration from the track file, for groups that were not measured.
+    rehearsal: rehearsals by kind, for groups without a finished run.
     """
 
     seconds: dict[CostGroup, float]
     megabytes: dict[CostGroup, float]
     stated: float | None = None
+    rehearsal: Rehearsal = field(default_factory=dict)
 
     def hours(self, runs: Iterable[Run]) -> float:
         """Hours to train these runs one after another; runs of unknown cost count as 0."""
@@ -36,11 +41,26 @@ class CostModel:
 
     def per_iteration(self, run: Run) -> float | None:
         """Training seconds per iteration, measured or stated; None if unknown."""
-        return self.seconds.get(run.cost_group, self.stated)
+        if run.cost_group in self.seconds:
+            return self.seconds[run.cost_group]
+        measured = rehearsed(run, self.rehearsal)
+        return measured.seconds_per_iteration if measured else self.stated
 
     def unmeasured(self, runs: Iterable[Run]) -> int:
-        """Number of runs to train whose cost group was not measured."""
-        return sum(run.cost_group not in self.seconds and run.iterations > 0 for run in runs)
+        """Number of runs to train of a cost group without a finished run or a rehearsal."""
+        return sum(
+            run.cost_group not in self.seconds
+            and rehearsed(run, self.rehearsal) is None
+            and run.iterations > 0
+            for run in runs
+        )
+
+    def rehearsed(self, runs: Iterable[Run]) -> list[Rehearsed]:
+        """The rehearsals that the estimate of these runs uses."""
+        found = (
+            rehearsed(run, self.rehearsal) for run in runs if run.cost_group not in self.seconds
+        )
+        return [one for one in found if one]
 
 
 def done(run: Run) -> bool:
@@ -63,6 +83,7 @@ def measure(track: Track) -> CostModel:
         {name: mean(values) for name, values in seconds.items()},
         {name: mean(values) for name, values in megabytes.items()},
         track.machine.seconds_per_iteration,
+        measured(track),
     )
 
 
@@ -100,6 +121,7 @@ def plan_text(track: Track, ablations: Sequence[Ablation], others: Sequence[Abla
             *_shared(unique, others),
             *_time(left, estimate),
             *_disk(left, estimate),
+            *_requests(requests(track, left, estimate.rehearsal)),
             *(["Rows that this track cannot have:", *absent] if absent else []),
         ]
     )
@@ -139,13 +161,34 @@ def _time(left: Sequence[Run], estimate: CostModel) -> list[str]:
         which = "this assumes" if unmeasured == len(left) else f"for {unmeasured} runs this assumes"
         text += (
             f"; {which} {estimate.stated:g} seconds per iteration, as stated by the track, because"
-            " no run of their kind was measured"
+            " no run of their kind was measured or rehearsed"
         )
     elif unmeasured == len(left):
         text = "The training time is unknown: no run of these kinds was measured on this track"
     elif unmeasured:
         text += f", plus the time of {unmeasured} runs of kinds that were not measured yet"
-    return [f"{text}. Evaluation is not included."]
+    return [f"{text}. Evaluation is not included.", *_rehearsals(left, estimate)]
+
+
+def _rehearsals(left: Sequence[Run], estimate: CostModel) -> list[str]:
+    """A line that names the rehearsals behind the estimate."""
+    used = estimate.rehearsed(left)
+    machines = ", ".join(dict.fromkeys(one.machine for one in used))
+    return [f"Measured by rehearsal on {machines}: {len(used)} of these runs."] if used else []
+
+
+def _requests(found: Sequence[Request]) -> list[str]:
+    """A table of what trainings request on a cluster."""
+    lines = [
+        (one.kind, str(one.runs), clock(one.minutes), str(one.memory), str(one.gpus), one.origin)
+        for one in found
+    ]
+    return [f"\nRequests of a training on a cluster:\n\n{table(REQUESTED, lines)}"] if lines else []
+
+
+def clock(minutes: int) -> str:
+    """Minutes as hours and minutes, e.g. 112:50."""
+    return f"{minutes // 60}:{minutes % 60:02}"
 
 
 def _disk(left: Sequence[Run], estimate: CostModel) -> list[str]:

@@ -17,6 +17,7 @@ ScheduleName = Annotated[
         description="positive multiple of the recipe's unit, e.g. 1x or 3x",
     ),
 ]
+Precision = Literal["float32", "bfloat16"]
 Setting = bool | int | float | list[bool | int | float]
 Fraction = Annotated[float, Field(gt=0, lt=1, description="a fraction of the schedule")]
 
@@ -61,15 +62,34 @@ class Recipe(Model):
 
     unit: int = Field(ge=1, description="iterations of a 1x schedule")
     batch_size: int = Field(ge=1, description="images per iteration over all devices")
+    accumulate: int = Field(
+        1,
+        ge=1,
+        description="parts in which each device computes its images one after the other, to save "
+        "memory",
+    )
     optimizer: Optimizer
     reference_batch: int | None = Field(
         None, ge=1, description="batch size of the learning rate; other sizes scale it linearly"
     )
     decay: Decay
     ramp: int = Field(0, ge=0, description="iterations of linear learning-rate warm-up")
+    group_by_aspect: bool = Field(
+        False, description="no batch mixes portrait images with others, which saves padding"
+    )
     channels_last: bool = Field(False, description="use the channels-last memory format")
-    precision: Literal["float32", "bfloat16"] = Field(
+    precision: Precision = Field(
         "float32", description="precision of the networks in training; default: float32"
+    )
+    tf32: bool = Field(
+        False, description="on GPUs, let training compute float32 products in TF32, which is faster"
+    )
+    teacher_precision: Precision | None = Field(
+        None,
+        description=(
+            "precision of the teacher while a student learns from it; bfloat16 also gives it the "
+            "channels-last memory format; default: that of the student"
+        ),
     )
 
     @property

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, NoReturn
 
 from pydantic import ConfigDict, Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
 from icd.data import GENERATOR_VERSION
-from icd.experiments.base import Model
+from icd.experiments.base import DIFFERENT, Model
+from icd.mappings import content_hash
+
+MADE = Path("data")  # annotation files that the pipeline makes, relative to the project
 
 TRAIN, TUNE, TEST = "train", "tune", "test"
 RESERVED = ("work", "steps")  # folders of a run, beside those of its detections by split
@@ -38,20 +42,111 @@ class Resizing(Model):
     )
 
     @model_validator(mode="after")
-    def _require_long_side_first(self) -> Resizing:
+    def _require_agreeing_sides(self) -> Resizing:
         longest, shortest = self.scale
         if longest < shortest:
-            expected = "[longest side, shortest side]"
-            context = {"key": "scale", "value": self.scale, "expected": expected}
-            raise PydanticCustomError("requires", "{key}", context)
+            _refuse("scale", self.scale, "[longest side, shortest side]")
+        sides = self.train_short_sides
+        if sides and max(sides) > longest:
+            _refuse("train_short_sides", sides, f"none above the longest side of scale, {longest}")
+        if sides and not min(sides) <= shortest <= max(sides):
+            expected = f"sides around {shortest}, the shortest side of scale, as images are tested"
+            _refuse("train_short_sides", sides, expected)
         return self
+
+    @property
+    def test_scale(self) -> tuple[int, int]:
+        """Longest and shortest side of a test image."""
+        longest, shortest = self.scale
+        return longest, shortest
+
+    @property
+    def train_scales(self) -> list[tuple[int, int]]:
+        """Longest and shortest side of a training image, which draws one of them."""
+        longest, shortest = self.scale
+        return [(longest, side) for side in self.train_short_sides or [shortest]]
+
+
+def _refuse(key: str, value: Any, expected: str) -> NoReturn:
+    """Raise the error of a value that contradicts another."""
+    context = {"key": key, "value": value, "expected": expected}
+    raise PydanticCustomError("requires", "{key}", context)
+
+
+class Subset(Model):
+    """A part of the images, drawn by a seed."""
+
+    fraction: float = Field(gt=0, lt=1, description="the share of the images that is kept")
+    seed: int = Field(ge=0, description="seed of the choice; see icd/data/subset.py")
+    # Only a check. It is no part of a run, so stating it later renames nothing.
+    sha256: str | None = Field(
+        None,
+        exclude=True,
+        pattern="^[0-9a-f]{64}$",
+        description="sha256 that the subset must have (info.made.sha256 in its file)",
+    )
+
+
+ImageSet = Annotated[
+    str,
+    Field(
+        pattern=r"^[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+$",
+        description="folder and list of images, e.g. VOC2007/trainval",
+    ),
+]
 
 
 class Split(Model):
     """Annotations (a COCO JSON file) and images (a folder), relative to root."""
 
-    annotations: str = Field(description="path of a COCO JSON file relative to root")
+    annotations: str = Field(
+        description=(
+            "path of a COCO JSON file relative to root; with voc, a name for the file to make"
+        )
+    )
     images: str = Field(description="path of the image folder relative to root")
+    subset: Subset | None = Field(None, description="keeps a part of the images")
+    voc: Annotated[list[ImageSet], *DIFFERENT] | None = Field(
+        None,
+        min_length=1,
+        description="image sets of PASCAL VOC in root, whose XML is converted; images must be .",
+    )
+
+    @model_validator(mode="after")
+    def _require_fitting_images(self) -> Split:
+        if self.voc and self.images != ".":
+            expected = "., because converted annotations name files relative to root"
+            context = {"key": "images", "value": self.images, "expected": expected}
+            raise PydanticCustomError("requires", "{key}", context)
+        return self
+
+    @property
+    def made(self) -> bool:
+        """Whether the pipeline makes the annotation file."""
+        return bool(self.subset or self.voc)
+
+    def annotation_file(self, root: Path) -> Path:
+        """The annotation file; one that the pipeline makes never lies in the user's folder.
+
+        Args:
+            root: root folder of the data, which is part of the name of such a file.
+        """
+        if not self.made:
+            return root / self.annotations
+        drawn = self.subset and [self.subset.fraction, self.subset.seed]
+        content = content_hash([str(root), self.annotations, drawn, self.voc])
+        return MADE / f"{Path(self.annotations).stem}-{content}.json"
+
+    def file_beside(self, root: Path) -> str:
+        """The annotation file as mmdet takes it: relative to root, absolute if it is elsewhere."""
+        return str(self.annotation_file(root).absolute()) if self.made else self.annotations
+
+    def sources(self, root: Path) -> list[Path]:
+        """The user's files that the annotation file is, or is made from."""
+        if self.voc:
+            sets = (name.split("/") for name in self.voc)
+            return [root / folder / "ImageSets/Main" / f"{part}.txt" for folder, part in sets]
+        return [root / self.annotations]
 
 
 class _Splits(Model):
@@ -66,13 +161,9 @@ class _Splits(Model):
     def _require_plain_names(self) -> Any:
         for name in self.model_extra or {}:
             if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
-                expected = "a name of letters, digits, - and _"
-                context = {"key": name, "value": name, "expected": expected}
-                raise PydanticCustomError("requires", "{key}", context)
+                _refuse(name, name, "a name of letters, digits, - and _")
             if name in RESERVED:
-                expected = "another name, because runs have a folder of this one"
-                context = {"key": name, "value": name, "expected": expected}
-                raise PydanticCustomError("requires", "{key}", context)
+                _refuse(name, name, "another name, because runs have a folder of this one")
         return self
 
     def __getitem__(self, name: str) -> Any:

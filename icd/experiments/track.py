@@ -11,6 +11,7 @@ from string import Template
 from typing import Any
 
 from icd.data import SplitFiles
+from icd.data.reading import SMALLEST_SIDE, Reading
 from icd.errors import InputError
 from icd.experiments.base import validate
 from icd.experiments.change import Change
@@ -18,12 +19,14 @@ from icd.experiments.describe import Describer
 from icd.experiments.machine import Machine
 from icd.experiments.options import check_method, check_options, shipped_methods
 from icd.experiments.recipe import merge_recipes
-from icd.experiments.roles import OwnTeacher
+from icd.experiments.roles import OwnTeacher, Role
 from icd.experiments.run import ImportedRun, TrainedRun
-from icd.experiments.splits import TEST, TUNE, OwnData, Split, SyntheticData
+from icd.experiments.splits import TEST, TRAIN, TUNE, OwnData, Split, SyntheticData
 from icd.experiments.track_content import TrackContent
-from icd.experiments.yaml_files import WORKFLOW, load_yaml, read_yaml
+from icd.experiments.yaml_files import WORKFLOW, read_yaml
 from icd.mappings import content_hash, merge
+
+SECTIONS = ("detectors", "backbones", "methods")  # an extending track may leave out entries
 
 
 @dataclass(frozen=True)
@@ -77,8 +80,8 @@ class Track:
         return Template(data.root).get_identifiers() if isinstance(data, OwnData) else []
 
     def annotations(self, split: str) -> Path:
-        """Annotation file of a split."""
-        return self.data_root / self.splits[split].annotations
+        """Annotation file of a split, which the pipeline may have to make."""
+        return self.splits[split].annotation_file(self.data_root)
 
     def images(self, split: str) -> Path:
         """Image folder of a split."""
@@ -88,6 +91,19 @@ class Track:
     def split_files(self) -> dict[str, SplitFiles]:
         """Annotation file and image folder of every split."""
         return {name: SplitFiles(self.annotations(name), self.images(name)) for name in self.splits}
+
+    def reading(self, smallest_side: int = SMALLEST_SIDE) -> Reading:
+        """How training and testing read the images.
+
+        ``smallest_side``: images with a shorter side are left out of training.
+        """
+        roles = (self.content.roles.teacher, self.content.roles.student)
+        first = {
+            role.pretrained.split for role in roles if isinstance(role, Role) and role.pretrained
+        }
+        images = self.content.images
+        trained = frozenset({TRAIN, *first})
+        return Reading(trained, images.train_scales, images.test_scale, smallest_side)
 
     def require_files(self) -> None:
         """Raise InputError if a file or folder of the user's data or teacher does not exist."""
@@ -99,14 +115,21 @@ class Track:
         """Key, path and meaning of each file and folder that the pipeline does not make."""
         if not self.synthetic:
             yield "data.root", self.data_root, "the folder of the data set"
-            for split in self.splits:
-                key = f"data.splits.{split}"
-                yield f"{key}.annotations", self.annotations(split), "a COCO JSON file"
-                yield f"{key}.images", self.images(split), "a folder of images"
+            for name, split in self.splits.items():
+                key = f"data.splits.{name}"
+                for source in split.sources(self.data_root):
+                    kind = "a list of image names" if split.voc else "a COCO JSON file"
+                    yield f"{key}.{'voc' if split.voc else 'annotations'}", source, kind
+                yield f"{key}.images", self.images(name), "a folder of images"
         teacher = self.content.roles.teacher
         if isinstance(teacher, OwnTeacher):
             yield "roles.teacher.config", Path(teacher.config), "an mmdet config"
             yield "roles.teacher.checkpoint", Path(teacher.checkpoint), "a checkpoint"
+
+    @property
+    def made_splits(self) -> list[str]:
+        """The splits whose annotation files the pipeline makes from the user's files."""
+        return [name for name, split in self.splits.items() if split.made]
 
     @property
     def describer(self) -> Describer:
@@ -139,7 +162,7 @@ def load_track(
     if not file.is_file():
         expected = f"one of {shipped_tracks()} or the path of a YAML file"
         raise InputError(name, "", "no such track", expected)
-    track = read_track(_extended(read_yaml(file, "track"), file), file, config, data_root)
+    track = read_track(track_mapping(file), file, config, data_root)
     _require_own_name(track)
     return track
 
@@ -198,7 +221,7 @@ def _check_methods(content: TrackContent, file: Path) -> None:
 def shipped_names(section: str) -> frozenset[str]:
     """All names in a section of the shipped tracks."""
     files = [WORKFLOW / f"tracks/{name}.yaml" for name in shipped_tracks()]
-    contents = [load_yaml(file, TrackContent, "track") for file in files]
+    contents = [validate(TrackContent, track_mapping(file), file) for file in files]
     return frozenset(name for content in contents for name in getattr(content, section))
 
 
@@ -207,33 +230,46 @@ def shipped_tracks() -> list[str]:
     return sorted(path.stem for path in (WORKFLOW / "tracks").glob("*.yaml"))
 
 
-def _extended(content: Any, file: Path) -> Any:
+def track_mapping(file: Path) -> Any:
     """What a track file says, laid over the shipped track that it ``extends``, if any.
 
     Name, title and data are always its own, so no role starts from a split of the other data; a
     role that it states replaces the other whole. With a scale of its own, only its own
-    ``train_short_sides`` hold.
+    ``train_short_sides`` hold. A detector, backbone or method that is null is left out.
     """
+    content = read_yaml(file, "track")
     if not isinstance(content, dict) or "extends" not in content:
         return content
     content = dict(content)
-    name, own = content.pop("extends"), content.get("roles")
+    name = content.pop("extends")
     if name not in shipped_tracks():
         expected = f"one of {shipped_tracks()}"
         raise InputError(file, "extends", f"{name!r} is not a shipped track", expected)
-    base = read_yaml(WORKFLOW / f"tracks/{name}.yaml", "track")
-    for key in ("name", "title", "data"):
-        del base[key]
-    images = content.get("images")
+    base = _inherited(track_mapping(WORKFLOW / f"tracks/{name}.yaml"), content)
+    if isinstance(content.get("recipe"), dict):
+        base["recipe"] = merge_recipes(base["recipe"], content["recipe"])
+    return _without_null(merge(base, content))
+
+
+def _inherited(base: dict[str, Any], content: Mapping[str, Any]) -> dict[str, Any]:
+    """What a track takes over from the content of the one that it extends."""
+    images, own = content.get("images"), content.get("roles")
+    base = {key: value for key, value in base.items() if key not in ("name", "title", "data")}
     if isinstance(images, dict) and "scale" in images:
         base["images"].pop("train_short_sides", None)
     for role in own if isinstance(own, dict) else ():
         base["roles"].pop(role, None)
     for role in base["roles"].values():
         role.pop("pretrained", None)
-    if isinstance(content.get("recipe"), dict):
-        base["recipe"] = merge_recipes(base["recipe"], content["recipe"])
-    return merge(base, content)
+    return base
+
+
+def _without_null(content: dict[str, Any]) -> dict[str, Any]:
+    """Without the entries of sections that are null: those that a track does not take over."""
+    for section in SECTIONS:
+        if isinstance(entries := content.get(section), dict):
+            content[section] = {k: value for k, value in entries.items() if value is not None}
+    return content
 
 
 def _data_root(file: Path, content: TrackContent, config: Mapping[str, Any]) -> Path:

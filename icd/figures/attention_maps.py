@@ -20,8 +20,9 @@ from icd.methods.icd.method import ICD
 from icd.methods.icd.queries import make_queries
 from icd.methods.tokens import sizes_of, tokenize
 from icd.methods.where import ALTERNATIVES
+from icd.training.base_config import base_config, config_name
 from icd.training.checkpoint import load_weights
-from icd.training.config import RunInputs, base_config, dataset, detector, distiller
+from icd.training.config import RunInputs, dataset, detector, distiller
 from icd.training.distiller import Distiller, targets_of
 from icd.training.pipeline import pipeline
 
@@ -62,7 +63,8 @@ def load_images(
 ) -> list[dict]:
     """Images of a split with their annotations, as mmdet's data set gives them."""
     init_default_scope("mmdet")
-    steps = pipeline(base_config(run).test_dataloader.dataset.pipeline, run.images, False)
+    written = base_config(run).test_dataloader.dataset.pipeline
+    steps = pipeline(written, run.images, False, config_name(run))
     # Annotations are read before the image is resized, so that they are resized with it.
     steps.sort(key=lambda step: not step["type"].startswith("Load"))
     changes = {"type": "CompletedCocoDataset", "test_mode": True, "pipeline": steps}

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from icd.data.annotations import complete, read_annotations
-from icd.data.survey import instances
+from icd.data.instances import instances
 from icd.experiments.splits import TEST
 from icd.experiments.track import Track
 

@@ -34,6 +34,7 @@ from icd.methods.tokens import (
     flatten_levels,
     full_precision,
     level_strides,
+    padded_boxes,
     sizes_of,
     valid_levels,
 )
@@ -92,11 +93,11 @@ class FGD(nn.Module):
     ) -> dict[str, Tensor]:
         """The four losses of one batch; arguments as of :class:`icd.methods.icd.method.ICD`."""
         sizes, valid_cells = sizes_of(teacher), valid_levels(teacher, targets)
-        strides = level_strides(sizes, targets.padded_size)
+        strides, boxes = level_strides(sizes, targets.padded_size), padded_boxes(targets)
         losses = []
         levels = zip(teacher, student, valid_cells, strict=True)
         for i, (teacher_level, student_level, valid) in enumerate(levels):
-            foreground, background = scale_masks(targets.boxes, sizes[i], strides[i], valid)
+            foreground, background = scale_masks(boxes, sizes[i], strides[i], valid)
             target = flatten_levels([teacher_level.detach()])
             tokens = flatten_levels([student_level])
             focal = self.focal(full_precision(target), full_precision(tokens), valid)
@@ -140,38 +141,36 @@ def attention(tokens: Tensor, valid: Tensor, temperature: float) -> tuple[Tensor
     return count * logits.softmax(dim=-1), channels
 
 
-def scale_masks(
-    boxes: Sequence[Tensor], size: Size, stride: float, valid: Tensor
-) -> tuple[Tensor, Tensor]:
+def scale_masks(boxes: Tensor, size: Size, stride: float, valid: Tensor) -> tuple[Tensor, Tensor]:
     """M S and (1 - M) S of one level, each [N, L], without gradient and zero in the padding.
 
     Args:
-        boxes: N tensors [n_i, 4], corners in pixels.
+        boxes: [N, K, 4], corners in pixels; empty where an image has fewer than K.
         size: rows and columns of the level.
         stride: distance between cells in pixels.
         valid: [N, L] bool, False in the padding.
     """
-    foreground = torch.stack([box_scale(own, size, stride) for own in boxes]) * valid
+    foreground = box_scale(boxes, size, stride) * valid
     free = (valid & (foreground == 0)).to(foreground)
     return foreground, free / free.sum(dim=1, keepdim=True).clamp(min=1)
 
 
 def box_scale(boxes: Tensor, size: Size, stride: float) -> Tensor:
-    """[h * w], one over the number of cells of the smallest box [n, 4] at a cell; 0 outside."""
+    """[N, h * w], one over the number of cells of the smallest box [N, K, 4] at a cell, else 0."""
     rows, columns = (
-        touched(boxes[:, axis], boxes[:, axis + 2], cells, stride)
+        touched(boxes[..., axis], boxes[..., axis + 2], cells, stride)
         for axis, cells in zip((1, 0), size, strict=True)
     )
-    inside = (rows[:, :, None] & columns[:, None, :]).flatten(1).to(boxes)
-    scale = inside / inside.sum(dim=1, keepdim=True).clamp(min=1)
-    nothing = scale.new_zeros(1, scale.shape[1])  # an image may have no boxes
-    return torch.cat([nothing, scale]).amax(dim=0)
+    inside = (rows[..., :, None] & columns[..., None, :]).flatten(2).to(boxes)
+    scale = inside / inside.sum(dim=2, keepdim=True).clamp(min=1)
+    nothing = scale.new_zeros(len(scale), 1, scale.shape[2])  # a batch may have no boxes
+    return torch.cat([nothing, scale], dim=1).amax(dim=1)
 
 
 def touched(low: Tensor, high: Tensor, cells: int, stride: float) -> Tensor:
-    """[n, cells] bool, True where one of n intervals (in pixels) touches a cell of one axis."""
+    """[..., cells] bool, True where intervals [...] (in pixels) touch a cell of one axis."""
     start = torch.arange(cells, device=low.device) * stride
-    return (start < high[:, None]) & (start + stride > low[:, None])
+    return (start < high[..., None]) & (start + stride > low[..., None])
 
 
 class ContextBlock(nn.Module):

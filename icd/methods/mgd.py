@@ -17,9 +17,9 @@ from typing import Annotated
 
 import torch
 from annotated_types import Ge, Le
-from mmengine.dist import get_rank
 from torch import Tensor, nn
 
+from icd.methods.shares import share_index
 from icd.methods.tokens import Targets, full_precision, valid_levels
 from icd.seeds import seed_of
 
@@ -75,13 +75,17 @@ class MGD(nn.Module):
     def draw(self, levels: Sequence[Tensor], iteration: int) -> list[Tensor]:
         """Draw the cells of each level [N, C, h, w] that are shown: [N, 1, h, w] bool.
 
-        The result depends only on seed, process and iteration.
+        The result depends only on seed, share, iteration and the kind of device.
         """
-        generator = torch.Generator().manual_seed(seed_of(self.seed, get_rank(), iteration))
+        device = levels[0].device
+        # Hundreds of thousands of numbers: on the CPU, drawing and copying them would take longer
+        # than the loss. Devices of different kinds draw different numbers.
+        generator = torch.Generator(device).manual_seed(
+            seed_of(self.seed, share_index(), iteration)
+        )
         return [
-            (torch.rand(len(level), 1, *level.shape[-2:], generator=generator) >= self.masked).to(
-                level.device
-            )
+            torch.rand(len(level), 1, *level.shape[-2:], generator=generator, device=device)
+            >= self.masked
             for level in levels
         ]
 

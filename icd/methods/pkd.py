@@ -18,7 +18,7 @@ import torch
 from annotated_types import Ge
 from torch import Tensor, nn
 
-from icd.methods.tokens import Targets, flatten_levels, full_precision, valid_levels
+from icd.methods.tokens import Targets, full_precision, valid_levels
 
 EPSILON = 1e-6  # added to variances, because channels may be constant (as on a level of one cell)
 
@@ -48,12 +48,22 @@ class PKD(nn.Module):
         valid_cells = valid_levels(teacher, targets)
         for target, level, valid in zip(teacher, student, valid_cells, strict=True):
             gap = standardise(level, valid) - standardise(target.detach(), valid)
-            losses.append(gap.square().mean() / 2)
+            losses.append(mean_of(gap.square(), valid).mean() / 2)
         return {"loss_distillation": self.weight * torch.stack(losses).sum()}
 
 
 def standardise(level: Tensor, valid: Tensor) -> Tensor:
-    """The valid cells [m, C] of a level [N, C, h, w], each channel with mean 0 and variance 1."""
-    cells = full_precision(flatten_levels([level])[valid])
-    centred = cells - cells.mean(dim=0)
-    return centred * (centred.square().mean(dim=0) + EPSILON).rsqrt()
+    """A level [N, C, h, w] as [N, C, h * w], each channel with mean 0 and variance 1 over a batch.
+
+    Cells that are not ``valid`` [N, h * w] count in neither and are zero. (Selecting the others
+    would wait for the device, because their number decides the shape of the result.)
+    """
+    inside = valid[:, None]
+    cells = full_precision(level).flatten(2)
+    centred = (cells - mean_of(cells.where(inside, 0), valid)[:, None]).where(inside, 0)
+    return centred * (mean_of(centred.square(), valid) + EPSILON).rsqrt()[:, None]
+
+
+def mean_of(cells: Tensor, valid: Tensor) -> Tensor:
+    """[C], the mean over valid cells of all images; cells [N, C, L] that are not valid are zero."""
+    return cells.sum(dim=(0, 2)) / valid.sum()

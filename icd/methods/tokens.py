@@ -99,6 +99,20 @@ def cell_counts(image_sizes: Sequence[Size], padded_size: Size, level_size: Size
     ]
 
 
+def pad(rows: Sequence[Tensor], counts: Sequence[int], slots: int) -> Tensor:
+    """Rows [count, ...] of each of N images as [N, slots, ...], zero where there are no more."""
+    count, slot = np.array(counts)[:, None], np.arange(slots)
+    index = np.where(slot < count, count.cumsum()[:, None] - count + slot, sum(counts))
+    zero = rows[0].new_zeros(1, *rows[0].shape[1:])
+    return torch.cat([*rows, zero])[torch.tensor(index).to(zero.device, non_blocking=True)]
+
+
+def padded_boxes(targets: Targets) -> Tensor:
+    """The boxes of all images as [N, K, 4]; unused slots hold empty boxes at the origin."""
+    counts = [len(boxes) for boxes in targets.boxes]
+    return pad(targets.boxes, counts, max(counts))
+
+
 def tokenize(levels: Sequence[Tensor], image_sizes: Sequence[Size], padded_size: Size) -> Tokens:
     """The tokens of FPN levels [N, C, h, w]; the sizes are those of :class:`Targets`."""
     # Lines are the rows of all levels, then their columns. Each has a number in its level, from 1,

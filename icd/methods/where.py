@@ -8,14 +8,23 @@ in the padding. All of them weight the same error between the same values.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Literal
 
+import numpy as np
 import torch
 import torchvision
 from mmdet.registry import TASK_UTILS
 from torch import Tensor
 
-from icd.methods.tokens import Size, Targets, full_precision, level_strides, sizes_of
+from icd.methods.tokens import (
+    Size,
+    Targets,
+    full_precision,
+    level_strides,
+    padded_boxes,
+    sizes_of,
+)
 
 Levels = Sequence[Tensor]
 Where = Literal["instance", "everywhere", "foreground", "fine_grained", "activation"]
@@ -23,6 +32,8 @@ Where = Literal["instance", "everywhere", "foreground", "fine_grained", "activat
 NEAR = 0.5  # psi of Wang et al.: share of the IoU of the object's best anchor
 # The anchors of RetinaNet, for all detectors.
 ANCHORS = {"octave_base_scale": 4, "scales_per_octave": 3, "ratios": [0.5, 1.0, 2.0]}
+# Overlaps of objects and anchors at once: of all objects they would need gigabytes.
+OVERLAPS = 2**23
 ACTIVATION_TEMPERATURE = 0.5  # T of Zhang and Ma for one-stage detectors
 
 
@@ -34,11 +45,10 @@ def everywhere(teacher: Levels, student: Levels, targets: Targets, valid: Tensor
 def foreground(teacher: Levels, student: Levels, targets: Targets, valid: Tensor) -> Tensor:
     """Tokens whose cell's centre lies in an annotated box, on every level: [N, 1, L]."""
     centres = cell_centres(sizes_of(teacher), targets.padded_size, valid.device)
-    inside = [
-        ((boxes[:, None, :2] <= centres) & (centres < boxes[:, None, 2:])).all(-1).any(0)
-        for boxes in targets.boxes
-    ]
-    return (torch.stack(inside) & valid)[:, None].float()
+    x, y = centres.unbind(dim=1)
+    left, top, right, bottom = padded_boxes(targets)[..., None].unbind(dim=2)
+    inside = (left <= x) & (x < right) & (top <= y) & (y < bottom)
+    return (inside.any(dim=1) & valid)[:, None].float()
 
 
 def fine_grained(teacher: Levels, student: Levels, targets: Targets, valid: Tensor) -> Tensor:
@@ -47,30 +57,49 @@ def fine_grained(teacher: Levels, student: Levels, targets: Targets, valid: Tens
     A cell is near an object if one of its anchors has an IoU with the object of more than half of
     the largest IoU of all anchors, over all levels and all cells outside the padding.
     """
-    strides = level_strides(sizes_of(teacher), targets.padded_size)
-    generator = TASK_UTILS.build({"type": "AnchorGenerator", "strides": strides, **ANCHORS})
-    levels = generator.grid_priors(sizes_of(teacher), device=valid.device)
-    anchors = torch.cat(levels).unflatten(0, (-1, generator.num_base_priors[0]))
-    near = [
-        near_objects(anchors, own, boxes) for boxes, own in zip(targets.boxes, valid, strict=True)
-    ]
-    return torch.stack(near)[:, None].float()
+    anchors = all_anchors(sizes_of(teacher), targets.padded_size, valid.device)
+    counts = [len(boxes) for boxes in targets.boxes]
+    image = torch.tensor(np.arange(len(counts)).repeat(counts)).to(valid.device, non_blocking=True)
+    boxes = torch.cat(list(targets.boxes)).to(anchors)
+    near = torch.zeros(valid.shape, device=valid.device)
+    # On a CPU, one object at a time fits the cache.
+    on_cpu = valid.device.type == "cpu"
+    some = 1 if on_cpu else max(1, OVERLAPS // anchors[..., 0].numel())
+    for start in range(0, len(boxes), some):
+        these = slice(start, start + some)
+        found = near_objects(anchors, valid[image[these]], boxes[these])
+        near.index_add_(0, image[these], found.float())
+    return near.clamp(max=1)[:, None]
 
 
 def near_objects(anchors: Tensor, valid: Tensor, boxes: Tensor) -> Tensor:
-    """[L] bool, True for cells near one of the objects.
+    """[n, L] bool, True for cells near an object.
 
     Args:
         anchors: [L, A, 4], the A anchors of each cell.
-        valid: [L] bool, False in the padding.
+        valid: [n, L] bool, False in the padding of the object's image.
         boxes: [n, 4], the objects.
     """
-    near = torch.zeros_like(valid)
-    for box in boxes:  # one at a time, because all objects and anchors at once need gigabytes
-        overlaps = torchvision.ops.box_iou(anchors.flatten(0, 1), box[None].to(anchors))
-        best = overlaps.view(anchors.shape[:2]).amax(dim=1) * valid
-        near |= best > NEAR * best.max()
-    return near
+    overlaps = torchvision.ops.box_iou(boxes, anchors.flatten(0, 1))
+    best = overlaps.unflatten(1, anchors.shape[:2]).amax(dim=2) * valid
+    return best > NEAR * best.amax(dim=1, keepdim=True)
+
+
+def all_anchors(sizes: Sequence[Size], padded_size: Size, device: torch.device) -> Tensor:
+    """[L, A, 4], mmdet's anchors of all cells. (Its own grid waits for the device.)"""
+    strides = level_strides(sizes, padded_size)
+    at_origin = base_anchors(tuple(strides)).to(device, non_blocking=True)
+    corners = cell_centres(sizes, padded_size, device, within=0.0).split([h * w for h, w in sizes])
+    return torch.cat(
+        [corner.repeat(1, 2)[:, None] + own for corner, own in zip(corners, at_origin, strict=True)]
+    )
+
+
+@cache
+def base_anchors(strides: tuple[int, ...]) -> Tensor:
+    """[levels, A, 4], the anchors of the first cell of each level."""
+    generator = TASK_UTILS.build({"type": "AnchorGenerator", "strides": strides, **ANCHORS})
+    return torch.stack(generator.base_anchors)
 
 
 def activation(teacher: Levels, student: Levels, targets: Targets, valid: Tensor) -> Tensor:
@@ -96,11 +125,16 @@ def activation_attention(level: Tensor, valid: Tensor) -> Tensor:
     return share.where(valid, 0)  # avoids NaN on a level that consists of padding
 
 
-def cell_centres(sizes: Sequence[Size], padded_size: Size, device: torch.device) -> Tensor:
-    """[L, 2] (x, y) in pixels of the centres of all cells, level after level."""
+def cell_centres(
+    sizes: Sequence[Size], padded_size: Size, device: torch.device, within: float = 0.5
+) -> Tensor:
+    """[L, 2] (x, y) in pixels of the centres of all cells, level after level.
+
+    With ``within`` 0 those of their upper left corners.
+    """
     centres = []
     for (rows, columns), stride in zip(sizes, level_strides(sizes, padded_size), strict=True):
-        y, x = ((torch.arange(cells, device=device) + 0.5) * stride for cells in (rows, columns))
+        y, x = ((torch.arange(cells, device=device) + within) * stride for cells in (rows, columns))
         centres.append(torch.cartesian_prod(y, x).flip(1))
     return torch.cat(centres)
 

@@ -4,6 +4,9 @@ Snakemake and the user's shell count GPUs but do not assign them. Here every GPU
 which all runs on the machine share. The kernel releases a lock when the last process that holds it
 ends, however it ends. GPUs are identified by UUID, because GPU numbers can differ between jobs.
 Under Slurm, a job sees only its own GPUs.
+
+A number in CUDA_VISIBLE_DEVICES counts GPUs in the order of nvidia-smi (PCI bus). CUDA itself puts
+the fastest GPU first unless CUDA_DEVICE_ORDER says otherwise, so it is set to PCI_BUS_ID here.
 """
 
 from __future__ import annotations
@@ -20,7 +23,8 @@ from pathlib import Path
 
 from icd.errors import InputError
 
-VISIBLE = "CUDA_VISIBLE_DEVICES"
+VISIBLE, ORDER = "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"
+BY_BUS = "PCI_BUS_ID"  # the order of nvidia-smi
 SECONDS_BETWEEN_TRIES = 2.0
 
 _held: list[int] = []  # open for as long as this process lives
@@ -37,8 +41,9 @@ def use_gpus(count: int) -> None:
     if count == 0:
         os.environ[VISIBLE] = ""
         return
+    os.environ.setdefault(ORDER, BY_BUS)
     if not is_launched():  # otherwise the launcher has claimed them for all its processes
-        os.environ[VISIBLE] = ",".join(claim(count, cards()))
+        os.environ[VISIBLE] = ",".join(claim(count, visible_gpus()))
     import torch
 
     visible = torch.cuda.device_count()
@@ -51,19 +56,48 @@ def is_launched() -> bool:
     return "LOCAL_RANK" in os.environ
 
 
-def cards() -> list[str]:
-    """Names of the GPUs that this process may use: those of CUDA_VISIBLE_DEVICES, or all."""
-    command = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
-    try:
-        listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
-    except (OSError, subprocess.CalledProcessError):
-        listed = []
+def visible_gpus() -> list[str]:
+    """Names of the GPUs that this process may use: those of CUDA_VISIBLE_DEVICES, or all.
+
+    Raises:
+        InputError: CUDA_VISIBLE_DEVICES holds numbers that count in an order other than
+            nvidia-smi's.
+    """
+    listed = _ask("uuid")
     if VISIBLE not in os.environ:
         return listed
     chosen = [name.strip() for name in os.environ[VISIBLE].split(",") if name.strip()]
+    if any(name.isdigit() for name in chosen):
+        _require_order_of_bus()
     # Numbers are indices into the list of GPUs. Names (of a GPU or a MIG instance) are kept.
     numbers = {str(number): name for number, name in enumerate(listed)}
     return [numbers.get(name, name) for name in chosen if name in numbers or not name.isdigit()]
+
+
+def gpu_models() -> list[str]:
+    """Model names of all GPUs of this machine, e.g. NVIDIA H200."""
+    return _ask("name")
+
+
+def _ask(what: str) -> list[str]:
+    """What nvidia-smi says about each GPU; empty without a driver."""
+    command = ["nvidia-smi", f"--query-gpu={what}", "--format=csv,noheader"]
+    try:
+        output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return []
+    return [line.strip() for line in output.splitlines() if line.strip()]
+
+
+def _require_order_of_bus() -> None:
+    """Raise InputError if numbers of GPUs count in another order than nvidia-smi's.
+
+    Among GPUs of one model, all orders agree.
+    """
+    order = os.environ.get(ORDER, BY_BUS)
+    if order != BY_BUS and len(set(gpu_models())) > 1:
+        problem = f"is {order}, so the numbers in {VISIBLE} are ambiguous on GPUs of several models"
+        raise InputError(ORDER, "", problem, f"{BY_BUS}, or UUIDs in {VISIBLE}")
 
 
 def claim(count: int, among: list[str]) -> list[str]:

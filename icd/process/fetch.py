@@ -18,38 +18,47 @@ def fetch(url: str, digits: str, output: Path) -> None:
 
     Args:
         url: URL of the file.
-        digits: the first digits of its sha256, or all.
+        digits: the first digits of its sha256, or all; empty if they are unknown.
         output: path to write.
 
     Raises:
-        InputError: the download failed, or the file has another sha256.
+        InputError: the download failed or is incomplete, or the file has another sha256.
     """
-    expected = f"a file whose sha256 begins with {digits}"
+    expected = _expected(digits)
     with atomic(output) as temporary:
         try:
             with urlopen(url, timeout=TIMEOUT) as reply, temporary.open("wb") as file:
+                size = reply.headers.get("Content-Length")
                 shutil.copyfileobj(reply, file)
         except (OSError, ValueError, HTTPException) as error:
             problem = f"cannot be downloaded from {url} ({error})"
             raise InputError(output, "", problem, expected) from error
-        if wrong := other_content(temporary, digits):
+        wrong = other_content(temporary, digits)
+        if not wrong and size is not None and temporary.stat().st_size != int(size):
+            wrong = f"{temporary.stat().st_size} of {size} bytes"
+        if wrong:
             raise InputError(output, "", f"{url} returned {wrong}", expected)
 
 
 def verify(path: Path, digits: str) -> None:
     """Raise InputError unless the sha256 of a file begins with these digits."""
-    expected = f"a file whose sha256 begins with {digits}"
+    expected = _expected(digits)
     if not path.is_file():
         raise InputError(path, "", "does not exist", expected)
     if wrong := other_content(path, digits):
         raise InputError(path, "", f"contains {wrong}", expected)
 
 
+def _expected(digits: str) -> str:
+    return f"a file whose sha256 begins with {digits}" if digits else "a file of weights"
+
+
 def other_content(path: Path, digits: str) -> str:
-    """Describe a file whose sha256 does not begin with these digits; empty if it does."""
+    """Describe a web page, or a file whose sha256 does not begin with these digits; else empty."""
     actual = sha256(path)
-    if actual.startswith(digits):
-        return ""
     with path.open("rb") as file:
-        content = "a web page" if file.read(256).lstrip().startswith(b"<") else "other content"
+        page = file.read(256).lstrip().startswith(b"<")
+    if actual.startswith(digits) and not (page and not digits):
+        return ""
+    content = "a web page" if page else "other content"
     return f"{content} ({path.stat().st_size} bytes, sha256 {actual})"

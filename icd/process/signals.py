@@ -6,6 +6,7 @@ that the run has failed. :mod:`icd.training.hooks.interrupt` handles signals dur
 
 from __future__ import annotations
 
+import ctypes
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -61,3 +62,10 @@ def tell(line: str) -> None:
     """Print a line to stderr; a closed stderr is not an error."""
     with suppress(OSError):
         print(line, file=sys.stderr, flush=True)
+
+
+def die_with_parent() -> None:
+    """Make the kernel kill this process when the process that started it ends, however it does."""
+    set_death_signal = 1  # PR_SET_PDEATHSIG of prctl(2)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(set_death_signal, signal.SIGKILL)

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from icd.errors import InputError
 from icd.files import atomic
 
+EXPECTED = "a PyTorch checkpoint of tensors and plain data"
+
 # What mmengine's checkpoints hold besides plain data: histories of losses and learning rates, with
 # NumPy values and methods looked up by getattr. NumPy 2 renamed core to _core.
 BYSTANDERS = (
@@ -58,18 +60,39 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     Raises:
         InputError: the file is missing, is not a checkpoint, or holds more than plain data.
     """
-    expected = "a PyTorch checkpoint of tensors and plain data"
-    try:
-        with torch.serialization.safe_globals(STAND_INS):
-            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise InputError(path, "", f"cannot be read ({error.strerror})", expected) from error
-    except Exception as error:  # a damaged file can make the unpickler raise anything
-        raise InputError(path, "", _problem(error), expected) from error
+    checkpoint = _read(path)
     weights = checkpoint.get("state_dict", checkpoint) if isinstance(checkpoint, dict) else {}
     if not weights or not all(isinstance(value, Tensor) for value in weights.values()):
-        raise InputError(path, "state_dict", "holds no weights", expected)
+        raise InputError(path, "state_dict", "holds no weights", EXPECTED)
     return weights
+
+
+def read_classes(path: Path) -> list[str] | None:
+    """Names of the classes that a checkpoint of mmdet states, by index; None if it has none.
+
+    Raises:
+        InputError: as of :func:`read_weights`.
+    """
+    checkpoint = _read(path)
+    meta = checkpoint.get("meta") if isinstance(checkpoint, dict) else None
+    stated = meta.get("dataset_meta", meta) if isinstance(meta, dict) else None
+    if not isinstance(stated, dict):
+        return None
+    lower = {str(key).lower(): value for key, value in stated.items()}  # CLASSES before mmdet 3
+    classes = lower.get("classes")
+    named = isinstance(classes, (list, tuple)) and all(isinstance(name, str) for name in classes)
+    return [*classes] if named and classes else None
+
+
+def _read(path: Path) -> Any:
+    """The content of a checkpoint as plain data and tensors."""
+    try:
+        with torch.serialization.safe_globals(STAND_INS):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise InputError(path, "", f"cannot be read ({error.strerror})", EXPECTED) from error
+    except Exception as error:  # a damaged file can make the unpickler raise anything
+        raise InputError(path, "", _problem(error), EXPECTED) from error
 
 
 def _problem(error: Exception) -> str:

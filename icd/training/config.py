@@ -7,26 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mmdet.datasets import CocoDataset
+from mmdet.visualization import get_palette
 from mmengine.config import Config
-from mmengine.hub import get_config
 
-from icd.errors import InputError
 from icd.experiments.run import ImportedRun, Run, TrainedRun
 from icd.experiments.splits import TEST
-from icd.experiments.zoo import configs
+from icd.training.base_config import base_config, config_name
+from icd.training.dataloader import copied_asynchronously, loading, sampler
 from icd.training.method_class import accepted_arguments, method_class
 from icd.training.optimisation import optimisation
 from icd.training.pipeline import pipeline
 from icd.training.pyramid import level_shift
 
-# Keys that a detector's config must have; an imported detector needs the first three.
-PARTS = (
-    "model",
-    "test_dataloader.dataset.pipeline",
-    "test_evaluator.metric",
-    "train_pipeline",
-    "train_dataloader.dataset",
-)
+LOG_EVERY = 50  # iterations between two lines of the log
 
 
 @dataclass(frozen=True)
@@ -41,57 +35,39 @@ class RunInputs:
     survey: dict[str, Any]
 
 
-def base_config(run: TrainedRun | ImportedRun) -> Config:
-    """The config of the run's detector: the user's own file, or one that mmdet ships.
-
-    Raises:
-        InputError: the config does not exist or is incomplete.
-    """
-    imported = isinstance(run, ImportedRun)
-    name = run.config if isinstance(run, ImportedRun) else run.detector.config
-    own = imported or Path(name).is_file()
-    try:
-        file = configs() / name if isinstance(run, ImportedRun) and run.zoo else name
-        base = Config.fromfile(file) if own else get_config(f"mmdet::{name}")
-    except FileNotFoundError as error:
-        expected = "a config file" if imported else "a config that mmdet ships, or a file"
-        raise InputError(name, "", "does not exist", expected) from error
-    except SyntaxError as error:
-        raise InputError(name, "", f"is not valid Python ({error})", "an mmdet config") from error
-    for key in PARTS[: 3 if imported else None]:
-        _require_part(base, name, key)
-    return base
-
-
-def _require_part(base: Config, name: str, key: str) -> None:
-    """Raise InputError unless a config has a dotted key."""
-    branch = base
-    for part in key.split("."):
-        branch = branch.get(part) if hasattr(branch, "get") else None
-    if branch is None:
-        expected = "a complete config of a detector on COCO, as mmdet ships them"
-        raise InputError(name, key, "is missing", expected)
-
-
 def plain_config(run: TrainedRun | ImportedRun, inputs: RunInputs) -> Config:
     """A config of the plain detector and its evaluation, which mmdet loads without this package."""
     base, classes = base_config(run), inputs.survey["classes"]
-    steps = pipeline(base.test_dataloader.dataset.pipeline, run.images, False)
+    written = base.test_dataloader.dataset.pipeline
+    steps = pipeline(written, run.images, False, config_name(run))
+    loader = {
+        "batch_size": 16,
+        "num_workers": 0,
+        "sampler": {"type": "DefaultSampler", "shuffle": False},
+        "dataset": dataset(run, inputs, TEST)
+        | {"test_mode": True, "pipeline": steps, "metainfo": metainfo(classes)},
+    }
+    evaluator = {
+        "type": "CocoMetric",
+        "metric": metrics(base),
+        "ann_file": str(Path(inputs.data, run.files_of(TEST).file_beside(inputs.data))),
+    }
     return Config(
         {
             "default_scope": "mmdet",
             "model": detector(run, base, len(classes)),
-            "test_dataloader": {
-                "batch_size": 16,
-                "num_workers": 0,
-                "sampler": {"type": "DefaultSampler", "shuffle": False},
-                "dataset": dataset(run, inputs, TEST) | {"test_mode": True, "pipeline": steps},
-            },
+            "test_dataloader": loader,
             "test_cfg": {"type": "TestLoop"},
-            "test_evaluator": {
-                "type": "CocoMetric",
-                "metric": metrics(base),
-                "ann_file": str(inputs.data / run.files_of(TEST).annotations),
+            "test_evaluator": evaluator,
+            # mmdet's tools read these, with the same images.
+            "val_dataloader": deepcopy(loader),
+            "val_cfg": {"type": "ValLoop"},
+            "val_evaluator": deepcopy(evaluator),
+            "default_hooks": {"visualization": {"type": "DetVisualizationHook"}},
+            "visualizer": {
+                "type": "DetLocalVisualizer",
+                "vis_backends": [{"type": "LocalVisBackend"}],
+                "name": "visualizer",
             },
         }
     )
@@ -103,8 +79,8 @@ def training_config(
     """A complete config of mmengine's Runner for a run."""
     base, recipe, seed, iterations = base_config(run), run.recipe, run.seed, run.iterations
     steps = [{"type": "SeedByPlace", "seed": seed}]
-    steps += pipeline(base.train_pipeline, run.images, True)
-    model = detector(run, base, len(inputs.survey["classes"]))
+    steps += pipeline(base.train_pipeline, run.images, True, config_name(run))
+    model = copied_asynchronously(detector(run, base, len(inputs.survey["classes"])))
     return Config(
         {
             "default_scope": "mmdet",
@@ -112,14 +88,8 @@ def training_config(
             "model": distiller(run, inputs, model) if run.distils else model,
             "train_dataloader": {
                 "batch_size": recipe.batch_size // run.devices,
-                "num_workers": workers,
-                "persistent_workers": workers > 0,
-                "worker_init_fn": {
-                    "type": "uninterrupted_worker",
-                    "num_workers": workers,
-                    "seed": seed,
-                },
-                "sampler": {"type": "PlacedSampler", "shuffle": True, "seed": seed},
+                **loading(workers, seed),
+                "sampler": sampler(recipe, seed),
                 "dataset": dataset(run, inputs, run.split)
                 | {
                     "type": "CompletedCocoDataset",
@@ -127,21 +97,31 @@ def training_config(
                     "filter_cfg": base.train_dataloader.dataset.get("filter_cfg"),
                 },
             },
-            "train_cfg": {
-                "type": "IterBasedTrainLoop",
-                "max_iters": iterations,
-                "val_interval": iterations + 1,
-            },
+            "train_cfg": train_loop(iterations, recipe.accumulate),
             **optimisation(recipe, run.method, iterations),
             "linear_rule": recipe.linear_factor,
             "default_hooks": default_hooks(run, checkpoint_every),
             "custom_hooks": custom_hooks(run, model),
             "randomness": {"seed": seed},
-            "log_processor": {"by_epoch": False, "window_size": 50},
+            "log_processor": {"by_epoch": False, "window_size": LOG_EVERY},
             "channels_last": recipe.channels_last,
             "precision": recipe.precision,
+            "teacher_precision": recipe.teacher_precision or recipe.precision,
+            "tf32": recipe.tf32,
+            "deterministic": False,
+            "accumulate": recipe.accumulate,
         }
     )
+
+
+def train_loop(iterations: int, accumulate: int) -> dict[str, Any]:
+    """mmengine's loop without validation, or the one that computes a batch in several shares."""
+    loop = {
+        "type": "IterBasedTrainLoop",
+        "max_iters": iterations,
+        "val_interval": iterations + 1,
+    }
+    return loop | ({"type": "AccumulatingLoop", "shares": accumulate} if accumulate > 1 else {})
 
 
 def custom_hooks(run: TrainedRun, student: dict[str, Any]) -> list[dict[str, Any]]:
@@ -152,7 +132,6 @@ def custom_hooks(run: TrainedRun, student: dict[str, Any]) -> list[dict[str, Any
     hooks: list[dict[str, Any]] = [
         {"type": "SeedByIteration", "seed": run.seed},
         {"type": "StrictResumeHook"},
-        {"type": "FiniteLossHook"},
         {"type": "ProgressHook", "run": run.id},
         {"type": "InterruptHook", "run": run.id},
     ]
@@ -170,10 +149,11 @@ def custom_hooks(run: TrainedRun, student: dict[str, Any]) -> list[dict[str, Any
 
 
 def default_hooks(run: Run, checkpoint_every: int) -> dict[str, dict[str, Any]]:
-    """mmengine's hooks: timing, log, schedules, checkpoints."""
+    """The hooks that mmengine always has: losses, timing, log, schedules, checkpoints."""
     return {
+        "runtime_info": {"type": "LossHook", "interval": LOG_EVERY},
         "timer": {"type": "IterTimerHook"},
-        "logger": {"type": "LoggerHook", "interval": 50},
+        "logger": {"type": "LoggerHook", "interval": LOG_EVERY},
         "param_scheduler": {"type": "ParamSchedulerHook"},
         "checkpoint": {
             "type": "ResumableCheckpointHook",
@@ -251,10 +231,17 @@ def dataset(run: Run, inputs: RunInputs, split: str) -> dict[str, Any]:
     return {
         "type": "CocoDataset",
         "data_root": str(inputs.data),
-        "ann_file": files.annotations,
+        "ann_file": files.file_beside(inputs.data),
         "data_prefix": {"img": files.images},
         "metainfo": {"classes": inputs.survey["classes"]},
     }
+
+
+def metainfo(classes: list[str]) -> dict[str, Any]:
+    """Names and, if there are more than COCO's, colours of the classes for mmdet's tools."""
+    if len(classes) <= len(CocoDataset.METAINFO["palette"]):
+        return {"classes": classes}
+    return {"classes": classes, "palette": get_palette("random", len(classes))}
 
 
 def metrics(base: Config) -> list[str]:

@@ -80,7 +80,7 @@ def processor() -> str:
 
 
 def gpus() -> dict[str, Any]:
-    """Names of the visible GPUs; if there are any, also driver, CUDA and cuDNN versions."""
+    """Names of the visible GPUs; if there are any, also versions of what drives them."""
     names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     if not names:
         return {"gpus": names}
@@ -89,7 +89,15 @@ def gpus() -> dict[str, Any]:
         "driver": collect_env.get_nvidia_driver_version(collect_env.run),
         "cuda": torch.version.cuda,
         "cudnn": torch.backends.cudnn.version(),
+        "nccl": nccl_version(),
     }
+
+
+def nccl_version() -> str | None:
+    """Version of the library through which GPUs average gradients; None without it."""
+    if not (torch.distributed.is_available() and torch.distributed.is_nccl_available()):
+        return None
+    return ".".join(map(str, torch.cuda.nccl.version()))
 
 
 def peak_memory_mib() -> dict[str, float]:

@@ -10,7 +10,8 @@ from icd.errors import InputError
 from icd.experiments.run import ImportedRun, TrainedRun
 from icd.experiments.splits import TEST
 from icd.experiments.track import Track
-from icd.training.config import RunInputs, base_config, metrics
+from icd.training.base_config import base_config
+from icd.training.config import RunInputs, metrics
 
 # Counts of a survey that must be zero for some detectors, and what these detectors need.
 WANTED = {
@@ -36,7 +37,7 @@ def missing_masks(run: TrainedRun | ImportedRun, inputs: RunInputs) -> InputErro
     needed = needed_masks(base_config(run))
     for split, key in lacking:
         if key in needed:
-            file = inputs.data / run.files_of(split).annotations
+            file = run.files_of(split).annotation_file(inputs.data)
             problem = _problem(run, splits[split][key], key)
             return InputError(file, "annotations", problem, WANTED[key])
     return None
@@ -50,7 +51,7 @@ def _problem(run: TrainedRun | ImportedRun, count: int, key: str) -> str:
 
 def needed_masks(config: Config) -> list[str]:
     """The keys of ``WANTED`` whose counts must be zero for an mmdet config."""
-    steps = [step for step in config.get("train_pipeline", []) if step.get("with_mask")]
+    steps = [step for step in config.get("train_pipeline") or [] if step.get("with_mask")]
     if not steps and "segm" not in metrics(config):
         return []
     only_polygons = not all(step.get("poly2mask", True) for step in steps)

@@ -32,11 +32,11 @@ def optimisation(recipe: Recipe, method: Method | None, iterations: int) -> dict
 
 
 def optim_wrapper(optimizer: Optimizer) -> dict[str, Any]:
-    """Config of an OptimWrapper; ``clip`` is the largest gradient norm."""
+    """Config of an optimiser's wrapper; ``clip`` is the largest gradient norm."""
     config = {"type": optimizer.type, "lr": optimizer.lr, **optimizer.arguments}
     if optimizer.type in FUSED and "foreach" not in config:
         config.setdefault("fused", True)
-    wrapper: dict[str, Any] = {"type": "OptimWrapper", "optimizer": config}
+    wrapper: dict[str, Any] = {"type": "ClippingOptimWrapper", "optimizer": config}
     return wrapper | ({"clip_grad": {"max_norm": optimizer.clip}} if optimizer.clip else {})
 
 

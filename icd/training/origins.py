@@ -24,7 +24,7 @@ def input_hashes(run: Run, inputs: RunInputs) -> dict[str, str]:
         InputError: the survey describes other annotations than those that lie there.
     """
     files = run.files_of(run.split)
-    annotations = inputs.data / files.annotations
+    annotations = files.annotation_file(inputs.data)
     hashes = {"annotations": sha256(annotations)}
     if hashes["annotations"] != inputs.survey["splits"][run.split]["sha256"]:
         problem = "has changed since the data were checked"

@@ -2,37 +2,38 @@
 
 PyTorch averages gradients over processes. For a loss that is a mean over images, this gives the
 gradient of the whole batch, because all processes have the same number of images. For a sum over
-objects, the normaliser must be averaged over processes, too. Most heads of mmdet and the method's
-auxiliary task do so themselves. :func:`share_counts` handles the heads that inherit AnchorHead's
-loss.
+objects, the normaliser must be averaged over processes, too (:mod:`icd.methods.shares`). Most heads
+of mmdet and the method's auxiliary task do so themselves. :func:`share_counts` handles the heads
+that inherit AnchorHead's loss, and gradient accumulation.
 
-Two-stage heads, SOLOv2 and the masks of CondInst stay as in mmdet, which counts per process. PKD
-also standardises features over the images of one process.
+Two-stage heads, SOLOv2 and the masks of CondInst stay as in mmdet, which counts per process (with
+accumulation: per share). PKD also standardises features over the images of one share.
 """
 
 from __future__ import annotations
 
 import os
-import signal
 from typing import Any
 
 import torch
+from mmdet.models.dense_heads import atss_head, condinst_head, fcos_head
 from mmdet.models.dense_heads.anchor_head import AnchorHead
+from mmdet.models.detectors.single_stage_instance_seg import SingleStageInstanceSegmentor
 from mmengine.dist import get_world_size
 from mmengine.model import MMDistributedDataParallel
 from torch import distributed, nn
 
 from icd.errors import InputError
 from icd.experiments.run import Run
-from icd.methods.icd.auxiliary import mean_count
+from icd.methods.shares import mean_count
+from icd.process.signals import die_with_parent
+from icd.training.distiller import bare_detector
 
-# The wrapper of a model that several processes train. Every parameter takes part in every
-# iteration. The model itself knows its device.
+# The wrapper of a model that several processes train. The model itself knows its device.
 WRAPPER = {
     "type": MMDistributedDataParallel.__name__,
     "device_ids": None,
     "broadcast_buffers": False,
-    "find_unused_parameters": False,
 }
 
 
@@ -53,7 +54,7 @@ def join(run: Run) -> dict[str, Any]:
         raise InputError(run.folder / "run.json", "devices", problem, "one process per device")
     if processes == 1:
         return {}
-    _die_with_parent()
+    die_with_parent()  # its launcher, which holds the GPUs' locks
     on_gpu = torch.cuda.is_available()
     if on_gpu:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
@@ -67,13 +68,27 @@ def leave() -> None:
         distributed.destroy_process_group()
 
 
-def share_counts(model: nn.Module) -> None:
-    """Make mmdet's anchor heads average the number of positive anchors over processes."""
-    if get_world_size() == 1:
+def unused_parameters(model: nn.Module) -> dict[str, bool]:
+    """The wrapper's argument for models of which a part may be idle in an iteration.
+
+    CondInst and SOLOv2 predict masks only where an object is assigned to a cell. If there is none
+    in the images of one process, its mask branch has no gradient. All others use every parameter
+    in every iteration, and are spared the search.
+    """
+    idle = isinstance(bare_detector(model), SingleStageInstanceSegmentor)
+    return {"find_unused_parameters": idle}
+
+
+def share_counts(model: nn.Module, accumulate: int = 1) -> None:
+    """Make mmdet's dense heads average their counts over all shares of a batch."""
+    if get_world_size() * accumulate == 1:
         return
     for module in model.modules():
         if isinstance(module, AnchorHead) and type(module).loss_by_feat is AnchorHead.loss_by_feat:
             module.get_targets = _with_mean_count(module.get_targets)
+    if accumulate > 1:
+        for heads in (atss_head, condinst_head, fcos_head):  # it averages over processes alone
+            heads.reduce_mean = mean_count
 
 
 def _with_mean_count(get_targets: Any) -> Any:
@@ -83,11 +98,3 @@ def _with_mean_count(get_targets: Any) -> Any:
         return (*targets, mean_count(torch.tensor(count, device=device)).item())
 
     return wrapped
-
-
-def _die_with_parent() -> None:
-    """Make the kernel kill this process when its launcher ends, which holds the GPUs' locks."""
-    import ctypes
-
-    set_death_signal = 1  # PR_SET_PDEATHSIG of prctl(2)
-    ctypes.CDLL(None).prctl(set_death_signal, signal.SIGKILL)

@@ -1,9 +1,20 @@
 """Imports all modules whose classes configs name, so that mmengine's registries find them."""
 
-from icd.training import dataset, distiller, loading, sampler, two_optimizers, workers
+from icd.training import (
+    accumulate,
+    clipping,
+    dataset,
+    distiller,
+    focal_loss,
+    loading,
+    sampler,
+    two_optimizers,
+    workers,
+)
 from icd.training.hooks import (
     inherit,
     interrupt,
+    losses,
     pretrained,
     progress,
     resume,
@@ -12,14 +23,18 @@ from icd.training.hooks import (
 )
 
 MODULES = (
+    accumulate,
+    clipping,
     dataset,
     distiller,
+    focal_loss,
     loading,
     sampler,
     two_optimizers,
     workers,
     inherit,
     interrupt,
+    losses,
     pretrained,
     progress,
     resume,

@@ -3,7 +3,8 @@
 Backbone, neck, the heads' towers and the distillation method run under autocast and return float32.
 So everything that mmdet does with their outputs is computed in float32: assignment and losses, the
 decoding of boxes, and RoIAlign, which would otherwise round the corners of its regions to eight
-bits. Weights, gradients and optimisers are float32; no loss is scaled. Batch and group norm take
+bits. Weights, gradients and optimisers are float32, except the weights of a teacher in bfloat16; no
+loss is scaled. Batch and group norm take
 bfloat16 and compute in float32, and so does the method in its softmax, norms and losses
 (:func:`icd.methods.tokens.full_precision`).
 """
@@ -34,24 +35,55 @@ def flush_denormals() -> Iterator[None]:
         torch.set_flush_denormal(False)
 
 
+BFLOAT16 = "bfloat16"
+CONVERTED = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)  # layers whose weights autocast converts
 TAKE_OUTPUTS = ("loss_by_feat", "loss_and_target")  # a head of mmdet has one of these methods
 
 
-def use_bfloat16(model: nn.Module) -> None:
-    """Make a detector, or a Distiller with its teacher and its method, compute in bfloat16.
+def set_precision(model: nn.Module, precision: str, teacher: str) -> None:
+    """Make a model compute in float32 or bfloat16.
 
-    The weights stay float32.
+    Args:
+        model: a detector, or a Distiller with its method.
+        precision: of what is trained.
+        teacher: of a Distiller's teacher.
     """
-    detectors: list[Any] = [model]
+    if precision == BFLOAT16:
+        use_bfloat16(model, teacher == BFLOAT16)
+    elif teacher == BFLOAT16 and isinstance(model, Distiller):
+        freeze_in_bfloat16(model.teacher.detector)
+
+
+def use_bfloat16(model: nn.Module, teacher: bool = True) -> None:
+    """Make a detector, or a Distiller with its method, compute in bfloat16.
+
+    The weights stay float32, except those of a Distiller's teacher, which is included by default.
+    """
+    detector: Any = model
     if isinstance(model, Distiller):
         autocast(model.method)
-        detectors = [model.student, model.teacher.detector]
-    for detector in detectors:
-        for network in networks(detector):
-            autocast(network)
-        for module in detector.modules():
-            if isinstance(module, nn.Conv2d):
-                module.register_forward_pre_hook(widen)
+        detector = model.student
+        if teacher:
+            freeze_in_bfloat16(model.teacher.detector)
+    for network in networks(detector):
+        autocast(network)
+    for module in detector.modules():
+        if isinstance(module, nn.Conv2d):
+            module.register_forward_pre_hook(widen)
+
+
+def freeze_in_bfloat16(teacher: Any) -> None:
+    """Make the pyramid of a frozen detector compute in bfloat16, as fast as it can.
+
+    A network that is trained needs weights in float32, which autocast converts in every iteration.
+    These are converted once. Norms keep float32 weights.
+    """
+    for network in (teacher.backbone, teacher.neck):
+        for module in network.modules():
+            if isinstance(module, CONVERTED):
+                module.to(torch.bfloat16)
+        network.to(memory_format=torch.channels_last)
+        autocast(network)
 
 
 def networks(detector: Any) -> Iterator[nn.Module]:

@@ -12,26 +12,32 @@ from mmengine.runner import Runner
 from torch import nn
 
 from icd.experiments.run import Run
+from icd.training import arithmetic
 from icd.training.distiller import unwrap
 from icd.training.hooks.account import AccountHook
+from icd.training.hooks.losses import loss_hook
 from icd.training.hooks.resume import resume_point
-from icd.training.parallel import share_counts
-from icd.training.precision import flush_denormals, use_bfloat16
+from icd.training.parallel import share_counts, unused_parameters
+from icd.training.precision import flush_denormals, set_precision
 
 
-class FormattedRunner(Runner):
-    """mmengine's Runner that sets the model's memory format before data-parallel wrapping.
+class PreparedRunner(Runner):
+    """mmengine's Runner that gives the model its final form before data-parallel wrapping.
 
-    The wrapper lays out the buffers in which it averages gradients as the parameters are then. If a
-    parameter changes its format later, the elements of its gradient are mixed up in the first
-    iteration.
+    The wrapper takes parameters as they are then. It lays out the buffers in which it averages
+    gradients: if a parameter changes its memory format later, the elements of its gradient are
+    mixed up in the first iteration. It also waits for the gradient of each parameter that is
+    trained then: some backbones of mmdet (MobileNetV2, EfficientNet) freeze their first stages in
+    ``train()``, and the second iteration would fail.
     """
 
     def wrap_model(self, model_wrapper_cfg: dict[str, Any] | None, model: nn.Module) -> nn.Module:
-        """Set the format, then wrap."""
+        """Set the format, freeze, then wrap."""
         if self.cfg.channels_last:
             model.to(memory_format=torch.channels_last)
-        return super().wrap_model(model_wrapper_cfg, model)
+        if model_wrapper_cfg:
+            model_wrapper_cfg = {**model_wrapper_cfg, **unused_parameters(model)}
+        return super().wrap_model(model_wrapper_cfg, model.train())
 
 
 @flush_denormals()
@@ -44,19 +50,30 @@ def train_model(run: Run, config: Config, *hooks: Hook) -> tuple[nn.Module, dict
         hooks: further hooks.
 
     Returns:
-        The trained model, and the cost of its training (see :class:`AccountHook`).
+        The trained model, the cost of its training (see :class:`AccountHook`) and, as
+        ``arithmetic``, how it computed.
     """
+    with arithmetic.settings(config.tf32, config.deterministic):
+        runner, account = build_runner(run, config), AccountHook()
+        for hook in (account, *hooks):
+            runner.register_hook(hook)
+        model = unwrap(runner.model)
+        share_counts(model, config.accumulate)
+        set_precision(model, config.precision, config.teacher_precision)
+        try:
+            runner.train()
+        except Exception:
+            loss_hook(runner).read(runner)  # a loss that is not finite may be the cause
+            raise
+        return model, account.account() | {"arithmetic": arithmetic.record(config)}
+
+
+def build_runner(run: Run, config: Config) -> PreparedRunner:
+    """A Runner at the last good checkpoint of a run, if there is one."""
     last = resume_point(Path(config.work_dir), run.id)
     start = {"load_from": str(last.file), "resume": True} if last.file else {}
-    runner, account = FormattedRunner.from_cfg(Config(config.to_dict() | start)), AccountHook()
+    runner = PreparedRunner.from_cfg(Config(config.to_dict() | start))
     last.tell(runner)
-    for hook in (account, *hooks):
-        runner.register_hook(hook)
     if config.linear_rule != 1:
         runner.logger.info(f"linear rule: learning rate multiplied by {config.linear_rule:g}")
-    model = unwrap(runner.model)
-    share_counts(model)
-    if config.precision == "bfloat16":
-        use_bfloat16(model)
-    runner.train()
-    return model, account.account()
+    return runner

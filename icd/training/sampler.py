@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from mmcv.transforms import BaseTransform
 from mmdet.registry import DATA_SAMPLERS, TRANSFORMS
-from mmengine.dataset import InfiniteSampler
+from mmengine.dataset import BaseDataset, InfiniteSampler
 
 from icd.seeds import seed_of
 
@@ -37,9 +38,55 @@ class SampleIndex(int):
 class PlacedSampler(InfiniteSampler):
     """An InfiniteSampler whose indices know their place over all processes."""
 
+    def order(self) -> Iterator[int]:
+        """The endless stream of images over all processes, as mmengine draws it."""
+        yield from super()._infinite_indices()
+
     def _infinite_indices(self) -> Iterator[SampleIndex]:
-        for place, index in enumerate(super()._infinite_indices()):
+        for place, index in enumerate(self.order()):
             yield SampleIndex(index, place)
+
+
+@DATA_SAMPLERS.register_module()
+class GroupedSampler(PlacedSampler):
+    """A PlacedSampler whose batches hold only portrait images, or only others.
+
+    mmdet pads the images of a batch to the largest width and the largest height among them, so
+    batches of both orientations are padded most. The sampler collects the images of the endless
+    stream in two groups. It yields a group when it holds a whole batch, so the order depends on the
+    seed alone and every image is still drawn once per epoch.
+
+    Each process takes every n-th image of the stream, so all processes have images of one group.
+
+    Args:
+        dataset: its information on each image states ``width`` and ``height``.
+        batch: images of one iteration over all processes.
+        shuffle, seed: as in mmengine's InfiniteSampler.
+    """
+
+    dataset: BaseDataset
+
+    def __init__(
+        self, dataset: BaseDataset, batch: int, shuffle: bool = True, seed: int | None = None
+    ) -> None:
+        super().__init__(dataset, shuffle, seed)
+        self.batch = batch
+
+    @cached_property
+    def portrait(self) -> list[bool]:
+        """Whether each image is higher than wide."""
+        images = map(self.dataset.get_data_info, range(len(self.dataset)))
+        return [image["width"] < image["height"] for image in images]
+
+    def order(self) -> Iterator[int]:
+        """The stream of whole batches over all processes."""
+        groups: dict[bool, list[int]] = {False: [], True: []}
+        for index in super().order():
+            group = groups[self.portrait[index]]
+            group.append(index)
+            if len(group) == self.batch:
+                yield from group
+                group.clear()
 
 
 @TRANSFORMS.register_module()

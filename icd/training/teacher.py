@@ -31,7 +31,7 @@ class Teacher:
     def __deepcopy__(self, memo: dict[int, Any]) -> Teacher:
         return self
 
-    @torch.no_grad()
+    @torch.no_grad()  # inference_mode is no faster, and losses could not save its tensors
     def features(self, images: Tensor) -> tuple[Tensor, ...]:
         """FPN levels, each [N, C, h, w], of normalised and padded images [N, 3, H, W]."""
         return tuple(self.detector.extract_feat(images))

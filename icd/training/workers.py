@@ -1,4 +1,4 @@
-"""Data-loading processes: only their training ends them."""
+"""Data-loading processes: only their training or evaluation ends them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from mmengine.dataset import worker_init_fn
 from mmengine.dist import get_rank
 from mmengine.registry import FUNCTIONS
 
+from icd.process.signals import die_with_parent
+
 
 @FUNCTIONS.register_module()
 def uninterrupted_worker(worker_id: int, num_workers: int, seed: int) -> None:
@@ -18,6 +20,7 @@ def uninterrupted_worker(worker_id: int, num_workers: int, seed: int) -> None:
     Signals often go to all processes of a job. A training that loses its loaders cannot finish its
     iteration.
     """
+    die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, "sigwaitinfo"):  # not on macOS
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])

@@ -80,7 +80,7 @@ class Project:
         self.plan.mkdir(parents=True)
         self.programs.mkdir()
         self.program("python", f"#!{sys.executable}\n" + DOUBLE.read_text())
-        self.program("nvidia-smi", f"#!/bin/sh\necho {' '.join(NAMES)}\n")
+        self.program("nvidia-smi", f"#!/bin/sh\nprintf '%s\\n' {' '.join(NAMES)}\n")
         self.program("sitecustomize.py", CARDS.read_text())
         self.track = folder / "small.yaml"
         self.track.write_text(yaml.safe_dump(track, sort_keys=False))

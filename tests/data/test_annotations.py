@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -59,15 +60,81 @@ AREAS = {
 @pytest.mark.parametrize(("entry", "area"), AREAS.values(), ids=AREAS)
 def test_a_missing_area_is_that_of_the_mask_or_box(entry, area):
     found = content(**entry)
-    assert complete(found) == {"area": 1, "iscrowd": 1}
+    assert complete(found) == {"area": 1, "iscrowd": 1, "id": 0}
     assert found == content(**entry, area=area, iscrowd=0)
 
 
 def test_what_is_there_stays_as_it_is():
     found = content(area=7.5, iscrowd=1, segmentation=CODE)
     before = copy.deepcopy(found)
-    assert complete(found) == {"area": 0, "iscrowd": 0}
+    assert complete(found) == {"area": 0, "iscrowd": 0, "id": 0}
     assert found == before
+
+
+@pytest.mark.parametrize(("flag", "whole"), [(0.0, 0), (1.0, 1), (False, 0), (True, 1)])
+def test_a_flag_of_another_type_becomes_a_whole_number(
+    tmp_path: Path, flag: object, whole: int
+) -> None:
+    (tmp_path / "a.json").write_text(json.dumps(content(iscrowd=flag)))
+    found = read_annotations(tmp_path / "a.json")
+    complete(found)
+    (annotation,) = found["annotations"]
+    assert annotation["iscrowd"] == whole
+    assert type(annotation["iscrowd"]) is int
+
+
+@pytest.mark.parametrize("ids", [[0, 1, 2], [7, 7, 8], [None, 4, 5]])
+def test_ids_that_evaluators_cannot_use_are_numbered_anew(
+    tmp_path: Path, ids: list[int | None]
+) -> None:
+    found = content()
+    (entry,) = found["annotations"]
+    found["annotations"] = [
+        {key: value for key, value in (entry | {"id": i}).items() if value is not None} for i in ids
+    ]
+    (tmp_path / "a.json").write_text(json.dumps(found))
+    read = read_annotations(tmp_path / "a.json")
+    assert complete(read)["id"] == 3
+    assert [annotation["id"] for annotation in read["annotations"]] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("id", [20240101123457, 2**63 - 1])
+def test_an_id_may_be_any_integer_of_64_bits(tmp_path: Path, id: int) -> None:
+    found = content(id=id, image_id=id, category_id=id)
+    found["images"][0]["id"] = found["categories"][0]["id"] = id
+    (tmp_path / "a.json").write_text(json.dumps(found))
+    assert read_annotations(tmp_path / "a.json") == found
+    assert complete(found)["id"] == 0
+
+
+FAR_AWAY: dict[str, dict[str, Any]] = {
+    "NaN": {"segmentation": [[2, 3, 12, 3, 12, math.nan]]},
+    "NaN first": {"segmentation": [[math.nan, 3, 12, 3, 12, 9]]},
+    "infinity": {"segmentation": [[2, 3, math.inf, 3, 12, 9]]},
+    "far away": {"segmentation": [[2, 3, 12, 3, 12, 8], [2, 3, 3e8, 3, 12, 9]]},
+    "far above": {"segmentation": [[2, 3, 12, 3, 12, -3e8]]},
+    "beyond floats": {"segmentation": [[2, 3, 12, 3, 12, 10**400]]},
+    "a box": {"bbox": [0, 0, 3e8, 5]},
+}
+
+
+@pytest.mark.parametrize("area", [{}, {"area": 9}], ids=["no area", "area"])
+@pytest.mark.parametrize("entry", FAR_AWAY.values(), ids=FAR_AWAY)
+def test_what_would_take_all_memory_to_draw_is_named(
+    tmp_path: Path, entry: dict[str, Any], area: dict[str, Any]
+) -> None:
+    (tmp_path / "a.json").write_text(json.dumps(content(**entry, **area)))
+    problem = r"annotations\[0\]\.(segmentation|bbox): .*; expected .* from -300 to 300, near its"
+    with pytest.raises(InputError, match=problem):
+        read_annotations(tmp_path / "a.json")
+
+
+def test_an_image_larger_than_any_reader_accepts_is_named(tmp_path: Path) -> None:
+    found = content()
+    found["images"][0]["width"] = 3_000_000_000
+    (tmp_path / "a.json").write_text(json.dumps(found))
+    with pytest.raises(InputError, match=r"width: is 3000000000; expected .* pixels to 1048576"):
+        read_annotations(tmp_path / "a.json")
 
 
 @pytest.mark.parametrize("entry", [entry for entry, _ in AREAS.values()], ids=AREAS)

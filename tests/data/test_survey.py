@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 from typing import Any
 
+import mmcv
 import numpy as np
 import pytest
 from PIL import Image
 
 from icd.data import SplitFiles
-from icd.data.survey import count_instances, count_oddities, instances, relative_sizes, write_survey
+from icd.data.instances import instances
+from icd.data.reading import Reading, resized
+from icd.data.survey import count_instances, count_oddities, relative_sizes, write_survey
+from icd.errors import InputError
 
 # Images of 100 x 50 and 40 x 40 px; categories whose ids have gaps and no order.
 IMAGES = [(7, 100, 50), (3, 40, 40)]
@@ -136,12 +141,87 @@ def test_oddities_are_counted():
         "without_mask": 3,
         "run_lengths": 1,
         "empty_images": 1,
+        "full_images": 0,
     }
+
+
+@pytest.mark.parametrize(("count", "full"), [(100, 0), (101, 1)])
+def test_images_with_more_objects_than_ap_counts_are_counted(count: int, full: int) -> None:
+    assert count_oddities(coco([{}] * count))["full_images"] == full
 
 
 def test_sizes_are_fractions_of_the_image():
     expected = [(0, 0.1, 0.2), (1, 0.5, 0.5), (0, 0.5, 0.25), (0, 0.5, 0.5), (1, 1.0, 1.0)]
     assert list(relative_sizes(CONTENT)) == expected
+
+
+def written(tmp_path: Path, content: dict[str, Any], **options: Any) -> dict[str, Any]:
+    """The survey of this content as both splits, with an image of its own for each entry."""
+    splits = {}
+    for number, name in enumerate(("train", "test")):
+        splits[name] = SplitFiles(tmp_path / f"{name}.json", tmp_path / name)
+        (tmp_path / name).mkdir()
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+        for i, image in enumerate(content["images"]):
+            size = (image["width"], image["height"])
+            Image.new("L", size, 10 * i + number).save(tmp_path / name / image["file_name"])
+    return write_survey(splits, tmp_path / "data.json", **options)
+
+
+def with_small_image(side: int) -> dict[str, Any]:
+    """Content with a large object in a further image of this width."""
+    content = coco([{}, {"image_id": 9, "category_id": 2, "bbox": [0, 0, side, 40]}])
+    content["images"].append({"id": 9, "file_name": "9.png", "width": side, "height": 40})
+    return content
+
+
+@pytest.mark.parametrize("side", [31, 32])
+def test_counts_and_priors_are_those_of_the_images_that_mmdet_trains_on(
+    tmp_path: Path, side: int
+) -> None:
+    from mmdet.datasets import CocoDataset
+
+    survey = written(tmp_path, with_small_image(side))
+    train, test = survey["splits"]["train"], survey["splits"]["test"]
+    trained = CocoDataset(
+        ann_file=str(tmp_path / "train.json"),
+        data_prefix={"img": ""},
+        metainfo={"classes": survey["classes"]},
+        filter_cfg={"filter_empty_gt": True, "min_size": 32},
+        pipeline=[],
+    )
+    objects = sum(len(info["instances"]) for info in trained)
+    assert train["objects"] == objects == (2 if side == 32 else 1)
+    assert (train["images"], train["too_small"]) == (3, 2 - objects)
+    assert survey["priors"]["frequency"] == [1 / objects, 1 - 1 / objects, 0]
+    assert (test["objects"], test["too_small"]) == (2, 0)  # all of them are tested
+
+
+def test_objects_in_images_too_small_for_training_are_said(tmp_path: Path) -> None:
+    content = coco([{"image_id": 9, "bbox": [0, 0, 20, 40]}])
+    content["images"] = [{"id": 9, "file_name": "9.png", "width": 20, "height": 40}]
+    with pytest.raises(InputError, match=r"1 in images with a side below 32 pixels; expected at"):
+        written(tmp_path, content)
+    reading = Reading(smallest_side=20)
+    (tmp_path / "again").mkdir()
+    written(tmp_path / "again", content, reading=reading)
+
+
+def test_an_image_without_width_after_resizing_is_named(tmp_path: Path) -> None:
+    """As mmcv computes it, whose Resize then fails."""
+    content = coco([{}])
+    content["images"][0] |= {"width": 1000, "height": 40}
+    for longest in (13, 12):
+        scale = (longest, longest)
+        assert resized(1000, 40, scale) == mmcv.rescale_size((1000, 40), scale)
+        place = tmp_path / str(longest)
+        place.mkdir()
+        reading = Reading(train_scales=[(100, 100)], test_scale=scale)
+        if longest == 13:
+            written(place, content, reading=reading)
+        else:
+            with pytest.raises(InputError, match=r"test\.json: .* becomes 12 x 0 at images\.scale"):
+                written(place, content, reading=reading)
 
 
 def test_the_survey_holds_classes_counts_and_priors(tmp_path):
@@ -160,18 +240,21 @@ def test_the_survey_holds_classes_counts_and_priors(tmp_path):
     survey = json.loads((tmp_path / "data.json").read_text())
     assert survey["classes"] == ["cat", "dog", "emu"]
     digest = hashlib.sha256((tmp_path / "train.json").read_bytes()).hexdigest()
-    assert survey["splits"]["train"] == survey["splits"]["extra"]
+    copies = {split: {"count": 2, "example": "7.png"} for split in ("test", "extra")}
+    assert survey["smallest_side"] == 32
     assert survey["splits"]["train"] == {
         "sha256": digest,
         **count_instances(CONTENT),
         **count_oddities(CONTENT),
-        "filled": {"area": 0, "iscrowd": 0},
+        "too_small": 0,
+        "filled": {"area": 0, "iscrowd": 0, "id": 0},
         "width": [40, 70, 100],
         "height": [40, 45, 50],
         "aspect": [1, 1.5, 2],
         "formats": {"PNG L": 2},
         "turned": 0,
         "decoded": 2,
+        "copies": copies,
     }
     with Image.open(tmp_path / "samples.png") as samples:
         assert samples.format == "PNG"

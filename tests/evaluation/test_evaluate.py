@@ -18,6 +18,7 @@ from icd.errors import InputError
 from icd.evaluation import evaluate
 from icd.evaluation.breakdown import resampled
 from icd.evaluation.coco import NAMES, coco_metrics, match, summary
+from icd.experiments.machine import EVALUATORS
 from icd.experiments.run import Run, TrainedRun
 from icd.experiments.splits import Split
 from tests.lab import Lab
@@ -71,6 +72,75 @@ def test_metrics_are_pycocotools(lab: Lab, truth: dict, tmp_path: Path) -> None:
     )
     assert {name: -1 if value is None else value for name, value in metrics.items()} == expected
     assert 0.1 < number(metrics["AP"]) < number(metrics["AP50"]) < 0.9
+
+
+def renumbered(truth: dict[str, Any], ids: str) -> dict[str, Any]:
+    """The same annotations and images with other ids, as exports have them."""
+    images = {image["id"]: i for i, image in enumerate(truth["images"])}
+    if ids == "of 14 digits":
+        images = {old: 20240101123457 + new for old, new in images.items()}
+    annotations = [a | {"image_id": images[a["image_id"]]} for a in truth["annotations"]]
+    for i, annotation in enumerate(annotations):
+        annotation["id"] = {"from 0": i, "repeated": i // 2, "of 14 digits": 10**13 + i}.get(ids)
+        if ids == "missing":
+            del annotation["id"]
+    entries = [image | {"id": images[image["id"]]} for image in truth["images"]]
+    return truth | {"images": entries, "annotations": annotations}
+
+
+@pytest.mark.parametrize("evaluator", EVALUATORS)
+@pytest.mark.parametrize("ids", ["from 0", "repeated", "of 14 digits", "missing"])
+def test_ids_change_no_metric(truth: dict, tmp_path: Path, ids: str, evaluator: str) -> None:
+    """pycocotools alone would count an object with id 0 as missed."""
+    exported = renumbered(truth, ids)
+    pairs = zip(truth["images"], exported["images"], strict=True)
+    places = {old["id"]: new["id"] for old, new in pairs}
+    found = guesses(truth)
+    moved = [guess | {"image_id": places[guess["image_id"]]} for guess in found]
+    values = [
+        coco_metrics(
+            write(tmp_path / "truth.json", a), write(tmp_path / "found.json", f), "bbox", e
+        )
+        for a, f, e in ((truth, found, EVALUATORS[0]), (exported, moved, evaluator))
+    ]
+    assert values[0] == values[1]
+
+
+def test_detections_on_a_file_without_ids_are_the_same(lab: Lab, teacher: TrainedRun) -> None:
+    truth = json.loads(lab.track.annotations("test").read_text())
+    plain = Split(
+        annotations=str(lab.track.annotations("test")), images=str(lab.track.images("test"))
+    )
+    exported = write(lab.project / "exported.json", renumbered(truth, "missing"))
+    metrics = []
+    lab.write_description(teacher)
+    for file in (plain.annotations, str(exported)):
+        files = plain.model_copy(update={"annotations": file})
+        with lab.runner():
+            evaluate.evaluate(teacher.folder, "test", Path("metrics.json"), files=files)
+        metrics.append(json.loads(Path("metrics.json").read_text())["metrics"])
+    assert metrics[0] == metrics[1]
+
+
+def test_a_split_whose_classes_have_another_order_is_named(lab: Lab, teacher: TrainedRun) -> None:
+    truth = json.loads(lab.track.annotations("test").read_text())
+    other = write(lab.project / "other.json", truth | {"categories": truth["categories"][::-1]})
+    files = Split(annotations=str(other), images=str(lab.track.images("test")))
+    lab.write_description(teacher)
+    with lab.runner(), pytest.raises(InputError, match=r"other\.json: categories: are \["):
+        evaluate.evaluate(teacher.folder, "test", Path("metrics.json"), files=files)
+    assert not Path("metrics.json").exists()
+
+
+def test_a_file_that_was_never_checked_is_checked(lab: Lab, teacher: TrainedRun) -> None:
+    truth = json.loads(lab.track.annotations("test").read_text())
+    truth["annotations"][3] |= {"segmentation": [[2, 3, 3e8, 3, 12, 9]]}
+    del truth["annotations"][3]["area"]
+    other = write(lab.project / "other.json", truth)
+    files = Split(annotations=str(other), images=str(lab.track.images("test")))
+    lab.write_description(teacher)
+    with lab.runner(), pytest.raises(InputError, match=r"annotations\[3\]\.segmentation: has the"):
+        evaluate.evaluate(teacher.folder, "test", Path("metrics.json"), files=files)
 
 
 def test_metrics_are_mmdets(lab: Lab, truth: dict, tmp_path: Path) -> None:

@@ -116,19 +116,46 @@ DATA_CASES = [
         ("train.json: images[1].id: is 4 a second time", "a value of its own"),
     ),
     Case(
-        "two annotations with one id",
-        in_coco("annotations.1.id", 1),
-        ("train.json: annotations[1].id: is 1 a second time", "a value of its own"),
-    ),
-    Case(
         "two categories with one name",
         in_coco("categories.1.name", "cat"),
         ("train.json: categories[1].name: is 'cat' a second time", "a value of its own"),
     ),
     Case(
-        "an annotation with id 0",
-        in_coco("annotations.0.id", 0, "test"),
-        ("test.json: annotations[0].id: is 0", "a whole number from 1"),
+        "an annotation with a negative id",
+        in_coco("annotations.0.id", -1, "test"),
+        ("test.json: annotations[0].id: is -1", "a whole number from 0"),
+    ),
+    Case(
+        "an image id of more than 64 bits",
+        in_coco("images.0.id", 2**64),
+        ("train.json: images[0].id: is 18446744073709551616", "of at most 64 bits"),
+    ),
+    Case(
+        "a mark that is a text",
+        in_coco("annotations.0.ignore", "0"),
+        ("train.json: annotations[0].ignore: is '0'", "0 or 1"),
+    ),
+    Case(
+        "NaN in a polygon",
+        in_coco("annotations.0.segmentation", [[0, 0, 9, 0, 9, float("nan")]]),
+        ("train.json: annotations[0].segmentation: has the point [9, nan]", "near its image"),
+    ),
+    Case(
+        "a polygon that reaches far beyond its image",
+        several(
+            in_coco("annotations.0.segmentation", [[0, 0, 3e8, 0, 9, 9]]),
+            in_coco("annotations.0.area", None),
+        ),
+        ("annotations[0].segmentation: has the point [300000000.0, 0]", "from -1000 to 1000"),
+    ),
+    Case(
+        "an image that becomes a line without width",
+        several(
+            in_coco("images.0.width", 3, "test"),
+            in_coco("images.0.height", 1000, "test"),
+            in_coco("annotations.0.bbox", [0, 0, 2, 9], "test"),
+        ),
+        ("test.json: images[id=4]: four.png, 3 x 1000 pixels, becomes 0 x 128", "another shape"),
     ),
     Case(
         "unknown category",
@@ -241,12 +268,28 @@ DATA_CASES = [
         ("train.json: annotations: hold no object", "at least one"),
     ),
     Case(
+        "nothing but crowds, as CVAT writes masks",
+        several(
+            in_coco("annotations.0.iscrowd", 1),
+            in_coco("annotations.1.iscrowd", 1),
+        ),
+        ("train.json: annotations: hold no object among 2 annotations: 2 of crowds (iscrowd: 1)",),
+    ),
+    Case(
+        "nothing but annotations without area",
+        several(
+            in_coco("annotations.0.area", 0),
+            in_coco("annotations.1.area", 0.0),
+        ),
+        ("hold no object among 2 annotations: 2 without area (area: 0)", "without these marks"),
+    ),
+    Case(
         "nothing but crowds and empty boxes in the test split",
         several(
             in_coco("annotations.0.iscrowd", 1, "test"),
             in_coco("annotations.1.bbox", [3, 3, 0, -1], "test"),
         ),
-        ("test.json: annotations: hold no object", "at least one"),
+        ("test.json: annotations: hold no object among 2", "1 of crowds", "(bbox)"),
     ),
     Case(
         "other classes in the test split",

@@ -33,7 +33,7 @@ def disk(mkstemp: Callable) -> Break:
     return edit
 
 
-def no_card(project: Project) -> None:
+def no_gpu(project: Project) -> None:
     """A run that could be carried out if it did without a GPU."""
     teacher_checkpoint()(project)
     project.patch.setenv("CUDA_VISIBLE_DEVICES", "")
@@ -54,6 +54,6 @@ DISK_CASES = [
         late=True,
     ),
 ]
-CARD_CASES = [
-    Case("no GPU", no_card, ("machine.gpus: is 1, but only 0 are visible", "0 for the CPU")),
+GPU_CASES = [
+    Case("no GPU", no_gpu, ("machine.gpus: is 1, but only 0 are visible", "0 for the CPU")),
 ]

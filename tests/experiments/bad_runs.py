@@ -26,8 +26,10 @@ model = dict(
 """
 
 
-def teacher_checkpoint(classes: int = 2, width: int = 8) -> Break:
-    """A run that takes a teacher from elsewhere, whose head is for so many classes."""
+def teacher_checkpoint(
+    classes: int = 2, width: int = 8, names: tuple[str, ...] = ("cat", "dog")
+) -> Break:
+    """A run that takes a teacher from elsewhere, whose head is for these classes."""
 
     def edit(project: Project) -> None:
         import torch
@@ -36,7 +38,9 @@ def teacher_checkpoint(classes: int = 2, width: int = 8) -> Break:
         teacher = {"config": "their.py", "checkpoint": "their.pth"}
         in_track("roles.teacher", teacher)(project)
         (project.folder / "their.py").write_text(THEIRS)
-        torch.save(teacher_weights(classes, width), project.folder / "their.pth")
+        content = {"meta": {"dataset_meta": {"classes": names}}}
+        content["state_dict"] = teacher_weights(classes, width)
+        torch.save(content, project.folder / "their.pth")
 
         def describe() -> None:
             run = load_track("track.yaml").describe({"role": "teacher"}, 0)
@@ -140,6 +144,16 @@ RUN_CASES = [
         "a checkpoint for other classes",
         teacher_checkpoint(classes=3),
         ("their.pth: bbox_head.retina_cls.", "has shape (27", "the number of classes of this"),
+    ),
+    Case(
+        "a checkpoint of the same classes in another order",
+        teacher_checkpoint(names=("dog", "cat")),
+        ("their.pth: meta.dataset_meta.classes: are the same classes in another order: ['dog',",),
+    ),
+    Case(
+        "a checkpoint that names more classes",
+        teacher_checkpoint(classes=3, names=("cat", "dog", "emu")),
+        ("their.pth: meta.dataset_meta.classes: are 3 classes", "the 2 of the data"),
     ),
     Case(
         "a checkpoint of another width",

@@ -11,6 +11,26 @@ TRACK_CASES = [
         ("track.yaml: images.scale: is [64, 128]", "[longest side, shortest side]"),
     ),
     Case(
+        "a seed that NumPy and PyTorch cannot take",
+        in_track("seeds", [0, 2**32]),
+        ("track.yaml: seeds.1: is 4294967296", "a whole number from 0 below 4.29497e+09"),
+    ),
+    Case(
+        "a role's seed that they cannot take",
+        in_track("roles.teacher.seed", 2**32),
+        ("track.yaml: roles.teacher.seed: is 4294967296", "below 4.29497e+09"),
+    ),
+    Case(
+        "a short side in training above the longest side",
+        in_track("images", {"scale": [128, 64], "train_short_sides": [64, 160], "flips": []}),
+        ("images.train_short_sides: is [64, 160]", "none above the longest side of scale, 128"),
+    ),
+    Case(
+        "all sides in training below that in testing",
+        in_track("images", {"scale": [128, 64], "train_short_sides": [32, 48], "flips": []}),
+        ("images.train_short_sides: is [32, 48]", "sides around 64, the shortest side of scale"),
+    ),
+    Case(
         "a pre-training on the test split",
         in_track("roles.student.pretrained", {"split": "test", "schedule": "1x"}),
         ("track.yaml: roles.student.pretrained.split: is the test split", "nothing is measured"),
@@ -69,7 +89,7 @@ TRACK_CASES = [
     Case(
         "unknown key in a split",
         in_track("data.splits.test.annotation", "x"),
-        ("data.splits.test.annotation: unknown key", "['annotations', 'images']"),
+        ("data.splits.test.annotation: unknown key", "['annotations', 'images', 'subset', 'voc']"),
     ),
     Case(
         "unknown key in a role's recipe",
@@ -173,6 +193,16 @@ TRACK_CASES = [
         "batch that does not divide",
         in_track("machine.gpus", 3),
         ("track.yaml: recipe.batch_size: 8 images cannot", "a multiple of machine.gpus"),
+    ),
+    Case(
+        "accumulation that does not divide",
+        in_track("recipe.accumulate", 3),
+        ("track.yaml: recipe.accumulate: 8 images per device cannot", "a divisor of recipe.batch"),
+    ),
+    Case(
+        "no accumulation at all",
+        in_track("recipe.accumulate", 0),
+        ("track.yaml: recipe.accumulate: is 0", "a whole number from 1"),
     ),
     Case(
         "fraction for a whole number",

@@ -10,7 +10,7 @@ import yaml
 from icd.errors import InputError
 from icd.experiments.ablation import ablation_names, load_ablation, read_ablation, require_runs
 from icd.experiments.change import Change
-from icd.experiments.track import load_track
+from icd.experiments.track import load_track, shipped_tracks
 from icd.experiments.yaml_files import ROOT
 from tests.experiments.track_files import MINI, changed, track, write
 
@@ -32,7 +32,8 @@ CONTENT = {
 }
 
 
-TRACKS = {name: load_track(name, {"coco": "/data/coco"}) for name in ("mini", "coco")}
+ROOTS = {"coco": "/data/coco", "voc": "/data/VOCdevkit"}
+TRACKS = {name: load_track(name, ROOTS) for name in shipped_tracks()}
 
 
 @pytest.mark.parametrize(
@@ -43,6 +44,19 @@ def test_shipped_ablations_are_valid_on_shipped_tracks(name, track_name):
     assert found.name == name
     assert found.rows
     assert all(bool(row.runs) != bool(row.absent) for row in found.rows)
+
+
+@pytest.mark.parametrize("name", ["coco", "coco-10", "coco-quick", "voc"])
+def test_other_scales_have_the_rows_of_coco(name):
+    """But for those whose detectors learn masks, which VOC lacks: these say why they are absent."""
+    lacking = ("condinst", "mask-rcnn", "solov2") if name == "voc" else ()
+    reasons = {f"the track has no detector {detector}" for detector in lacking}
+    for table in ablation_names(TRACKS[name]):
+        found = load_ablation(table, TRACKS[name])
+        assert {row.absent for row in found.rows if row.absent} <= reasons
+        if not found.measured:
+            with pytest.raises(InputError, match=rf"{table}\.yaml: rows: .*; expected a row that"):
+                require_runs(found, TRACKS[name])
 
 
 @pytest.mark.parametrize(("track_name", "rows"), [("mini", 3), ("coco", 2)])

@@ -9,10 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from icd.__main__ import main as cli
 from icd.errors import InputError
 from icd.experiments.ablation import Ablation, load_ablation
+from icd.experiments.kind import rehearsal_of
 from icd.experiments.plan import measure, plan_text
-from icd.experiments.run import Run
+from icd.experiments.rehearsals import file_of
+from icd.experiments.run import Run, TrainedRun
+from icd.process.partitions import Nodes
 from tests.experiments.track_files import MINI, changed, track
 
 ONE_SEED = changed(MINI, "seeds", [0])
@@ -71,6 +75,51 @@ def test_a_track_may_state_what_was_not_measured(tables):
     rest = sum(run.iterations for run in heads.runs if not run.distils)
     assert lines(text)["heads"][4] == f"{(3 * 360 + rest * 3) / 3600:.1f}"
     assert "for 3 runs this assumes 3 seconds per iteration" in text
+
+
+def rehearse(run: Run, **values: object) -> None:
+    """Leave what a rehearsal of a run's kind leaves."""
+    assert isinstance(run, TrainedRun)
+    file = file_of(track(), rehearsal_of(run).id)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    one = {"machine": "NVIDIA X", "gpus": 0, "data": "random", "log": "", "host_mib": 2000.0}
+    file.write_text(json.dumps({"NVIDIA X": one | values}))
+
+
+def test_a_rehearsal_replaces_what_a_track_states(tables):
+    main, _ = tables
+    stated = track(changed(ONE_SEED, "machine.seconds_per_iteration", 3.0))
+    icd = main.row("icd").runs[0]
+    rehearse(icd, seconds_per_iteration=0.5)
+    text = plan_text(stated, [main])
+    rest = sum(run.iterations for run in main.runs) - icd.iterations
+    assert lines(text)["main"][4] == f"{(rest * 3 + icd.iterations * 0.5) / 3600:.1f}"
+    assert "for 5 runs this assumes 3 seconds per iteration" in text
+    assert "Measured by rehearsal on NVIDIA X: 1 of these runs." in text
+    label = "retinanet, resnet18-w8, icd, teacher retinanet resnet18-w32, 8 images of 128 x 128"
+    measured = ["1", "0:28", "2622", "0", "measured by rehearsal on NVIDIA X"]
+    assert lines(text)[f"{label}, float32"] == measured
+    # Pre-training and students of as many iterations request the same.
+    assert lines(text)["3 kinds"] == ["3", "1:05", "4000", "0", "assumed, not measured"]
+
+
+def test_a_finished_run_counts_more_than_a_rehearsal(tables):
+    main, _ = tables
+    icd = main.row("icd").runs[0]
+    rehearse(icd, seconds_per_iteration=0.5)
+    finish(main.row("icd_inherit").runs[0], seconds=6000.0)  # the same detector and method
+    model = measure(track(ONE_SEED))
+    assert model.per_iteration(icd) == 6000.0 / icd.iterations
+
+
+def test_the_command_warns_of_what_the_cluster_does_not_allow(tables, monkeypatch, capsys):
+    monkeypatch.setattr("icd.process.partitions.all_nodes", lambda: [Nodes("gpu", 30, 64000, 8)])
+    assert cli(["plan", "main", "--track", "coco"]) == 0
+    printed = capsys.readouterr().out
+    assert "Warning: retinanet, resnet101, 16 images of 1333 x 800, " in printed
+    assert ": needs 169:05, but gpu allows 0:30; the run is stopped at the limit" in printed
+    assert cli(["plan", "main", "--track", "coco", "--partition", "cpu"]) == 0
+    assert "Warning: sinfo knows no partition 'cpu'; it lists gpu." in capsys.readouterr().out
 
 
 def test_a_manifest_that_is_cut_off_is_named(tables):

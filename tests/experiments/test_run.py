@@ -85,6 +85,20 @@ def test_what_is_stated_and_what_is_the_default_are_one_run():
     assert described(track(other), {"method": "icd", "inherit": True}, 0).id != STUDENT.id
 
 
+@pytest.mark.parametrize(
+    ("change", "renamed"), [({"method": "icd"}, True), ({"inherit": True}, False), ({}, False)]
+)
+def test_the_precision_of_a_teacher_renames_the_runs_that_learn_from_it(change, renamed):
+    """Neither the teacher itself nor what it is compared with."""
+    bfloat16 = track(changed(MINI, "recipe.teacher_precision", "bfloat16"))
+    ours, other = (described(one, change, 0) for one in (track(MINI), bfloat16))
+    assert (other.id != ours.id) is renamed
+    if ours.teacher:
+        assert other.teacher.id == ours.teacher.id
+    same = track(changed(MINI, "recipe.teacher_precision", "float32"))  # as the student's
+    assert described(same, change, 0).id == ours.id
+
+
 def test_a_new_option_with_a_default_renames_no_run():
     class Later(TrainedRun):
         momentum: float = 0.9

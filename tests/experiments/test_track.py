@@ -24,6 +24,7 @@ from tests.experiments.track_files import (
 )
 
 TRACKS = sorted(path.stem for path in (WORKFLOW / "tracks").glob("*.yaml"))
+ROOTS = {"coco": "/data/coco", "voc": "/data/VOCdevkit"}
 CHANGES: tuple[dict[str, Any], ...] = (
     {"role": "teacher"},
     {},
@@ -64,7 +65,7 @@ def other(key: str, value: Any) -> Any:
 
 @pytest.mark.parametrize("name", TRACKS)
 def test_shipped_tracks_are_valid(name):
-    found = load_track(name, {"coco": "/data/coco"})
+    found = load_track(name, ROOTS)
     assert found.name == name
     assert described(found, {"method": "icd", "inherit": True}, found.seeds[0]).teacher
 
@@ -279,6 +280,7 @@ def test_a_track_needs_no_machine_section():
         "seconds_per_iteration": None,
         "checkpoint_every": 1000,
         "snapshots": 0,
+        "deterministic": False,
         "evaluator": "hotcoco",
     }
 
@@ -333,6 +335,43 @@ def test_a_role_is_replaced_whole(tmp_path):
     assert found.content.roles.stated() == {**roles, "student": OWN["roles"]["student"]}
 
 
+def test_what_is_null_is_not_taken_over(tmp_path):
+    change: dict[str, Any] = {"detectors": {"fcos": None}, "backbones": {"resnet18-w16": None}}
+    change["methods"] = {"pkd": None, "cwd": {}}
+    found = load_track(str(write(tmp_path / "own.yaml", EXTENDED | change))).content
+    assert MINI["detectors"].keys() - found.detectors.keys() == {"fcos"}
+    assert MINI["backbones"].keys() - found.backbones.keys() == {"resnet18-w16"}
+    assert MINI["methods"].keys() - found.methods.keys() == {"pkd"}
+    nothing = EXTENDED | {"detectors": dict.fromkeys(MINI["detectors"])}
+    with pytest.raises(InputError, match=r"detectors: is \{\}"):
+        load_track(str(write(tmp_path / "own.yaml", nothing)))
+
+
+def test_a_track_may_extend_one_that_extends_another(tmp_path):
+    content = EXTENDED | {"extends": "voc", "seeds": [7]}
+    found = load_track(str(write(tmp_path / "own.yaml", content))).content
+    theirs, coco = (load_track(name, ROOTS).content for name in ("voc", "coco"))
+    assert found.detectors == theirs.detectors
+    assert found.detectors.keys() < coco.detectors.keys()
+    assert found.backbones == coco.backbones
+    assert found.recipe == theirs.recipe != coco.recipe
+    assert found.splits["train"].annotations == "train.json"
+    assert not found.splits["train"].made
+
+
+@pytest.mark.parametrize("name", ["coco-10", "coco-quick", "voc"])
+def test_other_scales_differ_from_coco_in_what_they_say(name):
+    ours, coco = (load_track(one, ROOTS).content for one in (name, "coco"))
+    assert ours.methods == coco.methods
+    assert ours.backbones == coco.backbones
+    assert ours.detectors.items() <= coco.detectors.items()
+    assert ours.recipe.decay == coco.recipe.decay
+    assert ours.recipe.batch_size == coco.recipe.batch_size
+    longest, shortest = ours.images.scale
+    assert longest / shortest == pytest.approx(5 / 3, rel=0.001)
+    assert max(ours.images.train_short_sides or []) == shortest
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -365,6 +404,18 @@ def test_the_example_of_the_docs_is_a_track(tmp_path):
     run = described(found, {"method": "icd"}, found.seeds[0])
     assert run.backbone.name == "resnet18"
     assert run.schedule.iterations == 5000
+
+
+def test_the_docs_show_coco_in_float32(tmp_path):
+    """The same track but for its arithmetic; with runs of its own."""
+    examples = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/running.md").read_text(), re.S)
+    (example,) = (text for text in examples if "extends: coco" in text)
+    found = load_track(str(write(tmp_path / "own.yaml", yaml.safe_load(example))), {"coco": "x"})
+    shipped = load_track("coco", {"coco": "x"}).content.model_dump()
+    content = found.content.model_dump()
+    assert {key for key in content if content[key] != shipped[key]} == {"name", "title", "recipe"}
+    differing = {k: v for k, v in content["recipe"].items() if v != shipped["recipe"][k]}
+    assert differing == {"precision": "float32", "tf32": False}
 
 
 def test_a_student_starts_from_a_training_on_other_images():

@@ -154,7 +154,7 @@ def test_an_image_that_is_one_box_has_no_background() -> None:
 
 def test_where_boxes_overlap_the_smaller_one_counts() -> None:
     boxes = torch.tensor([[0.0, 0, 32, 32], [8, 8, 16, 16], [9.0, 9, 10, 10]])
-    scale = box_scale(boxes, (5, 6), 8).view(5, 6)
+    scale = box_scale(boxes[None], (5, 6), 8).view(5, 6)
     expected = torch.zeros(5, 6)
     expected[:4, :4] = 1 / 16
     expected[1, 1] = 1

@@ -84,7 +84,7 @@ def test_masks_are_a_function_of_seed_process_and_iteration(
     levels = random_batch().student
 
     def drawn(seed: int = 0, iteration: int = 0, rank: int = 0) -> Tensor:
-        monkeypatch.setattr(mgd, "get_rank", lambda: rank)
+        monkeypatch.setattr(mgd, "share_index", lambda: rank)
         return torch.cat([m.flatten() for m in MGD(16, seed=seed).draw(levels, iteration)])
 
     first = drawn()

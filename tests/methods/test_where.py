@@ -16,8 +16,8 @@ from icd.experiments.options import shipped_methods
 from icd.methods.icd.method import ICD
 from icd.methods.icd.plain import PlainOutput
 from icd.methods.icd.queries import make_queries
-from icd.methods.tokens import Targets, level_strides, tokenize
-from icd.methods.where import ALTERNATIVES, Where
+from icd.methods.tokens import Targets, level_strides, sizes_of, tokenize
+from icd.methods.where import ALTERNATIVES, Where, all_anchors, near_objects
 from tests.methods.batches import (
     P2_P6,
     P3_P7,
@@ -223,6 +223,17 @@ def test_more_objects_are_a_union() -> None:
             one = replace(targets, boxes=[box[None]] * 3)
             union = union.maximum(weigh(name, Batch(batch.teacher, batch.student, one))[0])
         assert torch.equal(weigh(name, batch)[0], union)
+
+
+def test_objects_of_several_images_at_once_are_as_each_alone() -> None:
+    """A GPU takes them in blocks, a CPU one at a time."""
+    batch, _ = shaped("many objects")
+    padded = batch.targets.padded_size
+    anchors = all_anchors(sizes_of(batch.teacher), padded, torch.device("cpu"))
+    boxes = torch.cat([own[:1] for own in batch.targets.boxes]).float()
+    valid = valid_of(batch)
+    alone = [near_objects(anchors, valid[i : i + 1], boxes[i : i + 1]) for i in range(3)]
+    assert torch.equal(near_objects(anchors, valid, boxes), torch.cat(alone))
 
 
 def test_each_object_has_cells_near_it_however_small() -> None:

@@ -104,6 +104,27 @@ def test_the_whole_hash_counts_if_it_is_known(host: str, output: Path) -> None:
     assert not output.exists()
 
 
+@pytest.mark.parametrize(
+    ("path", "problem"),
+    [
+        ("whole", ""),
+        ("other", ""),
+        ("page", "returned a web page"),
+        ("cut", f"returned 1000 of {len(CONTENT)} bytes"),
+    ],
+)
+def test_without_a_known_hash_a_file_must_be_complete(
+    host: str, output: Path, path: str, problem: str
+) -> None:
+    if not problem:
+        fetch(f"{host}/{path}", "", output)
+        verify(output, "")
+        return
+    with pytest.raises(InputError, match=rf"{re.escape(problem)}.*; expected a file of weights"):
+        fetch(f"{host}/{path}", "", output)
+    assert list(output.parent.iterdir()) == []
+
+
 @pytest.mark.parametrize("kind", ["refused", "silent", "no file", "no address"])
 def test_a_host_that_does_not_answer(
     output: Path, kind: str, monkeypatch: pytest.MonkeyPatch
@@ -136,7 +157,7 @@ def test_the_command_asks_the_metafile_for_the_address(
     source = tmp_path / "their.pth"
     source.write_bytes(CONTENT)
     monkeypatch.setattr(zoo, "model", lambda name: zoo.ZooModel(name, "", source.as_uri(), {}))
-    command = ["fetch", "some", "--output", str(output), "--sha256"]
+    command = ["fetch_model", "some", "--output", str(output), "--sha256"]
     assert main([*command, 8 * "0"]) == 2
     assert not output.exists()
     error = capsys.readouterr().err

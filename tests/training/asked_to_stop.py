@@ -12,14 +12,14 @@ from typing import Any
 from unittest import mock
 
 from icd.__main__ import main
-from icd.training.hooks.progress import FiniteLossHook
+from icd.training.hooks.losses import LossHook
 
 ASKED, ITERATION = "1", 3  # rank of the process that is asked, and when; iterations from 1
 
-follow = FiniteLossHook.after_train_iter
+follow = LossHook.after_train_iter
 
 
-def watched(hook: FiniteLossHook, runner: Any, *args: Any, **kwargs: Any) -> None:
+def watched(hook: LossHook, runner: Any, *args: Any, **kwargs: Any) -> None:
     """In place of a hook that all processes have."""
     follow(hook, runner, *args, **kwargs)
     if os.environ["RANK"] == ASKED and runner.iter + 1 == ITERATION:
@@ -27,5 +27,5 @@ def watched(hook: FiniteLossHook, runner: Any, *args: Any, **kwargs: Any) -> Non
 
 
 if __name__ == "__main__":
-    with mock.patch.object(FiniteLossHook, "after_train_iter", watched):
+    with mock.patch.object(LossHook, "after_train_iter", watched):
         sys.exit(main())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import re
 from collections.abc import Iterable
 from dataclasses import replace
@@ -11,19 +12,23 @@ from typing import Any
 
 import numpy as np
 import pytest
-from mmdet.registry import MODELS, TRANSFORMS
+import torch
+from mmdet.registry import DATASETS, MODELS, TRANSFORMS
+from mmdet.visualization import get_palette
 from mmengine.config import Config
 from mmengine.hub import get_config
 from mmengine.optim import build_optim_wrapper
 
+from icd.data.reading import SMALLEST_SIDE
 from icd.errors import InputError
 from icd.experiments.ablation import ablation_names, load_ablation
 from icd.experiments.options import Method
 from icd.experiments.run import ImportedRun, TrainedRun
+from icd.training.base_config import say_what_is_used
 from icd.training.config import plain_config
 from icd.training.pipeline import pipeline
 from tests.experiments.track_files import changed
-from tests.lab import Lab, snapshot, teacher_of
+from tests.lab import Lab, differing, quick_configs, snapshot, teacher_of
 
 RETINANET = "mmdet::retinanet/retinanet_r50_fpn_1x_coco.py"
 
@@ -154,13 +159,17 @@ def test_a_config_that_draws_sizes_gets_the_tracks_instead(
 ) -> None:
     steps = get_config(f"mmdet::{shipped}").train_pipeline
     assert kind in {s.type for s in steps}
-    sizes = [s for s in pipeline(steps, mini.track.content.images, True) if "Resize" in s["type"]]
+    sizes = [
+        s for s in pipeline(steps, mini.track.content.images, True, "") if "Resize" in s["type"]
+    ]
     assert sizes == [{"type": "Resize", "scale": (128, 128), "keep_ratio": True}]
 
 
 def test_a_config_that_resizes_nothing_is_refused(mini: Lab) -> None:
-    with pytest.raises(InputError, match="model: train_pipeline: has no step that resizes"):
-        pipeline([{"type": "LoadImageFromFile"}], mini.track.content.images, True)
+    for train, loader in ((True, "train_dataloader"), (False, "test_dataloader")):
+        problem = rf"own\.py: {loader}\.dataset\.pipeline: has no step that resizes"
+        with pytest.raises(InputError, match=problem):
+            pipeline([{"type": "LoadImageFromFile"}], mini.track.content.images, train, "own.py")
 
 
 def test_the_masks_of_condinst_are_read_as_polygons(mini: Lab) -> None:
@@ -188,6 +197,21 @@ def test_a_backbone_of_another_type_replaces_the_configs(coco: Lab) -> None:
 def test_the_batch_is_shared_among_the_devices(coco: Lab, gpus: int, per_device: int) -> None:
     lab = coco.changed({"machine": {"gpus": gpus}})
     assert lab.config(lab.run()).train_dataloader.batch_size == per_device
+
+
+@pytest.mark.parametrize("gpu", [True, False])
+def test_batches_reach_a_gpu_without_waiting(
+    coco: Lab, monkeypatch: pytest.MonkeyPatch, gpu: bool
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: gpu)
+    run = coco.run(method="icd")
+    coco.place_untrained(teacher_of(run))
+    config = coco.config(run, workers=4)
+    assert config.train_dataloader.pin_memory is gpu
+    assert config.train_dataloader.persistent_workers
+    assert MODELS.build(config.model).data_preprocessor._non_blocking
+    assert "non_blocking" not in plain(coco, run).model.data_preprocessor
+    assert plain(coco, run).test_dataloader.num_workers == 0  # depends on no machine
 
 
 def test_images_without_objects_are_left_out_as_mmdet_does(coco: Lab) -> None:
@@ -279,7 +303,6 @@ def test_a_config_may_be_a_file_of_the_users(coco: Lab, tmp_path: Path) -> None:
         ("model", None),
         ("test_dataloader", {"dataset": None}),
         ("test_evaluator", None),
-        ("train_pipeline", None),
         ("train_dataloader", 3),
     ],
 )
@@ -292,6 +315,130 @@ def test_an_incomplete_config_is_named(coco: Lab, tmp_path: Path, key: str, valu
         InputError, match=rf"own\.py: {key}\S* is missing; expected a complete config"
     ):
         plain(lab, lab.run())
+
+
+LAZY = """
+from mmcv.transforms import LoadImageFromFile
+from mmdet.datasets import CocoDataset
+from mmdet.datasets.transforms import LoadAnnotations, PackDetInputs, RandomFlip, Resize
+from mmdet.evaluation import CocoMetric
+from mmdet.models import FPN, DetDataPreprocessor, ResNet, RetinaHead, RetinaNet
+from torch.nn import BatchNorm2d
+
+"""
+
+
+def in_pure_python(content: dict[str, Any]) -> str:
+    """A config in mmengine's pure-Python style: its types are classes."""
+    names = r"'(?:mmdet\.)?(LoadImageFromFile|CocoDataset|LoadAnnotations|PackDetInputs|RandomFlip"
+    names += r"|Resize|CocoMetric|FPN|DetDataPreprocessor|ResNet|RetinaHead|RetinaNet)'"
+    lines = [f"{key} = {value!r}" for key, value in content.items()]
+    text = re.sub(f"'type': {names}", r"'type': \1", "\n".join(lines))
+    return LAZY + text.replace("'type': 'BN'", "'type': BatchNorm2d") + "\n"
+
+
+def test_a_config_in_pure_python_is_the_same(coco: Lab, tmp_path: Path) -> None:
+    parts = get_config(RETINANET).to_dict()
+    keys = ("model", "train_dataloader", "test_dataloader", "test_evaluator")
+    (tmp_path / "lazy.py").write_text(in_pure_python({key: parts[key] for key in keys}))
+    detectors = {"retinanet": {"config": str(tmp_path / "lazy.py")}}
+    lab = coco.changed({"detectors": detectors, "backbones": {"own": {"backbone": {}}}})
+    run, theirs = lab.run(backbone="own"), coco.run()
+    config = plain(lab, run)
+    config.dump(tmp_path / "model.py")  # as the run leaves it
+    written = Config.fromfile(tmp_path / "model.py")
+    torch.manual_seed(0)
+    ours = snapshot(MODELS.build(written.model))
+    torch.manual_seed(0)
+    assert not differing(ours, snapshot(MODELS.build(plain(coco, theirs).model)))
+    for found, expected in (
+        (lab.config(run).train_dataloader, coco.config(theirs).train_dataloader),
+        (config.test_dataloader, plain(coco, theirs).test_dataloader),
+    ):
+        steps = [s | {"type": s["type"].rpartition(".")[2]} for s in found.dataset.pipeline]
+        assert steps == expected.dataset.pipeline
+        assert found.dataset.get("filter_cfg") == expected.dataset.get("filter_cfg")
+        transforms = [TRANSFORMS.get(step["type"]) for step in found.dataset.pipeline]
+        assert transforms == [TRANSFORMS.get(step["type"]) for step in expected.dataset.pipeline]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "model = undefined",
+        "from mmdet.models import Nothing\nmodel = dict(type=Nothing)",
+        "_base_ = 3\n",
+    ],
+)
+def test_a_config_that_fails_is_named(coco: Lab, tmp_path: Path, text: str) -> None:
+    (tmp_path / "own.py").write_text(text)
+    lab = coco.changed({"detectors": {"retinanet": {"config": str(tmp_path / "own.py")}}})
+    with pytest.raises(InputError, match=r"own\.py: .*; expected an mmdet config"):
+        plain(lab, lab.run())
+
+
+INNER = {"type": "CocoDataset", "filter_cfg": {"filter_empty_gt": False, "min_size": 5}}
+WRAPPED: dict[str, tuple[dict[str, Any], str]] = {
+    "repeated": ({"type": "RepeatDataset", "times": 8, "dataset": INNER}, "RepeatDataset times=8"),
+    "several": (
+        {"type": "ConcatDataset", "datasets": [INNER, {"type": "CocoDataset"}]},
+        "ConcatDataset of 2 (the pipeline and filter_cfg of the first are taken)",
+    ),
+    "mixed": (
+        {"type": "MultiImageMixDataset", "dataset": INNER, "pipeline": [{"type": "Mosaic"}]},
+        "MultiImageMixDataset with the steps Mosaic",
+    ),
+}
+
+
+@pytest.mark.parametrize(("dataset", "said"), WRAPPED.values(), ids=WRAPPED)
+@pytest.mark.parametrize("own_pipeline", [False, True])
+def test_what_a_config_wraps_is_used_and_the_rest_is_said(
+    coco: Lab, tmp_path: Path, capsys: Any, dataset: dict, said: str, own_pipeline: bool
+) -> None:
+    config = get_config(RETINANET)
+    dataset, steps = copy.deepcopy(dataset), copy.deepcopy(config.train_pipeline)
+    steps.insert(2, {"type": "PhotoMetricDistortion"})
+    inner = dataset.get("dataset") or dataset["datasets"][0]
+    if own_pipeline:
+        inner["pipeline"] = steps
+    else:
+        config.train_pipeline = steps
+    config.train_dataloader.pop("dataset")
+    config.train_dataloader.dataset = dataset
+    config.custom_hooks = [{"type": "EMAHook"}]
+    config.dump(tmp_path / "own.py")
+    lab = coco.changed({"detectors": {"retinanet": {"config": str(tmp_path / "own.py")}}})
+    images = lab.config(lab.run()).train_dataloader.dataset
+    assert images.filter_cfg == INNER["filter_cfg"]
+    assert images.pipeline[3]["type"] == "PhotoMetricDistortion"
+    say_what_is_used(lab.run(), surveyed_side=32)
+    printed = capsys.readouterr()
+    assert "PhotoMetricDistortion" in printed.out
+    assert f"own.py: ignored: {said}\n" in printed.err
+    assert "own.py: ignored: custom_hooks EMAHook\n" in printed.err
+    assert ("ignored: train_pipeline" in printed.err) == own_pipeline
+    assert "own.py: trains on images from 5 pixels; the priors count those from 32" in printed.err
+
+
+@pytest.mark.parametrize("name", ["mini", "coco"])
+def test_of_shipped_detectors_nothing_is_ignored(
+    name: str, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture
+) -> None:
+    lab = request.getfixturevalue(name)
+    with quick_configs():
+        for detector in lab.track.content.detectors:
+            say_what_is_used(lab.run(detector=detector), SMALLEST_SIDE)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("number", [8, 80, 81, 300])
+def test_every_class_has_a_colour_in_mmdets_tools(lab: Lab, tmp_path: Path, number: int) -> None:
+    survey = lab.inputs.survey | {"classes": [f"class {i}" for i in range(number)]}
+    (tmp_path / "survey.json").write_text(json.dumps(survey))
+    lab = replace(lab, survey=tmp_path / "survey.json")
+    found = DATASETS.build(plain(lab, lab.run()).test_dataloader.dataset | {"lazy_init": True})
+    assert len(get_palette(found.metainfo["palette"], number)) >= number
 
 
 @pytest.mark.parametrize(

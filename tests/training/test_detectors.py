@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 from mmdet.apis import inference_detector, init_detector
+from mmdet.models.dense_heads import RPNHead
 from mmdet.registry import MODELS
 from mmdet.testing import demo_mm_inputs
 from mmengine.runner import Runner
@@ -27,6 +28,7 @@ from icd.training.hooks.progress import ProgressHook
 from icd.training.precision import use_bfloat16
 from icd.training.sampler import PlacedSampler, SampleIndex
 from tests.lab import IMAGES, Lab, batch, differing, snapshot, teacher_of, weights
+from tests.lab_fixtures import of_classes
 
 pytestmark = pytest.mark.slow
 
@@ -270,14 +272,59 @@ def test_every_pair_of_detector_and_backbone_builds(coco: Lab, name: str, backbo
 def test_one_step_at_full_width(
     coco: Lab, name: str, backbone: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A teacher with ResNet-101, random weights, one small image with masks."""
+    """A teacher with ResNet-101, random weights, one small image with masks, coco's precision."""
     monkeypatch.setattr(distiller, "load_weights", lambda *_: None)
     run = coco.run(detector=name, backbone=backbone, method="icd", options={"warmup": 0})
     dump_teacher(coco, run)
     torch.manual_seed(0)
     model = MODELS.build(coco.config(run).model)
+    assert (run.recipe.precision, run.recipe.channels_last) == ("bfloat16", True)
+    use_bfloat16(model.to(memory_format=torch.channels_last))
     data = demo_mm_inputs(1, [(3, 128, 160)], num_items=[3], num_classes=80, with_mask=True)
     report = step(model, data)
+    assert all(math.isfinite(value) for value in report.values())
+    assert report["loss_distillation"] > 0
+    assert without_gradient(model) == []
+
+
+VOC = load_track("voc", {"voc": "voc"}).content
+
+
+@pytest.mark.parametrize(
+    ("track", "count", "name"),
+    [("coco-quick", 80, "retinanet"), *(("voc", 20, name) for name in VOC.detectors)],
+)
+def test_teachers_and_students_of_other_scales_fit(
+    lab: Lab, track: str, count: int, name: str
+) -> None:
+    """At the track's image size and number of classes; coco-10 has the models of coco."""
+    lab = of_classes(lab, track, count)
+    run = lab.run(detector=name, method="icd")
+    dump_teacher(lab, run)
+    assert lab.config(run).model.method.get("query_cap", 300) == PYRAMIDS[name][2]
+    width, height = (-(-side // 32) * 32 for side in run.images.scale)  # as mmdet pads
+    shapes = []
+    for one in (run, teacher_of(run)):
+        model = weightless(lab, one)
+        levels = model.extract_feat(torch.zeros(1, 3, height, width, device="meta"))
+        shapes.append([level.shape for level in levels])
+        assert {head.num_classes for head in model.modules() if is_head(head)} == {count}
+    assert shapes[0] == shapes[1]
+
+
+def is_head(module: nn.Module) -> bool:
+    """Whether a module predicts the track's classes; an RPN tells objects from background."""
+    return hasattr(module, "num_classes") and not isinstance(module, RPNHead)
+
+
+def test_a_step_with_the_classes_of_voc(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distiller, "load_weights", lambda *_: None)
+    lab = of_classes(lab, "voc", 20)
+    run = lab.run(backbone="resnet18", method="icd", inherit=True, options={"warmup": 0})
+    dump_teacher(lab, run)
+    torch.manual_seed(0)
+    model = MODELS.build(lab.config(run).model)
+    report = step(model, demo_mm_inputs(1, [(3, 96, 128)], num_items=[3], num_classes=20))
     assert all(math.isfinite(value) for value in report.values())
     assert report["loss_distillation"] > 0
     assert without_gradient(model) == []

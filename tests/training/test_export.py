@@ -14,7 +14,8 @@ import pytest
 
 from icd import mmcv_ext
 from icd.experiments.run import TrainedRun
-from tests.lab import Lab, teacher_of
+from icd.experiments.zoo import configs
+from tests.lab import IMAGES, Lab, teacher_of
 
 pytestmark = pytest.mark.slow
 
@@ -76,6 +77,24 @@ Path("report.json").write_text(json.dumps(report))
 import icd
 """
 
+# The same for a tool of mmdet: the path of the operators, and the tool's own command line.
+TOOL = (
+    STRANGER.partition("import torch")[0].replace(
+        "operators, folder = sys.argv[1], Path(sys.argv[2])", "_, operators, *sys.argv = sys.argv"
+    )
+    + """
+import runpy
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+)
+INFERENCER = """
+import json, sys
+from mmdet.apis import DetInferencer
+_, config, checkpoint, image = sys.argv
+inferencer = DetInferencer(config, checkpoint, device="cpu")
+inferencer(image, out_dir="inferred", pred_score_thr=0, no_save_pred=False)
+"""
+
 
 @pytest.fixture(scope="module")
 def exported(
@@ -129,3 +148,54 @@ def test_loads_as_any_detector(report: dict, shared_lab: Lab) -> None:
     scores = [guess["score"] for guess in report["found"] if guess["image_id"] == report["image"]]
     assert sorted(report["scores"]) == pytest.approx(sorted(scores), abs=1e-5)
     assert report["classes"] == shared_lab.inputs.survey["classes"]
+
+
+def use(place: Path, *command: str | Path) -> str:
+    """What a script prints that is run with mmdet alone, in the folder ``place``."""
+    process = subprocess.run(
+        [sys.executable, "-c", TOOL, mmcv_ext.__file__, *command],
+        cwd=place,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},
+    )
+    assert process.returncode == 0, process.stderr
+    return process.stdout
+
+
+TOOLS = configs().parent / "tools"
+
+
+def test_mmdets_own_test_draws_what_it_finds(
+    exported: tuple[Path, dict[str, float]], tmp_path: Path
+) -> None:
+    folder, metrics = exported
+    files = folder / "model.py", folder / "model.pth"
+    printed = use(tmp_path, TOOLS / "test.py", *files, "--show-dir", "shown", "--work-dir", ".")
+    assert f"coco/bbox_mAP: {round(metrics['AP'], 3):.4f}" in printed
+    assert len(list(tmp_path.glob("*/shown/*.png"))) == IMAGES["test"]
+
+
+def test_mmdet_counts_the_operations(
+    exported: tuple[Path, dict[str, float]], tmp_path: Path
+) -> None:
+    folder, _ = exported
+    tool = TOOLS / "analysis_tools/get_flops.py"
+    printed = use(tmp_path, tool, folder / "model.py", "--num-images", "1")
+    assert "Flops: " in printed
+
+
+def test_mmdets_inferencer_finds_the_same(
+    exported: tuple[Path, dict[str, float]], report: dict, shared_lab: Lab, tmp_path: Path
+) -> None:
+    folder, _ = exported
+    script = tmp_path / "inferencer.py"
+    script.write_text(INFERENCER)
+    truth = json.loads(shared_lab.track.annotations("test").read_text())
+    name = next(i["file_name"] for i in truth["images"] if i["id"] == report["image"])
+    image = shared_lab.track.images("test").absolute() / name
+    use(tmp_path, script, folder / "model.py", folder / "model.pth", image)
+    (found,) = (tmp_path / "inferred/preds").glob("*.json")
+    scores = json.loads(found.read_text())["scores"]
+    assert sorted(scores) == pytest.approx(sorted(report["scores"]), abs=1e-5)
+    assert len(list((tmp_path / "inferred/vis").iterdir())) == 1

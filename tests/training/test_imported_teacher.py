@@ -76,7 +76,7 @@ def with_zoo_teacher(lab: Lab, teacher: TrainedRun, monkeypatch: pytest.MonkeyPa
     entry = {"Name": "shapes", "Config": "configs/shapes/shapes.py", "Weights": f"https://x/{name}"}
     (shelf / "shapes" / "metafile.yml").write_text(json.dumps({"Models": [entry]}))
     monkeypatch.setattr(zoo, "configs", lambda: shelf)
-    monkeypatch.setattr("icd.training.config.configs", lambda: shelf)
+    monkeypatch.setattr("icd.training.base_config.configs", lambda: shelf)
     (lab.project / "weights").mkdir()
     shutil.copy(folder / "model.pth", lab.project / "weights" / name)
     return with_teacher(lab, zoo="shapes")
@@ -119,11 +119,29 @@ def test_a_teacher_from_elsewhere_must_exist(with_imported_teacher: Lab, key: st
         lab.train(lab.imported_teacher())
 
 
+def with_classes(lab: Lab, file: Path, classes: list[str]) -> Lab:
+    """The lab on data with these classes."""
+    survey = json.loads(lab.survey.read_text())
+    survey["classes"] = classes
+    file.write_text(json.dumps(survey))
+    return replace(lab, survey=file)
+
+
 def test_a_teacher_of_other_classes_is_refused(with_imported_teacher: Lab, tmp_path: Path) -> None:
-    survey = json.loads(with_imported_teacher.survey.read_text())
-    survey["classes"].append("spiral")
-    fuller = tmp_path / "survey.json"
-    fuller.write_text(json.dumps(survey))
-    lab = replace(with_imported_teacher, survey=fuller)
-    with pytest.raises(InputError, match=r"model\.pth: bbox_head\.retina_cls\..*number of classes"):
+    classes = with_imported_teacher.inputs.survey["classes"]
+    lab = with_classes(with_imported_teacher, tmp_path / "survey.json", [*classes, "spiral"])
+    with pytest.raises(InputError, match=r"model\.pth: meta\..*classes: are 8 classes.*the 9 of"):
         lab.train(lab.imported_teacher())
+
+
+@pytest.mark.parametrize("change", [{"method": "icd"}, {"inherit": True}, {"role": "teacher"}])
+def test_a_teacher_whose_classes_have_another_order_is_refused(
+    with_imported_teacher: Lab, lab: Lab, tmp_path: Path, change: dict[str, Any]
+) -> None:
+    """Whether it is imported or was trained on data that have changed since."""
+    where = with_imported_teacher if "role" in change else lab
+    lab = with_classes(where, tmp_path / "survey.json", where.inputs.survey["classes"][::-1])
+    run = lab.track.describe(change, 0)
+    with pytest.raises(InputError, match=r"model\.pth: meta\..*are the same classes in another"):
+        lab.train(run)
+    assert not (lab.folder(run) / "model.pth").exists()

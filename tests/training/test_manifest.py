@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.utils import collect_env
 
 from icd.training import manifest
 
@@ -28,6 +29,26 @@ def test_environment_is_plain_data() -> None:
 def test_a_missing_package_is_no_reason_to_lose_a_run() -> None:
     assert manifest.installed("pytest") == pytest.__version__
     assert manifest.installed("no-such-package") is None
+
+
+def test_gpus_and_what_drives_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a machine with two of them."""
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: f"NVIDIA A100 {index}")
+    monkeypatch.setattr(torch.cuda.nccl, "version", lambda: (2, 27, 3))
+    monkeypatch.setattr(torch.distributed, "is_nccl_available", lambda: True)
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.setattr(torch.backends.cudnn, "version", lambda: 91200)
+    monkeypatch.setattr(collect_env, "get_nvidia_driver_version", lambda run: "580.65")
+    assert manifest.gpus() == {
+        "gpus": ["NVIDIA A100 0", "NVIDIA A100 1"],
+        "driver": "580.65",
+        "cuda": "13.0",
+        "cudnn": 91200,
+        "nccl": "2.27.3",
+    }
+    monkeypatch.setattr(torch.distributed, "is_nccl_available", lambda: False)
+    assert manifest.gpus()["nccl"] is None
 
 
 @pytest.fixture

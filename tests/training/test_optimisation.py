@@ -23,7 +23,7 @@ def test_the_papers_schedule(coco: Lab, role: str, iterations: int, milestones: 
     assert (ramp["type"], ramp["end"]) == ("LinearLR", 1000)
     assert (steps["type"], steps["milestones"], steps["gamma"]) == ("MultiStepLR", milestones, 0.1)
     assert config.optim_wrapper == {
-        "type": "OptimWrapper",
+        "type": "ClippingOptimWrapper",
         "optimizer": {
             "type": "SGD",
             "lr": 0.01,
@@ -92,7 +92,7 @@ def test_the_papers_optimiser_of_the_method(coco: Lab) -> None:
     plain_config(teacher_of(run), coco.inputs).dump(folder / "model.py")
     config = coco.config(run)
     assert config.optim_wrapper.method == {
-        "type": "OptimWrapper",
+        "type": "ClippingOptimWrapper",
         "optimizer": {"type": "AdamW", "lr": 1e-4, "weight_decay": 1e-4, "fused": True},
         "clip_grad": {"max_norm": 0.01},
     }

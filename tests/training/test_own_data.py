@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,11 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from icd.__main__ import main
+from icd.data.pixels import memory_of
 from icd.data.survey import write_survey
 from icd.errors import InputError
 from icd.evaluation.coco import NAMES, coco_metrics
+from icd.experiments.annotation_files import make
 from icd.experiments.run import TrainedRun
 from icd.experiments.track import load_track
 from icd.training.dataset import CompletedCocoDataset
@@ -177,6 +180,26 @@ def test_no_crowd_is_shown_to_a_method(own: OwnData) -> None:
     assert {int(label) for labels in found.labels for label in labels} == {0, 1}
 
 
+def test_a_broken_image_ends_a_training_before_its_first_iteration(own: OwnData) -> None:
+    """Also if it broke after the check; what a training has read, the next does not read again."""
+    data = Path("broken").absolute()
+    shutil.copytree(own.lab.data, data)
+    lab = replace(own.lab, track=replace(own.lab.track, data_root=data))
+    image = data / "images" / own.content["images"][4]["file_name"]
+    whole = image.read_bytes()
+    image.write_bytes(whole[:-30])
+    run = lab.run()
+    problem = rf"all\.json: images: {image.name} cannot be decoded \(.*; expected a complete image"
+    with pytest.raises(InputError, match=problem):
+        lab.train(run)
+    assert not (lab.folder(run) / "model.pth").exists()
+    known = json.loads(memory_of(lab.survey).read_text())
+    ours = [name for name in known if name.startswith(str(data))]
+    assert len(ours) == len(MODES) - 2  # neither the broken one nor the one without objects
+    image.write_bytes(whole)
+    lab.train(run)
+
+
 def read(kind: type[CocoDataset], file: Path, **options: Any) -> CocoDataset:
     classes = {"classes": [category["name"] for category in CATEGORIES]}
     prefix = {"img": "images"}
@@ -301,3 +324,28 @@ def test_masks_of_any_form_are_learned(own: OwnData) -> None:
         instances = dataset[i]["data_samples"].gt_instances
         areas = (instances.bboxes.tensor[:, 2:] - instances.bboxes.tensor[:, :2]).prod(1)
         assert instances.masks.areas == pytest.approx(areas.numpy(), rel=0.05)
+
+
+def test_a_part_of_the_images_is_trained_on(own: OwnData) -> None:
+    """By all that read the training images; the whole of the others is evaluated."""
+    part = {"fraction": 0.5, "seed": 1}
+    lab = own.lab.changed({"data": {"splits": {"train": {"subset": part}}}})
+    file = make(lab.track, "train")
+    ids = {image["id"] for image in json.loads(file.read_text())["images"]}
+    assert len(ids) == len(MODES) // 2
+    survey = write_survey(lab.track.split_files, Path("data.json").absolute())
+    assert [survey["splits"][name]["images"] for name in ("train", "test")] == [len(ids), 8]
+    lab = replace(lab, survey=Path("data.json").absolute())
+    run = lab.run()
+    dataset = DATASETS.build(lab.config(run).train_dataloader.dataset)
+    assert {dataset.get_data_info(i)["img_id"] for i in range(len(dataset))} <= ids
+    lab.place_untrained(lab.run(role="teacher"))
+    lab.train(run)
+    assert lab.evaluate(run)["metrics"]["bbox"].keys() == {*NAMES}
+    assert lab.evaluate(run, "train")["metrics"]["bbox"].keys() == {*NAMES}
+    found = json.loads((lab.folder(run) / "train/bbox.json").read_text())
+    assert {guess["image_id"] for guess in found} <= ids
+    file.write_text(file.read_text().replace('"bbox":[3', '"bbox":[4'))
+    for use in (lambda: lab.train(lab.run(seed=1)), lambda: lab.evaluate(run, "train")):
+        with pytest.raises(InputError, match=r"all-\w+\.json: info\.made\.sha256: is"):
+            use()

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -46,49 +47,81 @@ def torchrun(*command: str, cwd: Path | None = None, fails: bool = False) -> str
     return result.stdout
 
 
-def as_two_processes_draw(method: ICD, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let one process pose the fakes that two would, each for its half of the images."""
+def as_shares_draw(method: ICD, monkeypatch: pytest.MonkeyPatch, shares: int) -> None:
+    """Let one process pose the fakes that so many shares would, each for its part of the images."""
     draw = method.draw
 
-    def both(targets: Targets, iteration: int) -> list:
-        draws = []
-        for rank in range(2):
+    def all_shares(targets: Targets, iteration: int) -> list:
+        draws, images = [], len(targets.boxes) // shares
+        for share in range(shares):
             with monkeypatch.context() as patch:
-                patch.setattr("icd.methods.icd.method.get_rank", lambda rank=rank: rank)
-                half = slice(2 * rank, 2 * rank + 2)
-                draws += draw(replace(targets, boxes=targets.boxes[half]), 0)
+                patch.setattr("icd.methods.icd.method.share_index", lambda share=share: share)
+                own = slice(images * share, images * (share + 1))
+                draws += draw(replace(targets, boxes=targets.boxes[own]), 0)
         return draws
 
-    monkeypatch.setattr(method, "draw", both)
+    monkeypatch.setattr(method, "draw", all_shares)
+
+
+def compare(found: dict, expected: dict, case: str) -> None:
+    """Losses and gradients, up to rounding."""
+    assert found["losses"].keys() == expected["losses"].keys()
+    assert len(expected["losses"]) >= 6
+    for name, loss in expected["losses"].items():
+        one = found["losses"][name]
+        torch.testing.assert_close(one, loss, rtol=1e-5, atol=1e-6, msg=f"{case} {name}")
+    assert found["gradients"].keys() == expected["gradients"].keys()
+    for name, gradient in expected["gradients"].items():
+        one, scale = found["gradients"][name], gradient.abs().max() + 1e-3
+        torch.testing.assert_close(
+            one / scale, gradient / scale, rtol=0, atol=2e-5, msg=f"{case} {name}"
+        )
 
 
 def test_two_processes_compute_what_one_does_with_both_batches(
-    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    lab: Lab, mini: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Also if each of them computes its images one by one."""
     models, data = {}, batch(OBJECTS, [(64, 64)] * 4)
     for detector in ("retinanet", "fcos"):
         run = lab.run(method="icd", detector=detector)
         lab.place_untrained(teacher_of(run))
-        torch.manual_seed(3)
-        models[detector] = MODELS.build(lab.config(run).model)
-        torch.save({"model": models[detector], "data": data}, tmp_path / f"{detector}.case")
+        for accumulate in (1, 2):
+            torch.manual_seed(3)
+            model = MODELS.build(lab.config(run).model)
+            models[detector, accumulate] = model
+            case = {"model": model, "data": data, "accumulate": accumulate}
+            torch.save(case, tmp_path / f"{detector}-{accumulate}.case")
+    idle = idle_in_one_process(mini)
+    torch.save(idle, tmp_path / "condinst.case")
     torchrun(str(Path(__file__).with_name("two_processes.py")), str(tmp_path))
-    for detector, model in models.items():
-        as_two_processes_draw(model.method, monkeypatch)
+    check_idle(idle["model"], [torch.load(tmp_path / f"condinst.{rank}") for rank in range(2)])
+    for (detector, accumulate), model in models.items():
+        as_shares_draw(model.method, monkeypatch, 2 * accumulate)
         whole = losses_and_gradients(freeze_norms(model.train()), copy.deepcopy(data))
-        halves = [torch.load(tmp_path / f"{detector}.{rank}") for rank in range(2)]
-        assert whole["losses"].keys() == halves[0]["losses"].keys()
-        assert len(whole["losses"]) >= 6
-        for name, loss in whole["losses"].items():
-            mean = (halves[0]["losses"][name] + halves[1]["losses"][name]) / 2
-            torch.testing.assert_close(mean, loss, rtol=1e-5, atol=1e-6, msg=f"{detector} {name}")
+        name = f"{detector}-{accumulate}"
+        halves = [torch.load(tmp_path / f"{name}.{rank}") for rank in range(2)]
+        first, second = (half["losses"] for half in halves)
+        mean = {key: (loss + second[key]) / 2 for key, loss in first.items()}
         for half in halves:
-            assert whole["gradients"].keys() == half["gradients"].keys()
-            for name, gradient in whole["gradients"].items():
-                found, scale = half["gradients"][name], gradient.abs().max() + 1e-3
-                torch.testing.assert_close(
-                    found / scale, gradient / scale, rtol=0, atol=2e-5, msg=f"{detector} {name}"
-                )
+            compare(half | {"losses": mean}, whole, name)
+
+
+def idle_in_one_process(mini: Lab) -> dict[str, Any]:
+    """CondInst with four images, whose mask branch is idle for the last two: no objects."""
+    torch.manual_seed(3)
+    model = MODELS.build(mini.config(mini.run(detector="condinst")).model)
+    return {"model": model, "data": batch([3, 2, 0, 0], [(64, 64)] * 4, masks=True)}
+
+
+def check_idle(model: Any, halves: list[dict]) -> None:
+    """Processes average the gradients of the branch that only one of them uses."""
+    named = {name for name, _ in model.named_parameters() if name.startswith("mask_head")}
+    assert named
+    for name in named:
+        first, second = (half["gradients"][name] for half in halves)
+        assert first.any()
+        assert torch.equal(first, second)
 
 
 def command(lab: Lab, run: TrainedRun) -> list[str]:

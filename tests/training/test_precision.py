@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from icd.experiments.track import load_track
 from icd.training.distiller import Distiller
-from icd.training.precision import use_bfloat16, widen
+from icd.training.precision import set_precision, use_bfloat16, widen
 from tests.lab import Lab, batch, teacher_of
 
 pytestmark = pytest.mark.slow
@@ -131,6 +131,63 @@ def test_norms_of_bfloat16_are_computed_in_float32(norm: nn.Module) -> None:
     with torch.autocast("cpu", torch.bfloat16):
         found = norm(x)
     torch.testing.assert_close(found.float(), expected, rtol=1e-2, atol=1e-3)
+
+
+# --- The teacher ---
+
+
+def teachers_dtypes(model: Distiller) -> dict[str, set[torch.dtype]]:
+    """The dtypes of the teacher's weights by kind of layer."""
+    found: dict[str, set[torch.dtype]] = defaultdict(set)
+    for network in (model.teacher.detector.backbone, model.teacher.detector.neck):
+        for module in network.modules():
+            if isinstance(module, (nn.Conv2d, nn.BatchNorm2d)):
+                found[type(module).__name__].update(p.dtype for p in module.parameters())
+    return found
+
+
+@pytest.mark.parametrize("ours", ["float32", "bfloat16"])
+@pytest.mark.parametrize("theirs", ["float32", "bfloat16"])
+def test_student_and_teacher_each_have_their_precision(
+    distiller: Distiller, ours: str, theirs: str
+) -> None:
+    names = distiller.state_dict().keys()
+    set_precision(distiller, ours, theirs)
+    levels = distiller.teacher.features(torch.randn(1, 3, 64, 64))
+    last = theirs == "bfloat16"
+    assert {level.dtype for level in levels} == {torch.float32}
+    assert levels[0].is_contiguous(memory_format=torch.channels_last) is last
+    expected = torch.bfloat16 if last else torch.float32
+    assert teachers_dtypes(distiller) == {"Conv2d": {expected}, "BatchNorm2d": {torch.float32}}
+    with Dtypes() as dtypes:
+        distiller.student.extract_feat(torch.randn(1, 3, 64, 64))
+    assert (torch.bfloat16 in dtypes.seen["convolution"]) is (ours == "bfloat16")
+    assert {p.dtype for p in distiller.parameters()} == {torch.float32}
+    assert distiller.state_dict().keys() == names
+
+
+def test_weights_that_are_converted_once_give_the_features_of_autocast(
+    distiller: Distiller,
+) -> None:
+    detector = copy.deepcopy(distiller.teacher.detector)
+    images = torch.randn(2, 3, 64, 64)
+    use_bfloat16(distiller)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        expected = detector.extract_feat(images)
+    for level, reference in zip(distiller.teacher.features(images), expected, strict=True):
+        torch.testing.assert_close(level, reference.float(), rtol=0.02, atol=0.02)
+
+
+def test_a_students_losses_hardly_depend_on_its_teachers_precision(distiller: Distiller) -> None:
+    distiller.iteration = 1000
+    data = batch([2, 1, 0])
+    expected = losses_of(distiller, data)
+    set_precision(distiller, "float32", "bfloat16")
+    found = losses_of(distiller, data)
+    for name, loss in expected.items():
+        torch.testing.assert_close(found[name], loss, rtol=0.02, atol=1e-3)
+    for name in ("loss_cls", "loss_bbox"):  # the student's own
+        assert torch.equal(found[name], expected[name])
 
 
 # --- One column ---------------------------------------------------------------------------------

@@ -219,6 +219,24 @@ def test_a_diverging_run_stops(lab: Lab) -> None:
     assert not (lab.folder(run) / "model.pth").exists()
 
 
+def test_a_crash_after_a_loss_that_is_no_number_is_told_as_that(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loss is read later, but before then a detector may fail on what is no number."""
+    train_step = BaseModel.train_step
+
+    def broken(model: BaseModel, data: dict, optim_wrapper: Any) -> dict:
+        if optim_wrapper._inner_count == 4:
+            raise RuntimeError("an assertion on the device")
+        log = train_step(model, data, optim_wrapper)
+        return log | {"loss": log["loss"] * torch.nan} if optim_wrapper._inner_count == 3 else log
+
+    monkeypatch.setattr(BaseModel, "train_step", broken)
+    with pytest.raises(FloatingPointError, match="no finite loss in iteration 3") as raised:
+        lab.train(lab.run())
+    assert "an assertion on the device" in str(raised.value.__context__)
+
+
 @pytest.mark.parametrize("when", ["loss", "weights after"])
 def test_a_diverged_run_resumes_from_its_last_good_checkpoint(
     lab: Lab, tmp_path: Path, when: str, monkeypatch: pytest.MonkeyPatch

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import time
 from multiprocessing import get_context
+from multiprocessing.connection import Connection
 
 import pytest
 
 from icd.training.workers import uninterrupted_worker
+from tests.processes import ends_within
 
 
 def idle(setup: bool) -> None:
@@ -33,3 +36,26 @@ def test_a_data_loader_leaves_signals_to_the_training(setup: bool) -> None:
     worker.terminate()  # as the parent does
     worker.join(10)
     assert not worker.is_alive()
+
+
+def load(reports: Connection) -> None:
+    """A training with a data-loading process, whose id it reports."""
+
+    def worker() -> None:
+        uninterrupted_worker(0, 1, 7)
+        reports.send(os.getpid())
+        time.sleep(60)
+
+    get_context("fork").Process(target=worker).start()
+    time.sleep(60)
+
+
+def test_a_killed_training_takes_its_data_loaders_along() -> None:
+    here, there = get_context("fork").Pipe()
+    training = get_context("fork").Process(target=load, args=[there])
+    training.start()
+    worker = here.recv()
+    assert not ends_within(0.2, worker)
+    training.kill()
+    training.join()
+    assert ends_within(5, worker)

@@ -13,11 +13,12 @@ from typing import Any
 
 import torch
 from mmengine.registry import MODEL_WRAPPERS, init_default_scope
-from torch import nn
+from torch import Tensor, nn
 
 from icd.training import train  # noqa: F401  (registers all that configs name)
+from icd.training.accumulate import step
 from icd.training.distiller import unwrap
-from icd.training.parallel import WRAPPER, join, leave, share_counts
+from icd.training.parallel import WRAPPER, join, leave, share_counts, unused_parameters
 
 
 def freeze_norms(model: nn.Module) -> nn.Module:
@@ -28,13 +29,23 @@ def freeze_norms(model: nn.Module) -> nn.Module:
     return model
 
 
-def losses_and_gradients(model: Any, data: dict) -> dict:
+class Backward:
+    """In place of an optimiser: leaves the gradients behind."""
+
+    def update_params(self, loss: Tensor) -> None:
+        loss.backward()
+
+
+def losses_and_gradients(model: Any, data: dict, accumulate: int = 1) -> dict:
     """Of a model, in a wrapper or not, and of a batch as the data loader gives it."""
-    inside = unwrap(model)
-    total, log = inside.parse_losses(
-        model(**inside.data_preprocessor(data, training=True), mode="loss")
-    )
-    total.backward()
+    inside, optimiser = unwrap(model), Backward()
+    if accumulate == 1:
+        total, log = inside.parse_losses(
+            model(**inside.data_preprocessor(data, training=True), mode="loss")
+        )
+        optimiser.update_params(total)
+    else:
+        log = step(model, data, optimiser, accumulate)
     named = inside.named_parameters()
     return {
         "losses": {name: value.detach() for name, value in log.items()},
@@ -51,11 +62,12 @@ def main(folder: Path) -> None:
     for file in sorted(folder.glob("*.case")):
         case = torch.load(file, weights_only=False)
         model = freeze_norms(case["model"].train())
-        share_counts(model)
-        wrapped = MODEL_WRAPPERS.build({**WRAPPER, "module": model})
+        accumulate = case.get("accumulate", 1)
+        share_counts(model, accumulate)
+        wrapped = MODEL_WRAPPERS.build({**WRAPPER, **unused_parameters(model), "module": model})
         images = slice(2 * rank, 2 * rank + 2)
         data = {key: case["data"][key][images] for key in ("inputs", "data_samples")}
-        torch.save(losses_and_gradients(wrapped, data), file.with_suffix(f".{rank}"))
+        torch.save(losses_and_gradients(wrapped, data, accumulate), file.with_suffix(f".{rank}"))
     leave()
 
 

@@ -1,7 +1,6 @@
 """The track and the ablations, expanded into runs. Imports nothing slow."""
 
 import json
-import math
 import os
 import re
 import sys
@@ -16,6 +15,9 @@ sys.path.insert(0, workflow.basedir)
 
 from icd.cost import cases as costs
 from icd.figures import catalogue, needs
+from icd.experiments import rehearsals, walltime
+from icd.experiments.kind import kinds
+from icd.experiments.requests import annotation_bytes
 from icd.experiments.ablation import (
     FOLDER,
     ablation_names,
@@ -33,7 +35,7 @@ from icd.experiments.data_versions import (
 from icd.report.results import tabulated
 from icd.experiments.run import ImportedRun
 from icd.experiments.snapshots import metrics_file, snapshot_file
-from icd.experiments.splits import TEST
+from icd.experiments.splits import MADE as MADE_FOLDER, TEST
 from icd.experiments.track import load_track
 from icd.experiments.zoo import WEIGHTS
 from icd.process.boundary import explain
@@ -53,26 +55,32 @@ def bad_input_ends():
         raise
 
 
+def answer(key):
+    """The value of a --config key that is true or false."""
+    if (given := str(config.get(key, False)).lower()) not in ANSWERS:
+        sys.exit(f"error: --config {key}={given}: expected {MEANINGS[key]}")
+    return ANSWERS[given]
+
+
+MEANINGS = {
+    "reuse": "true (take over runs from tables) or false",
+    "retrain": "true (replace runs that were trained on other annotations) or false",
+    "random": "true (rehearse on random images) or false",
+}
+RANDOM = answer("random")
+
 with bad_input_ends():
     TRACK = load_track(TRACK_NAME, config)
-    TRACK.require_files()
+    if not RANDOM:
+        TRACK.require_files()
     ABLATIONS = {name: load_ablation(name, TRACK) for name in ablation_names(TRACK)}
+    REHEARSAL = rehearsals.measured(TRACK)
 
-KEYS = ["track", "reuse", "retrain", *TRACK.root_names]
+KEYS = ["track", *MEANINGS, *TRACK.root_names]
 if unknown := [key for key in config if key not in KEYS]:
     sys.exit(f"error: --config {unknown[0]}: unknown key; expected one of {KEYS}")
 
-
-def answered(key, meaning):
-    """A yes or no on the command line."""
-    answer = str(config.get(key, False)).lower()
-    if answer not in ANSWERS:
-        sys.exit(f"error: --config {key}={answer}: expected true ({meaning}) or false")
-    return ANSWERS[answer]
-
-
-REUSE = answered("reuse", "take over runs from tables")
-RETRAIN = answered("retrain", "replace runs that were trained on other annotations")
+REUSE, RETRAIN = answer("reuse"), answer("retrain")
 RUNS = {run.id: run for ablation in ABLATIONS.values() for run in ablation.runs}
 DISTILLED = {run.id for run in RUNS.values() if run.distils}
 SOURCES = {source.id for run in RUNS.values() for source in run.sources}
@@ -83,6 +91,8 @@ SURVEY, SAMPLES = f"{RESULTS}/data.json", f"{RESULTS}/samples.png"
 TAKE_OVER = "--reuse" if REUSE else ""
 PAGE = f"{RESULTS}/README.md"
 COST = str(costs.folder(TRACK))
+REHEARSALS = str(rehearsals.folder(TRACK))
+KINDS = {kind.id: kind for kind in kinds(RUNS.values())}
 GPUS = TRACK.machine.gpus
 
 # The sha256 of the annotations by split. A job of a cluster needs no plan, so it reads no files.
@@ -313,12 +323,25 @@ def source_files(wildcards):
 
 
 def training_minutes(wildcards):
-    """Walltime in minutes: 1.5 times the estimate plus 20 minutes. Longer trainings resume on retry."""
-    seconds = TRACK.machine.seconds_per_iteration or 1.0
-    return 20 + math.ceil(1.5 * RUNS[wildcards.run].iterations * seconds / 60)
+    """Walltime in minutes, from the run's rehearsal or assumed. Longer trainings resume on retry."""
+    return walltime.training_minutes(RUNS[wildcards.run], TRACK.machine, REHEARSAL)
+
+
+def training_memory(wildcards):
+    """Memory in MB, from the run's rehearsal or as the track states it."""
+    run = RUNS[wildcards.run]
+    size = annotation_bytes(TRACK, run)
+    return walltime.training_memory(run, TRACK.machine, REHEARSAL, size)
+
+
+def rehearsed(names):
+    """The files of the kinds of runs in these tables."""
+    runs = {run.id: run for name in names for run in ABLATIONS[name].runs}
+    return [str(rehearsals.file_of(TRACK, kind.id)) for kind in kinds(runs.values())]
 
 
 wildcard_constraints:
     run="|".join(map(re.escape, RUNS)),
+    kind="|".join(map(re.escape, KINDS)),
     ablation="|".join(map(re.escape, ABLATIONS)),
     weights="|".join(map(re.escape, ZOO)) or "(?!)",

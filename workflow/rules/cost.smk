@@ -20,11 +20,12 @@ rule measure_cost:
         track=TRACK_NAME,
         root=TRACK.data_root,
         environment="" if GPUS else KEEP_MEMORY,  # as in trainings
+        gpus=min(GPUS, 1),
     message:
         "Measure the cost of training steps"
     shell:
         "env {params.environment} python -m icd cost {params.track:q} --data {params.root:q}"
-        " --output {output.lines:q} 2>&1 | tee {log:q}"
+        " --output {output.lines:q} --gpus {params.gpus} 2>&1 | tee {log:q}"
 
 
 rule cost:

@@ -2,6 +2,8 @@
 
 SPLITS = list(TRACK.splits)
 ANNOTATIONS = [str(TRACK.annotations(split)) for split in SPLITS]
+# Splits whose annotation file the pipeline makes, by the name of the file.
+MADE = {TRACK.annotations(split).stem: split for split in TRACK.made_splits}
 
 if TRACK.synthetic:
 
@@ -28,6 +30,32 @@ if TRACK.synthetic:
             " | tee {log:q}"
 
 
+rule annotations:
+    """Make an annotation file: a part of the user's, or PASCAL VOC's XML converted."""
+    input:
+        lambda wildcards: TRACK.splits[MADE[wildcards.made]].sources(TRACK.data_root),
+    output:
+        f"{MADE_FOLDER}/{{made}}.json",
+    log:
+        f"{RESULTS}/runs/logs/annotations-{{made}}.log",
+    wildcard_constraints:
+        made="|".join(map(re.escape, MADE)) or "(?!)",
+    conda:
+        "../envs/icd.yaml"
+    resources:
+        mem_mb=TRACK.machine.memory,
+    params:
+        track=TRACK_NAME,
+        root=TRACK.data_root,
+        split=lambda wildcards: MADE[wildcards.made],
+    message:
+        f"Make the annotations of the split {{params.split}} of {TRACK.name}"
+    shell:
+        "python -m icd make_annotations {params.track:q} --data {params.root:q}"
+        " --split {params.split:q} 2>&1"
+        " | tee {log:q}"
+
+
 rule check:
     """Check annotations and images, count objects, compute priors and draw samples."""
     input:
@@ -39,11 +67,12 @@ rule check:
         f"{RESULTS}/runs/logs/check.log",
     conda:
         "../envs/icd.yaml"
+    threads: 4  # that read images
     params:
         track=TRACK_NAME,
         root=TRACK.data_root,
     message:
         f"Check the data of {TRACK.name}"
     shell:
-        "python -m icd check {params.track:q} --data {params.root:q} --output {output.survey:q} 2>&1"
-        " | tee {log:q}"
+        "python -m icd check {params.track:q} --data {params.root:q} --output {output.survey:q}"
+        " --decode-all 2>&1 | tee {log:q}"

@@ -37,11 +37,13 @@ rule evaluate_snapshot:
         split=TRACK.tuning_split,
         images=TRACK.images(TRACK.tuning_split),
         gpus=min(GPUS, 1),
+        workers=TRACK.machine.workers,
     message:
         "Evaluate {wildcards.run} after {wildcards.iteration} iterations"
     shell:
         "exec python -m icd evaluate {params.folder:q} --weights {params.weights:q}"
         " --split {params.split:q} --output {output:q} --gpus {params.gpus}"
+        " --workers {params.workers}"
         " --annotations {input.annotations:q} --images {params.images:q}"
         " >> {log:q} 2> >(trap '' INT TERM; exec tee -a {log:q} >&2)"
 

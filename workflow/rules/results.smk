@@ -140,6 +140,8 @@ onsuccess:
 onerror:
     names = asked()
     shell("python -m icd tables {TRACK_NAME:q} {names} --data {TRACK.data_root:q} {TAKE_OVER}")
+    if any(target.startswith("rehearse") for target in workflow.dag_settings.targets):
+        shell("python -m icd rehearsal_table --track {TRACK_NAME:q} --data {TRACK.data_root:q}")
 
 
 for name, ablation in ABLATIONS.items():

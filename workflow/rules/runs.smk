@@ -45,8 +45,8 @@ rule fetch:
     message:
         "Fetch {wildcards.weights}"
     shell:
-        "python -m icd fetch {params.name:q} --sha256 {params.sha256} --output {output:q} 2>&1"
-        " | tee {log:q}"
+        "python -m icd fetch_model {params.name:q} --sha256 {params.sha256}"
+        " --output {output:q} 2>&1 | tee {log:q}"
 
 
 # Errors and progress go to the log and to the terminal. Ctrl-C and Slurm send signals to all
@@ -71,7 +71,7 @@ rule train:
     resources:
         gpu=GPUS,
         nodes=1,
-        mem_mb=TRACK.machine.memory,
+        mem_mb=training_memory,
         runtime=training_minutes,
     params:
         folder=lambda wildcards: RUNS[wildcards.run].folder,
@@ -81,6 +81,7 @@ rule train:
         workers=TRACK.machine.workers,
         every=TRACK.machine.checkpoint_every,
         snapshots=lambda wildcards: needs.snapshots(RUNS[wildcards.run], ABLATIONS.values(), TRACK),
+        deterministic="--deterministic" if TRACK.machine.deterministic else "",
         reuse=TAKE_OVER,
     message:
         "Train {wildcards.run}"
@@ -88,7 +89,7 @@ rule train:
         "exec env {params.environment} python -m icd train {params.folder:q} --data {params.root:q}"
         " --survey {input.survey:q} --manifest {output.manifest:q} --gpus {params.gpus}"
         " --workers {params.workers} --checkpoint-every {params.every}"
-        " --snapshots {params.snapshots} {params.reuse}"
+        " --snapshots {params.snapshots} {params.deterministic} {params.reuse}"
         " >> {log:q} 2> >(trap '' INT TERM; exec tee -a {log:q} >&2)"
 
 
@@ -131,6 +132,7 @@ rule evaluate:
     params:
         folder=lambda wildcards: RUNS[wildcards.run].folder,
         gpus=min(GPUS, 1),
+        workers=TRACK.machine.workers,
         evaluator=TRACK.machine.evaluator,
         split=measured_split,
         images=lambda wildcards: TRACK.images(measured_split(wildcards)),
@@ -138,7 +140,7 @@ rule evaluate:
         "Evaluate {wildcards.run}"
     shell:
         "exec python -m icd evaluate {params.folder:q} --output {output.metrics:q} --gpus {params.gpus}"
-        " --evaluator {params.evaluator} --split {params.split:q}"
+        " --workers {params.workers} --evaluator {params.evaluator} --split {params.split:q}"
         " --annotations {input.annotations:q} --images {params.images:q}"
         " >> {log:q} 2> >(trap '' INT TERM; exec tee -a {log:q} >&2)"
 

@@ -6,10 +6,10 @@ from collections.abc import Collection
 from typing import Literal, get_args
 
 import torch.nn.functional as F
-from mmengine.dist import all_reduce, get_world_size
 from torch import Tensor, nn
 
 from icd.methods.icd.queries import Queries, mlp
+from icd.methods.shares import mean_count
 from icd.methods.tokens import full_precision
 
 AuxiliaryLoss = Literal["identification", "localisation"]
@@ -37,7 +37,7 @@ class AuxiliaryTask(nn.Module):
 
 
 def identification_loss(objectness: Tensor, queries: Queries) -> Tensor:
-    """Mean binary cross-entropy of logits [N, K] over all valid queries (of all processes)."""
+    """Mean binary cross-entropy of logits [N, K] over all valid queries (of all shares)."""
     loss = F.binary_cross_entropy_with_logits(
         objectness, queries.real.to(objectness), reduction="none"
     )
@@ -47,23 +47,8 @@ def identification_loss(objectness: Tensor, queries: Queries) -> Tensor:
 def localisation_loss(sides: Tensor, queries: Queries) -> Tensor:
     """L1 between predicted and true sides [N, K, 4], in units of the box's own size.
 
-    Summed over the sides, averaged over the real queries (of all processes); 0 if there is none.
+    Summed over the sides, averaged over the real queries (of all shares); 0 if there is none.
     """
     scale = queries.sizes.repeat(1, 1, 2).clamp(min=1e-6)
     error = ((sides - queries.sides).abs() / scale).sum(dim=-1)
     return (error * queries.real).sum() / mean_count(queries.real.sum(), minimum=1)
-
-
-def mean_count(count: Tensor, minimum: int = 0) -> Tensor:
-    """The mean over processes of a number of objects, of which there are at least ``minimum``.
-
-    PyTorch averages gradients over processes: a sum divided by this mean count averages to the sum
-    over the whole batch divided by its count.
-    """
-    processes = get_world_size()
-    if processes == 1:
-        return count.clamp(min=minimum)
-    total = count.float()  # a copy, unless it is one already
-    total = total.clone() if total is count else total
-    all_reduce(total)
-    return total.clamp(min=minimum) / processes

@@ -17,7 +17,6 @@ from typing import Annotated
 
 import torch
 from annotated_types import Ge, Gt
-from mmengine.dist import get_rank
 from torch import Tensor, nn
 
 from icd.data.priors import Priors
@@ -27,6 +26,7 @@ from icd.methods.icd.auxiliary import AUXILIARY_LOSSES, AuxiliaryLoss, Auxiliary
 from icd.methods.icd.decoder import Decoder, ValueSpace, init_projection
 from icd.methods.icd.queries import Queries, QueryEncoder, make_queries
 from icd.methods.icd.sampling import QuerySampler, QuerySamples, query_count
+from icd.methods.shares import mean_count, share_index
 from icd.methods.tokens import Targets, flatten_levels, tokenize
 from icd.methods.where import ALTERNATIVES, Where
 from icd.seeds import seed_of
@@ -117,10 +117,25 @@ class ICD(nn.Module):
         return self.losses(teacher, student, targets, queries, detach=iteration < self.warmup)
 
     def draw(self, targets: Targets, iteration: int) -> list[QuerySamples]:
-        """Fakes and jitter of each image: a function of seed, process and iteration alone."""
-        generator = torch.Generator().manual_seed(seed_of(self.seed, get_rank(), iteration))
-        counts = [query_count(len(b), self.fake_ratio, self.query_cap) for b in targets.boxes]
-        return self.sampler(counts, generator)
+        """Fakes and jitter of each image: a function of seed, share and iteration alone.
+
+        They are drawn on the CPU, so all devices draw the same. They are a few thousand numbers,
+        ready before the device has computed the features, and their copy to it waits for nothing.
+        """
+        generator = torch.Generator().manual_seed(seed_of(self.seed, share_index(), iteration))
+        return self.sampler(self.query_counts(targets), generator)
+
+    def query_counts(self, targets: Targets) -> list[int]:
+        """Number of queries of each image."""
+        return [query_count(len(b), self.fake_ratio, self.query_cap) for b in targets.boxes]
+
+    def count(self, targets: Targets) -> None:
+        """Ask for the counts that the losses divide by, in their order (see
+        :mod:`icd.methods.shares`)."""
+        valid, real = sum(self.query_counts(targets)), sum(map(len, targets.boxes))
+        for _ in self.decoder.layers:  # each has the auxiliary losses
+            for number in (valid, real):
+                mean_count(torch.tensor(number, device=targets.boxes[0].device))
 
     def losses(
         self,

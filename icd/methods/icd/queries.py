@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from icd.methods.icd.sampling import QuerySamples
-from icd.methods.tokens import Targets
+from icd.methods.tokens import Targets, pad
 
 POSITION_BANDS = 64  # frequencies per sine and cosine of each axis
 SCALE_BINS = 5  # coarse classes of width and of height
@@ -72,14 +72,6 @@ def make_queries(targets: Targets, samples: Sequence[QuerySamples], jitter_range
         real=real,
         valid=valid,
     )
-
-
-def pad(rows: Sequence[Tensor], counts: Sequence[int], slots: int) -> Tensor:
-    """Rows [count, ...] of each of N images as [N, slots, ...], zero where there are no more."""
-    count, slot = np.array(counts)[:, None], np.arange(slots)
-    index = np.where(slot < count, count.cumsum()[:, None] - count + slot, sum(counts))
-    zero = rows[0].new_zeros(1, *rows[0].shape[1:])
-    return torch.cat([*rows, zero])[torch.tensor(index).to(zero.device, non_blocking=True)]
 
 
 def mlp(inputs: int, channels: int, outputs: int) -> nn.Sequential:

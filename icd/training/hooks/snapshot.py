@@ -10,6 +10,7 @@ from icd.experiments.run import Run
 from icd.experiments.snapshots import snapshot_file, snapshot_iterations
 from icd.training.checkpoint import write_weights
 from icd.training.distiller import bare_detector
+from icd.training.hooks.losses import loss_hook
 
 
 class SnapshotHook(Hook):
@@ -20,7 +21,7 @@ class SnapshotHook(Hook):
         count: number of snapshots; 0 saves none.
     """
 
-    priority = "LOW"  # after FiniteLossHook
+    priority = "LOW"
 
     def __init__(self, run: Run, count: int) -> None:
         self.run, self.iterations = run, set(snapshot_iterations(run, count))
@@ -30,5 +31,6 @@ class SnapshotHook(Hook):
         """Called by the Runner."""
         iteration = runner.iter + 1
         if iteration in self.iterations:
-            file = snapshot_file(self.run, iteration)
-            write_weights(file, bare_detector(runner.model), run=self.run.id)
+            detector = bare_detector(runner.model)
+            loss_hook(runner).check(runner, detector.state_dict())
+            write_weights(snapshot_file(self.run, iteration), detector, run=self.run.id)

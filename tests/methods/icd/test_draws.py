@@ -54,7 +54,7 @@ def test_data_parallel_processes_draw_differently(monkeypatch: pytest.MonkeyPatc
     method = random_method()
     alone = drawn(method, 3)
     for rank in range(3):
-        monkeypatch.setattr(icd.methods.icd.method, "get_rank", lambda rank=rank: rank)
+        monkeypatch.setattr(icd.methods.icd.method, "share_index", lambda rank=rank: rank)
         assert torch.equal(drawn(method, 3), alone) == (rank == 0)
 
 

@@ -1,0 +1,172 @@
+"""The config that a detector is derived from, mmdet's or the user's, and what of it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from copy import deepcopy
+from pathlib import Path
+from types import FunctionType
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.hub import get_config
+
+from icd.errors import InputError
+from icd.experiments.run import ImportedRun, TrainedRun
+from icd.experiments.zoo import configs
+from icd.process.signals import tell
+
+# Keys that a detector's config must have; an imported detector needs the first three.
+PARTS = (
+    "model",
+    "test_dataloader.dataset.pipeline",
+    "test_evaluator.metric",
+    "train_dataloader.dataset.pipeline",
+)
+REPLACED = (
+    "data, batch size, samplers, optimizer, schedules, default hooks, and the steps that resize or"
+    " flip"
+)
+
+
+def base_config(run: TrainedRun | ImportedRun) -> Config:
+    """The config of the run's detector: the user's own file, or one that mmdet ships.
+
+    Types are strings, also if the config is written in pure Python. ``train_dataloader.dataset`` is
+    the data set inside all wrappers, with the pipeline that mmdet would train with.
+
+    Raises:
+        InputError: the config does not exist or is incomplete.
+    """
+    base = _flat(_read(run))
+    for key in PARTS[: 3 if isinstance(run, ImportedRun) else None]:
+        _require_part(base, config_name(run), key)
+    return base
+
+
+def config_name(run: TrainedRun | ImportedRun) -> str:
+    """Name or path of the config of the run's detector."""
+    return run.config if isinstance(run, ImportedRun) else run.detector.config
+
+
+def _read(run: TrainedRun | ImportedRun) -> Config:
+    """The config as it is written, with types as strings."""
+    name, imported = config_name(run), isinstance(run, ImportedRun)
+    file = configs() / name if isinstance(run, ImportedRun) and run.zoo else Path(name)
+    own = imported or file.is_file()
+    try:
+        content = Config.fromfile(file) if own else get_config(f"mmdet::{name}")
+        return Config(with_names(content.to_dict()))
+    except FileNotFoundError as error:
+        expected = "a config file" if imported else "a config that mmdet ships, or a file"
+        raise InputError(name, "", "does not exist", expected) from error
+    except SyntaxError as error:
+        raise InputError(name, "", f"is not valid Python ({error})", "an mmdet config") from error
+    except Exception as error:  # a config is a program, which may fail in any way
+        problem = f"cannot be read ({type(error).__name__}: {' '.join(str(error).split())})"
+        raise InputError(name, "", problem, "an mmdet config") from error
+
+
+def with_names(tree: Any) -> Any:
+    """Nested dictionaries and lists with classes and functions replaced by their import paths.
+
+    A config in mmengine's pure-Python style states classes as types; a registry also finds them by
+    their paths.
+    """
+    if isinstance(tree, dict):
+        return {key: with_names(value) for key, value in tree.items()}
+    if isinstance(tree, (list, tuple)):
+        return type(tree)(map(with_names, tree))
+    return (
+        f"{tree.__module__}.{tree.__qualname__}" if isinstance(tree, type | FunctionType) else tree
+    )
+
+
+def short_name(kind: str) -> str:
+    """The name of a type without the path of its module."""
+    return kind.rpartition(".")[2]
+
+
+def _flat(config: Config) -> Config:
+    """The config with the data sets inside their wrappers, such as RepeatDataset."""
+    for name in ("train_dataloader", "test_dataloader"):
+        loader = config.get(name)
+        if isinstance(loader, dict) and isinstance(loader.get("dataset"), dict):
+            *_, loader["dataset"] = _nested(loader["dataset"])
+            if name == "train_dataloader":
+                _use_one_pipeline(config, loader["dataset"])
+    return config
+
+
+def _use_one_pipeline(config: Config, dataset: Any) -> None:
+    """Let ``train_pipeline`` be that of the data set, with which mmdet trains, if it has one."""
+    if not dataset.get("pipeline") and config.get("train_pipeline"):
+        dataset["pipeline"] = config.train_pipeline
+    config.train_pipeline = dataset.get("pipeline")
+
+
+def _nested(dataset: Any) -> Iterator[Any]:
+    """A data set of a config and those inside it; of several, the first."""
+    yield dataset
+    inner = dataset.get("dataset") or next(iter(dataset.get("datasets") or ()), None)
+    if isinstance(inner, dict):
+        yield from _nested(inner)
+
+
+def _require_part(base: Config, name: str, key: str) -> None:
+    """Raise InputError unless a config has a dotted key."""
+    branch = base
+    for part in key.split("."):
+        branch = branch.get(part) if hasattr(branch, "get") else None
+    if branch is None:
+        expected = "a complete config of a detector on COCO, as mmdet ships them"
+        raise InputError(name, key, "is missing", expected)
+
+
+def min_size(base: Config) -> int:
+    """Shortest side in pixels of the images that a config trains on."""
+    return int((base.train_dataloader.dataset.get("filter_cfg") or {}).get("min_size", 0))
+
+
+def say_what_is_used(run: TrainedRun, surveyed_side: int) -> None:
+    """Print what of the detector's config is taken and replaced, and report what is ignored.
+
+    ``surveyed_side``: shortest side of the images that the priors count.
+    """
+    name, written = config_name(run), _read(run)
+    base = _flat(deepcopy(written))
+    steps = ", ".join(short_name(step["type"]) for step in base.train_pipeline)
+    filters = base.train_dataloader.dataset.get("filter_cfg")
+    print(f"{name}: taken: model, test pipeline, metric, filter_cfg {filters}, pipeline {steps}")
+    print(f"{name}: replaced by the track's: {REPLACED}")
+    for ignored in ignored_parts(written):
+        tell(f"{name}: ignored: {ignored}")
+    if min_size(base) != surveyed_side:
+        tell(
+            f"{name}: trains on images from {min_size(base)} pixels; the priors count those from"
+            f" {surveyed_side} (icd check uses the track's first detector)"
+        )
+
+
+def ignored_parts(written: Config) -> list[str]:
+    """What a config states that would change mmdet's training, but not the benchmark's."""
+    *wrappers, inner = _nested(written.train_dataloader.dataset)
+    found = [_wrapper(dataset) for dataset in wrappers]
+    if inner.get("pipeline") and written.get("train_pipeline") not in (None, inner.pipeline):
+        found.append("train_pipeline, because train_dataloader.dataset has another pipeline")
+    if hooks := written.get("custom_hooks"):
+        found.append(f"custom_hooks {', '.join(short_name(hook['type']) for hook in hooks)}")
+    if written.get("load_from"):
+        found.append(f"load_from {written.load_from}")
+    return found
+
+
+def _wrapper(dataset: Any) -> str:
+    """A data set around others: its type and arguments, and its steps if it has any."""
+    text = short_name(dataset["type"])
+    if several := dataset.get("datasets"):
+        text += f" of {len(several)} (the pipeline and filter_cfg of the first are taken)"
+    if steps := dataset.get("pipeline"):
+        text += f" with the steps {', '.join(short_name(step['type']) for step in steps)}"
+    others = dataset.keys() - {"type", "dataset", "datasets", "pipeline", "_scope_"}
+    return text + "".join(f" {key}={dataset[key]}" for key in sorted(others))
