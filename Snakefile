@@ -34,4 +34,4 @@ rule everything:
 
 require_rules_of_profile()
 if workflow.is_main_process:
-    require_survey()
+    require_data()

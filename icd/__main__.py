@@ -12,8 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 from icd.errors import InputError
 from icd.experiments.machine import EVALUATORS
-from icd.figures.catalogue import FIGURES, MEASUREMENTS, captions, drawing, measuring
-from icd.files import UNWRITABLE
+from icd.figures.catalogue import (
+    FIGURE_OF,
+    FIGURES,
+    MEASUREMENTS,
+    captions,
+    drawing,
+    measuring,
+    require_figure,
+)
+from icd.files import require_file, sha256
+from icd.process.boundary import report, require_run
 from icd.process.devices import is_launched, use_gpus, visible_gpus
 from icd.process.failures import recorded
 from icd.process.lock import locked
@@ -41,6 +50,7 @@ def data(args: argparse.Namespace) -> None:
         raise InputError(track.file, "data.synthetic", "is missing", expected)
     sizes = track.synthetic.splits.stated()
     if args.split:
+        _require_split(args.split, track)
         sizes = {args.split: sizes[args.split]}
     write_dataset(
         args.data, SyntheticSpec(**track.synthetic.synthetic.stated()), sizes, args.workers
@@ -134,6 +144,7 @@ def fetch_model(args: argparse.Namespace) -> None:
 
 def train(args: argparse.Namespace) -> None:
     """Train the run described in FOLDER/run.json, with one process per GPU."""
+    require_run(args.run)
     if args.gpus > 1 and not is_launched():
         from icd.process.launch import launch
 
@@ -160,6 +171,8 @@ def train(args: argparse.Namespace) -> None:
 
 def evaluate(args: argparse.Namespace) -> None:
     """Compute the COCO metrics of a run's detector."""
+    require_run(args.run)
+    files = _files_of_split(args)
     # Only figures evaluate other weights. Tables do not depend on them, so failures need no record.
     with nullcontext() if args.weights else recorded(args.run, args.split):
         use_gpus(args.gpus)
@@ -173,19 +186,31 @@ def evaluate(args: argparse.Namespace) -> None:
                 args.output,
                 args.weights,
                 args.evaluator,
-                _files_of_split(args),
+                files,
                 args.workers,
             )
 
 
 def _files_of_split(args: argparse.Namespace) -> Split | None:
-    """The files that the command line names for a split, if it does."""
+    """The files that the command line names for a split; None for those of the description."""
+    from icd.experiments.run import load_run
     from icd.experiments.splits import Split
 
     if (args.annotations is None) != (args.images is None):
         problem = "needs --annotations and --images together"
         raise InputError("icd evaluate", "", problem, "both or neither")
-    return Split(annotations=args.annotations, images=args.images) if args.images else None
+    if not args.images:
+        load_run(args.run).files_of(args.split)  # raises unless it is there
+        return None
+    for file, origin in ((args.annotations, "a COCO JSON file"), (args.images, "a folder")):
+        require_file(Path(file), origin)
+    return Split(annotations=args.annotations, images=args.images)
+
+
+def _require_split(name: str, track: Track) -> None:
+    """Raise InputError unless a track has a split."""
+    if name not in track.splits:
+        raise InputError(track.file, "data.splits", f"has no {name!r}", f"one of {[*track.splits]}")
 
 
 def collect(args: argparse.Namespace) -> None:
@@ -194,8 +219,11 @@ def collect(args: argparse.Namespace) -> None:
 
     ablation = _ablation(args.ablation, args)
     track = _track(args)
-    annotations = track.splits[ablation.split].annotations
-    earlier = tabulated(track.results, ablation.split, annotations) if args.reuse else None
+    earlier = None
+    if args.reuse and ablation.measured:
+        file, split = track.annotations(ablation.split), ablation.split
+        digits = sha256(file) if file.is_file() else None
+        earlier = tabulated(track.results, split, track.splits[split].annotations, digits)
     write_results(ablation, args.folder, earlier)
 
 
@@ -346,20 +374,32 @@ def cost_table(args: argparse.Namespace) -> None:
 
 def show(args: argparse.Namespace) -> None:
     """Print an ablation's table."""
-    file = Path("results", args.track, args.ablation, "table.md")
+    from icd.experiments.ablation import FOLDER, ablation_names
+    from icd.experiments.track import command_of, load_track
+
+    name = load_track(args.track, data_root=Path()).name if Path(args.track).suffix else args.track
+    file = Path("results", name, args.ablation, "table.md")
     if not file.is_file():
-        raise InputError(file, "", "does not exist", f"to run: snakemake {args.ablation}")
+        if args.ablation not in ablation_names():
+            raise InputError(FOLDER, args.ablation, "no such table", f"one of {ablation_names()}")
+        expected = f"to run: {command_of(args.ablation, args.track)}"
+        raise InputError(file, "", "does not exist", expected)
     print(file.read_text(), end="")
 
 
 def measure(args: argparse.Namespace) -> None:
     """Collect the raw numbers of a figure in one CSV file."""
-    measuring(args.name)(_ablation(args.ablation, args), _track(args), args.output)
+    ablation = _ablation(args.ablation, args)
+    require_figure(ablation, FIGURE_OF[args.name])
+    measuring(args.name)(ablation, _track(args), args.output)
 
 
 def figure(args: argparse.Namespace) -> None:
     """Draw a figure of the behaviour of an ablation's runs."""
     ablation = _ablation(args.ablation, args)
+    require_figure(ablation, args.name)
+    for file in args.sources:
+        require_file(file, "what icd measure or icd check writes")
     drawing(args.name)(ablation, _track(args), args.sources, args.outputs)
 
 
@@ -564,7 +604,10 @@ COMMANDS: dict[Callable[[argparse.Namespace], None], list[Argument]] = {
         ("--iterations", {"type": _from_two, "help": "iterations of each training"}),
     ],
     rehearsal_table: [ABLATIONS, *PLANNED],
-    show: [ABLATION, ("--track", {"default": "mini", "help": "name of a track"})],
+    show: [
+        ABLATION,
+        ("--track", {"default": "mini", "help": "name of a track, or path of its YAML file"}),
+    ],
 }
 
 
@@ -583,7 +626,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; bad input ends with one clear line and exit status 2."""
+    """Run one command; every error ends in one line, see :mod:`icd.process.boundary`."""
     argv = sys.argv[1:] if argv is None else argv
     args = parser().parse_args(argv, argparse.Namespace(argv=argv))
     try:
@@ -592,16 +635,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of the output (e.g. head) has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.status
-    except OSError as error:
-        if error.errno not in UNWRITABLE:
-            raise
-        where, problem = error.filename or "results", f"cannot be written ({error.strerror})"
-        reason = InputError(where, "", problem, "room and permission to write there")
-        print(f"error: {reason}", file=sys.stderr)
-        return 2
+    except Exception as error:
+        return report(error)
     return 0
 
 

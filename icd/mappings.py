@@ -18,3 +18,19 @@ def content_hash(content: Any, length: int = 10) -> str:
     """Short hash of plain data that does not depend on the order of its keys."""
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()[:length]
+
+
+def differences(old: Any, new: Any, key: str = "") -> dict[str, tuple[Any, Any]]:
+    """Old and new value by dotted key, where two nested mappings differ; None where one has none.
+
+    Lists are compared item by item if they are of the same length.
+    """
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        old, new = (dict(enumerate(value)) for value in (old, new))
+    if not (isinstance(old, dict) and isinstance(new, dict)):
+        return {} if old == new else {key: (old, new)}
+    found: dict[str, tuple[Any, Any]] = {}
+    for name in dict.fromkeys([*old, *new]):
+        place = f"{key}.{name}" if key else str(name)
+        found |= differences(old.get(name), new.get(name), place)
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -89,17 +90,17 @@ def test_a_failed_run_says_so_and_tables_show_the_rest(track_file, capsys):
     teacher, student, *_ = ablation.runs
     for run in (teacher, student):
         run.folder.mkdir(parents=True)
-    with pytest.raises(FileNotFoundError):
-        main(["evaluate", str(teacher.folder), "--output", "metrics.json"])
+        (run.folder / "run.json").write_text(json.dumps(run.description))
+    assert main(["evaluate", str(teacher.folder), "--output", "metrics.json"]) == 2
     failed = teacher.folder / "failed-test.json"
-    assert json.loads(failed.read_text())["error"].startswith("FileNot")
-    with pytest.raises(FileNotFoundError):  # a snapshot's, which is of a figure
-        main(["evaluate", str(student.folder), "--output", "x.json", "--weights", "1.pth"])
+    assert json.loads(failed.read_text())["error"].startswith("InputError: ")
+    snapshot = ["--output", "x.json", "--weights", "1.pth"]  # which is of a figure
+    assert main(["evaluate", str(student.folder), *snapshot]) == 2
     assert not list(student.folder.glob("failed*"))
     tables = ["tables", track_file, "main", "--data", "made"]
     assert main(tables) == 0
     shown = Path("results/tiny/main/table.md").read_text()
-    assert "Failed: Teacher, seed 0 (FileNotFoundError" in shown
+    assert "Failed: Teacher, seed 0 (InputError" in shown
     assert "Failed: Teacher, seed 0" in Path("results/tiny/README.md").read_text()
 
     metrics = {"metrics": {"bbox": {"AP": 0.25}}}
@@ -108,7 +109,7 @@ def test_a_failed_run_says_so_and_tables_show_the_rest(track_file, capsys):
     assert "failed runs: 1\n" in capsys.readouterr().out
     shown = Path("results/tiny/main/table.md").read_text()
     assert "25.0" in shown
-    assert "Failed: Teacher, seed 0 (FileNotFoundError" in shown
+    assert "Failed: Teacher, seed 0 (InputError" in shown
 
     failed.unlink()
     Path("results/tiny/main/table.md").unlink()
@@ -177,9 +178,64 @@ def test_who_reads_only_the_first_lines_gets_no_traceback():
         assert process.stderr.read() == b""
 
 
-def test_an_error_of_the_code_is_no_bad_input(monkeypatch, tmp_path):
-    """Only what a user can act on is shortened to one line."""
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(FileNotFoundError):
-        main(["evaluate", "x", "--output", "y"])
-    assert not Path("y").exists()
+# Names and folders that are not there.
+MISTAKES = {
+    "evaluate nope --output x.json": "nope/run.json: does not exist; expected the description",
+    "train nope --data x --survey y --manifest z": "nope/run.json: does not exist; expected",
+    "evaluate RUN --output x.json --split val": "split: is 'val'; expected one of ['pretrain', ",
+    "evaluate RUN --output x.json": "RUN/model.py: does not exist; expected the config",
+    "evaluate RUN --output x.json --annotations a.json --images b": "a.json: does not exist",
+    "data TRACK --data x --split nope": "data.splits: has no 'nope'; expected one of",
+    "show nope": "ablations: nope: no such table; expected one of ['auxiliary_task', ",
+    "show main --track coco": "expected to run: snakemake main --config track=coco coco=FOLDER",
+    "show main --track other": "expected to run: snakemake main --config track=FILE",
+    "show main --track TRACK": "results/tiny/main/table.md: does not exist; expected to run",
+    "plan nope": "nope: no such ablation",
+    "figure errors heads TRACK --data x --outputs x.svg": "figures.errors: is missing",
+    "measure errors heads TRACK --data x --output x.csv": "figures.errors: is missing",
+    "figure errors main TRACK --data x --sources no.csv --outputs x.svg": "no.csv: does not exist",
+    "cost_table TRACK --data x --source nope --outputs x.md": "nope: cannot be used (No such file",
+    "fetch nope --sha256 12345678 --output x": "nope: is unknown to the installed mmdet",
+}
+
+
+@pytest.mark.parametrize(("command", "words"), MISTAKES.items(), ids=MISTAKES)
+def test_a_wrong_name_ends_in_one_line_and_leaves_nothing(track_file, capsys, command, words):
+    run = load_track("mini").describe({}, 0)
+    Path("RUN").mkdir()
+    Path("RUN/run.json").write_text(json.dumps(run.description))
+    Path("ablations").mkdir()
+    before = {*Path().rglob("*")}
+    assert main([track_file if part == "TRACK" else part for part in command.split()]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    (line,) = printed.err.splitlines()
+    assert line.startswith("error: ")
+    assert words in line
+    left = {*Path().rglob("*")} - before
+    assert {path.name for path in left} <= {"failed-test.json"}
+
+
+def test_a_bug_is_called_one_and_leaves_its_traceback(tmp_path):
+    """In one line on the terminal; the log holds the rest."""
+    code = """
+import sys
+from icd import __main__ as cli
+def schemas(args): {}["key"]
+cli.COMMANDS = {schemas: []}
+sys.exit(cli.main(["schemas"]))
+"""
+    for debug, shown in ({}, False), ({"ICD_DEBUG": "1"}, True):
+        with (tmp_path / "log").open("w") as log:
+            ended = subprocess.run(
+                [sys.executable, "-c", code],
+                env=os.environ | {"PYTHONPATH": str(ROOT)} | debug,
+                stdout=log,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        assert ended.returncode == 1
+        *above, line = ended.stderr.splitlines()
+        assert line.startswith("error: KeyError: 'key' (a bug: please report it; the traceback is ")
+        assert bool(above) == shown
+        assert ("Traceback" in (tmp_path / "log").read_text()) != shown

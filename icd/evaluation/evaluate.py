@@ -13,6 +13,7 @@ from mmengine.runner import Runner
 
 import icd.training.workers  # noqa: F401  (registers with mmengine)
 from icd.data.annotations import read_annotations
+from icd.data.listing import images_sha256
 from icd.data.made import verify_made
 from icd.evaluation import detection_files  # noqa: F401  (registers with mmdet)
 from icd.evaluation.breakdown import resampled
@@ -20,7 +21,7 @@ from icd.evaluation.coco import match, summary
 from icd.experiments.machine import EVALUATORS
 from icd.experiments.run import load_run
 from icd.experiments.splits import Split
-from icd.files import atomic, write_json
+from icd.files import atomic, require_file, sha256, write_json
 from icd.training import dataset  # noqa: F401  (registers with mmdet)
 from icd.training.checkpoint import load_weights
 from icd.training.dataloader import loading
@@ -44,9 +45,10 @@ def evaluate(
             detections are written to ``<split>/<kind>.json`` in this folder. A detector without
             boxes writes an empty list of boxes.
         split: split of the run's data set.
-        output: JSON file with the split, ``metrics`` ({kind: {name: value}}), ``bootstrap`` ({kind:
-            AP of each resample of the images}), ``parts`` (the same by class and by size of the
-            objects, see :mod:`icd.evaluation.breakdown`) and seconds.
+        output: JSON file with the split, ``annotations_sha256`` (of the annotation file),
+            ``images_sha256`` (of the images' names and sizes), ``metrics`` ({kind: {name: value}}),
+            ``bootstrap`` ({kind: AP of each resample of the images}), ``parts`` (the same by class
+            and by size of the objects, see :mod:`icd.evaluation.breakdown`) and seconds.
         weights: evaluate these weights instead; their detections are not kept.
         evaluator: one of :data:`icd.experiments.machine.EVALUATORS`; all give the same numbers.
         files: annotation file and image folder of the split. By default, those that the run was
@@ -57,16 +59,24 @@ def evaluate(
         InputError: the annotation file is not valid, or lists other classes than the run's.
     """
     logging.captureWarnings(True)  # warnings go to the log
-    start, config = time.monotonic(), Config.fromfile(folder / "model.py")
+    start = time.monotonic()
+    model = require_file(folder / "model.py", "the config that a finished training leaves")
+    config = Config.fromfile(model)
     run = load_run(folder)
     if files is None:
         use_files(config, run.files_of(split), config.test_dataloader.dataset.data_root)
     else:
         use_files(config, files, "")
     config.test_dataloader.merge(loading(workers, seed=0))  # nothing is drawn at random
-    annotations = Path(config.test_evaluator.ann_file)
+    annotations = require_file(Path(config.test_evaluator.ann_file), "a COCO JSON file")
     if split in run.files and run.files[split].made:
         verify_made(annotations)
+    images = config.test_dataloader.dataset
+    folder_of_images = Path(images.data_root, images.data_prefix.img)
+    measured_on = {  # before they are read: a later change must not look evaluated
+        "annotations_sha256": sha256(annotations),
+        "images_sha256": images_sha256(annotations, folder_of_images),
+    }
     read_annotations(annotations)  # refuses a file that libraries would stumble over
     place = tempfile.TemporaryDirectory() if weights else contextlib.nullcontext(folder / split)
     with place as work:
@@ -76,6 +86,7 @@ def evaluate(
     resamples = {kind: resampled(matched) for kind, matched in matches.items()}
     result = {
         "split": split,
+        **measured_on,
         "metrics": metrics,
         "bootstrap": {kind: values for kind, (values, _) in resamples.items()},
         "parts": {kind: parts for kind, (_, parts) in resamples.items()},

@@ -19,7 +19,7 @@ from icd.experiments.ablation_content import (
 from icd.experiments.base import validate
 from icd.experiments.change import Change
 from icd.experiments.run import ImportedRun, Run, TrainedRun
-from icd.experiments.splits import TEST, TUNE
+from icd.experiments.splits import TEST, TRAIN, TUNE
 from icd.experiments.track import Track, shipped_names
 from icd.experiments.yaml_files import ROOT, WORKFLOW, load_yaml, read_yaml
 from icd.experiments.zoo import model as zoo_model
@@ -28,6 +28,9 @@ from icd.mappings import merge
 FOLDER = ROOT / "ablations"
 # Sections of a track, and the key by which a row selects one of their entries.
 NAMED = {"detectors": "detector", "backbones": "backbone", "methods": "method"}
+
+
+RESERVED = ("runs", "manifests")  # folders beside those of tables
 
 
 @dataclass(frozen=True)
@@ -163,9 +166,7 @@ def load_ablation(name: str, track: Track) -> Ablation:
 
 def read_ablation(file: Path, track: Track) -> Ablation:
     """Read an ablation file and expand every row into runs, one per seed of the track."""
-    if file.stem in rule_names():
-        problem = f"{file.stem!r} is the name of a rule of the pipeline"
-        raise InputError(file, "", problem, "another file name")
+    _require_usable_name(file)
     content = load_yaml(file, AblationContent, "ablation")
     if content.only and track.name not in content.only:
         raise InputError(file, "only", f"leaves out the track {track.name}", str(content.only))
@@ -173,7 +174,7 @@ def read_ablation(file: Path, track: Track) -> Ablation:
     _require_detector(content, track, file)
     rows = tuple(_Expansion(content, track, file).row(row) for row in content.rows)
     distilled = any(run.distils for row in rows for run in row.runs)
-    return Ablation(
+    ablation = Ablation(
         name=file.stem,
         title=content.title,
         question=content.question,
@@ -185,9 +186,35 @@ def read_ablation(file: Path, track: Track) -> Ablation:
         axis=content.axis,
         figures=content.figures.by_name(),
         findings=content.findings.get(track.name, ""),
-        split=track.tuning_split if content.split == TUNE else TEST,
+        split=track.tuning_split if content.split == TUNE else content.split,
         costs=content.costs and distilled,
     )
+    _require_held_out(ablation, track, file)
+    _require_attention(ablation, file)
+    return ablation
+
+
+def _require_held_out(ablation: Ablation, track: Track, file: Path) -> None:
+    """Raise InputError if runs of a table are trained on the split that it is measured on."""
+    trained = {TRAIN, *(run.split for run in ablation.runs)}
+    if ablation.split in trained:
+        problem = f"is {ablation.split!r}, which runs are trained on"
+        others = sorted({*track.splits} - trained)
+        raise InputError(file, "split", problem, f"one of {others}")
+
+
+def _require_usable_name(file: Path) -> None:
+    """Raise InputError unless a table's name can be that of a rule and of a folder of results."""
+    expected = "another file name"
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", file.stem):
+        expected += " of letters, digits, - and _, because it becomes part of paths and commands"
+        raise InputError(file, "", f"is named {file.stem!r}", expected)
+    if file.stem in rule_names():
+        problem = f"{file.stem!r} is the name of a rule of the pipeline"
+        raise InputError(file, "", problem, expected)
+    if file.stem in RESERVED:
+        problem = f"{file.stem!r} is the name of a folder that results have anyway"
+        raise InputError(file, "", problem, expected)
 
 
 def require_runs(ablation: Ablation, track: Track) -> None:
@@ -217,6 +244,17 @@ def _require_detector(content: AblationContent, track: Track, file: Path) -> Non
         raise InputError(file, "published_for", problem, f"one of {sorted(known)}")
 
 
+def _require_attention(ablation: Ablation, file: Path) -> None:
+    """Raise InputError unless the row whose attention is drawn has a method with attention."""
+    for name in ablation.figures.get("attention", ()):
+        for run in ablation.row(name).runs[:1]:
+            method = run.method if isinstance(run, TrainedRun) else None
+            if not (method and (method.name == "icd" or method.class_)):
+                expected = "a row with the method icd, or one of yours that is derived from it"
+                problem = f"{name!r} has no attention"
+                raise InputError(file, "figures.attention.0", problem, expected)
+
+
 @dataclass(frozen=True)
 class _Expansion:
     """Expands the rows of a file into the rows of a track."""
@@ -231,7 +269,7 @@ class _Expansion:
         changes = (self.content.base, row.change, here.change if here else None)
         change = self._merged(*changes, key=f"rows.{row.id}")
         self._require_effect(row, change)
-        absent = (here and here.absent) or missing(change, self.track)
+        absent = (here and here.absent) or self._no_split() or missing(change, self.track)
         runs = () if absent else self._runs(change, row.id)
         return Row(
             id=row.id,
@@ -243,6 +281,13 @@ class _Expansion:
             x=row.x,
             reference=row.reference,
         )
+
+    def _no_split(self) -> str | None:
+        """Why the track cannot have any row, if it lacks the split of the table."""
+        split = self.content.split
+        if split == TUNE or split in self.track.splits:
+            return None
+        return f"the track has no split {split}"
 
     def _require_effect(self, row: RowContent, change: Change) -> None:
         """Raise InputError if the row states what changes nothing: it would show another run."""

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from icd.errors import InputError
-from icd.experiments.base import Model
+from icd.experiments.base import Model, Name
 from icd.experiments.change import Change
 
 IouType = Literal["bbox", "segm"]
@@ -107,7 +107,13 @@ class AblationContent(Model):
     question: Text
     baseline: RowId = Field(description="the id of the row that gains are measured against")
     iou_type: IouType = Field("bbox", description="AP of boxes (bbox) or of masks (segm)")
-    split: Literal["test", "tune"] = Field("test", description="split on which AP is measured")
+    split: Name = Field(
+        "test",
+        description=(
+            "the split on which AP is measured: test, another split of the track that no run is "
+            "trained on, or tune, which stands for test on tracks without it"
+        ),
+    )
     only: list[str] | None = Field(
         None, min_length=1, description="names of the tracks that have this table; default: all"
     )

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from icd.errors import InputError
 from icd.experiments.base import Model, validate
 from icd.experiments.change import Change
-from icd.experiments.options import OPTIMIZER, Method, check_options
+from icd.experiments.options import OPTIMIZER, Method, check_options, shipped_methods
 from icd.experiments.recipe import Recipe, TrackRecipe, merge_recipes
 from icd.experiments.roles import (
     Backbone,
@@ -148,8 +148,10 @@ class Describer:
         backbone = self._named("backbones", self.content.backbones, named)
         teacher = self._teacher(change, name, seed) if method or change.inherit else None
         detector = NamedDetector(name=name, config=entry.config, model=entry.model)
-        if method and isinstance(teacher, TrainedRun) and not method.adapter:
-            self._require_same_width(detector, named, backbone, teacher)
+        if method and isinstance(teacher, TrainedRun):
+            if not method.adapter:
+                self._require_same_width(detector, named, backbone, teacher)
+            self._require_whole_heads(method, teacher)
         return TrainedRun(
             **self._base(),
             detector=detector,
@@ -227,6 +229,18 @@ class Describer:
             both = f"detectors.{detector.name}.model.neck.out_channels"
             expected = f"{teacher_width}, or one width for both in {both} alone, or adapter: true"
             raise InputError(self.file, key, problem, expected)
+
+    def _require_whole_heads(self, method: Method, teacher: TrainedRun) -> None:
+        """Raise InputError unless a method's heads divide the channels of the teacher's pyramid."""
+        shipped = shipped_methods().get(method.name)
+        if shipped is None or "heads" not in shipped.options.model_fields:
+            return
+        heads = method.options.get("heads", shipped.options.model_fields["heads"].default)
+        width = pyramid_width(teacher.detector, teacher.backbone)
+        if isinstance(width, int) and width % heads:
+            problem = f"is {heads}, which does not divide the {width} channels of the pyramid"
+            key = f"methods.{method.name}.options.heads"
+            raise InputError(self.file, key, problem, f"a divisor of {width}")
 
     def _recipe(self, name: str, role: Role, detector: TrackDetector, schedule: str) -> Recipe:
         """The track's recipe with the changes of the detector, then those of the role."""

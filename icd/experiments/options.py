@@ -263,10 +263,14 @@ def check_method(name: str, method: MethodEntry, file: Path) -> None:
 
 
 def _require_module(path: str, key: str, file: Path) -> None:
-    """Raise InputError unless Python finds the package of a class; nothing is imported."""
-    package = path.partition(".")[0]
+    """Raise InputError unless Python finds the module of a class; nothing is imported."""
+    first, *rest = path.split(".")[:-1]
     # Training processes search the working directory first. Snakemake itself does not.
-    if not (PathFinder.find_spec(package, [str(Path.cwd())]) or find_spec(package)):
-        problem = f"there is no module {package!r}"
+    spec, name = PathFinder.find_spec(first, [str(Path.cwd())]) or find_spec(first), first
+    for part in rest:
+        places, name = (spec and spec.submodule_search_locations) or [], f"{name}.{part}"
+        spec = PathFinder.find_spec(name, list(places))
+    if not spec:
+        problem = f"there is no module {name!r}"
         expected = "module.Class in the working directory, or of an installed package"
         raise InputError(file, key, problem, expected)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, create_model
+from pydantic import AfterValidator, ConfigDict, Field, create_model
 from pydantic.fields import FieldInfo
 
 from icd.experiments.base import Model
@@ -20,10 +20,21 @@ ScheduleName = Annotated[
 Precision = Literal["float32", "bfloat16"]
 Setting = bool | int | float | list[bool | int | float]
 Fraction = Annotated[float, Field(gt=0, lt=1, description="a fraction of the schedule")]
+
+
+def _require_rising(fractions: list[float]) -> list[float]:
+    if fractions != sorted(set(fractions)):
+        raise ValueError("not rising")
+    return fractions
+
+
+Drops = Annotated[list[Fraction], Field(min_length=1), AfterValidator(_require_rising)]
 Decay = Annotated[
-    Literal["cosine"] | list[Fraction],
+    Literal["cosine"] | Drops,
     Field(
-        description="cosine, or the fractions of the schedule at which the rate is divided by 10"
+        description=(
+            "cosine, or the rising fractions of the schedule at which the rate is divided by 10"
+        )
     ),
 ]
 
@@ -99,7 +110,7 @@ class TrackRecipe(Recipe):
     """how a detector is trained; decay may differ between schedules"""
 
     decay: Decay | dict[ScheduleName, Decay] = Field(  # type: ignore[assignment]
-        description="cosine, a list of fractions, or one of these for each schedule by its name"
+        description="cosine, rising fractions, or one of these for each schedule by its name"
     )
 
 

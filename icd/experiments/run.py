@@ -144,6 +144,11 @@ class Run(Model):
         """Folder of the run, relative to the root of the project."""
         return Path("results", self.track, "runs", self.id)
 
+    @property
+    def manifest(self) -> Path:
+        """File of the run's provenance, relative to the root of the project."""
+        return Path("results", self.track, "manifests", f"{self.id}.json")
+
     def files_of(self, split: str) -> Split:
         """Annotation file and image folder of a split, relative to the root of the data.
 

@@ -59,11 +59,32 @@ def require_same_weights(runs: Mapping[str, RunInputs]) -> None:
                 raise InputError(
                     f"results/{run.track}/manifests/{name}.json",
                     f"inputs.{role}",
-                    f"is {_short(weights)}, but {other} has {_short(expected)}",
+                    f"is {short(weights)}, but {other} has {short(expected)}",
                     f"the same weights of {source.id} for runs that are compared;"
                     " without reuse=true all runs are trained from the weights made here",
                 )
 
 
-def _short(weights: str | None) -> str:
-    return "not stated" if weights is None else f"{weights[:12]}..."
+def require_same_data(runs: Mapping[str, RunInputs]) -> None:
+    """Raise InputError if runs were trained on different versions of the same split.
+
+    Older manifests state no hash, so nothing is known about their runs.
+    """
+    first: dict[tuple[str, str], tuple[str, str]] = {}
+    for name, (run, hashes) in runs.items():
+        for what in {"annotations", "images"} & hashes.keys():
+            digits = hashes[what]
+            other, expected = first.setdefault((run.split, what), (name, digits))
+            if digits != expected:
+                raise InputError(
+                    f"results/{run.track}/manifests/{name}.json",
+                    f"inputs.{what}",
+                    f"is {short(digits)}, but {other} has {short(expected)}",
+                    f"the same {what} of the split {run.split} for runs that are compared: delete"
+                    " the folders of the others, and the same command trains them again",
+                )
+
+
+def short(digits: str | None) -> str:
+    """The first digits of a hash, for messages."""
+    return "not stated" if digits is None else f"{digits[:12]}..."

@@ -17,6 +17,7 @@ from icd.mappings import content_hash
 MADE = Path("data")  # annotation files that the pipeline makes, relative to the project
 
 TRAIN, TUNE, TEST = "train", "tune", "test"
+RESERVED = ("work", "steps")  # folders of a run, beside those of its detections by split
 
 Pixels = Annotated[int, Field(ge=16, description="a number of pixels")]
 Images = Annotated[int, Field(ge=1, description="a number of images")]
@@ -161,6 +162,8 @@ class _Splits(Model):
         for name in self.model_extra or {}:
             if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
                 _refuse(name, name, "a name of letters, digits, - and _")
+            if name in RESERVED:
+                _refuse(name, name, "another name, because runs have a folder of this one")
         return self
 
     def __getitem__(self, name: str) -> Any:

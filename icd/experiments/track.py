@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -71,6 +72,12 @@ class Track:
     @property
     def results(self) -> Path:
         return Path("results", self.name)
+
+    @property
+    def root_names(self) -> list[str]:
+        """The names after ``$`` in the root of the data, which ``--config`` sets."""
+        data = self.content.data
+        return Template(data.root).get_identifiers() if isinstance(data, OwnData) else []
 
     def annotations(self, split: str) -> Path:
         """Annotation file of a split, which the pipeline may have to make."""
@@ -155,7 +162,31 @@ def load_track(
     if not file.is_file():
         expected = f"one of {shipped_tracks()} or the path of a YAML file"
         raise InputError(name, "", "no such track", expected)
-    return read_track(track_mapping(file), file, config, data_root)
+    track = read_track(track_mapping(file), file, config, data_root)
+    _require_own_name(track)
+    return track
+
+
+def _require_own_name(track: Track) -> None:
+    """Raise InputError if a user's track has a shipped one's name: results would be mixed."""
+    shipped = WORKFLOW / f"tracks/{track.name}.yaml"
+    if shipped.is_file() and track.file.resolve() != shipped.resolve():
+        problem = f"is {track.name!r}, the name of a track of the project"
+        raise InputError(track.file, "name", problem, "another name, for its own results")
+
+
+def command_of(ablation: str, name: str) -> str:
+    """The Snakemake command that makes a table on a track, for messages.
+
+    Args:
+        ablation: name of the table.
+        name: of the track, or path of its YAML file.
+    """
+    if not Path(name).suffix and name not in shipped_tracks():
+        name = "FILE"  # a track of the user's, whose file is unknown
+    roots = load_track(name, data_root=Path()).root_names if name != "FILE" else []
+    values = [f"track={name}"] * (name != "mini") + [f"{root}=FOLDER" for root in roots]
+    return shlex.join(["snakemake", ablation, *(["--config", *values] if values else [])])
 
 
 def read_track(

@@ -58,15 +58,17 @@ def load_distiller(run: TrainedRun, inputs: RunInputs) -> Distiller:
     return built
 
 
-def load_images(run: TrainedRun, inputs: RunInputs, wanted: list[int]) -> list[dict]:
-    """Images of the test split with their annotations, as mmdet's data set gives them."""
+def load_images(
+    run: TrainedRun, inputs: RunInputs, wanted: list[int], split: str = TEST
+) -> list[dict]:
+    """Images of a split with their annotations, as mmdet's data set gives them."""
     init_default_scope("mmdet")
     written = base_config(run).test_dataloader.dataset.pipeline
     steps = pipeline(written, run.images, False, config_name(run))
     # Annotations are read before the image is resized, so that they are resized with it.
     steps.sort(key=lambda step: not step["type"].startswith("Load"))
     changes = {"type": "CompletedCocoDataset", "test_mode": True, "pipeline": steps}
-    images = DATASETS.build(dataset(run, inputs, TEST) | changes)
+    images = DATASETS.build(dataset(run, inputs, split) | changes)
     places = {images.get_data_info(i)["img_id"]: i for i in range(len(images))}
     return [images[places[image]] for image in wanted]
 

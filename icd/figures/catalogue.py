@@ -11,7 +11,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Protocol
 
-from icd.experiments.ablation import Ablation
+from icd.errors import InputError
+from icd.experiments.ablation import FOLDER, Ablation
+from icd.experiments.splits import TEST
 from icd.experiments.track import Track
 
 # What each figure shows. Of a row's seeds it shows the first; the errors are those of all seeds.
@@ -23,7 +25,9 @@ FIGURES = {
     "curves": "Losses during training, and AP of intermediate checkpoints.",
     "errors": "AP50 lost to each type of error (TIDE: how much AP50 would rise without it).",
 }
-MEASUREMENTS = ("losses", "steps", "errors")  # the CSV files that figures are drawn from
+# The CSV files that figures are drawn from, and the figures.
+FIGURE_OF = {"losses": "curves", "steps": "curves", "errors": "errors"}
+MEASUREMENTS = tuple(FIGURE_OF)
 
 
 class Draw(Protocol):
@@ -49,6 +53,14 @@ def measuring(name: str) -> Measure:
     return write
 
 
+def require_figure(ablation: Ablation, name: str) -> None:
+    """Raise InputError unless an ablation has a figure."""
+    if name not in ablation.figures:
+        expected = f"one of {[*ablation.figures]}, or its rows under this key"
+        file = FOLDER / f"{ablation.name}.yaml"
+        raise InputError(file, f"figures.{name}", "is missing", expected)
+
+
 def folder(track: Track, ablation: Ablation) -> Path:
     """Where the figures of an ablation and their raw numbers lie."""
     return track.results / ("" if ablation.name == "main" else ablation.name) / "figures"
@@ -57,7 +69,8 @@ def folder(track: Track, ablation: Ablation) -> Path:
 def caption(name: str, ablation: Ablation) -> str:
     """What a figure shows, and of which rows."""
     labels = ", ".join(row.label for row in ablation.choose(ablation.figures[name]))
-    return f"{FIGURES[name]} Shown: {labels}."
+    split = "" if ablation.split == TEST or name == "curves" else f" Split: {ablation.split}."
+    return f"{FIGURES[name]} Shown: {labels}.{split}"
 
 
 def captions(track: Track, ablations: Iterable[Ablation]) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from icd.experiments.track import Track
 from icd.figures.attention_maps import Masks, load_distiller, load_images, look
 from icd.figures.examples import examples, read_truth
 from icd.figures.panel import draw_box, show, show_maps
+from icd.files import read_json
 from icd.report.figure import STYLE, save
 from icd.training.config import RunInputs
 
@@ -38,9 +38,10 @@ def write(
     (survey,), (row,) = sources, ablation.choose(ablation.figures["attention"])
     run = row.runs[0]
     assert isinstance(run, TrainedRun), "its row distils"
-    inputs = RunInputs(track.data_root, json.loads(survey.read_text()))
-    chosen = examples(track, read_truth(track))
-    samples = load_images(run, inputs, [example.id for example in chosen])
+    inputs = RunInputs(track.data_root, read_json(survey, "what icd check writes"))
+    split = ablation.split
+    chosen = examples(track, read_truth(track, split), split)
+    samples = load_images(run, inputs, [example.id for example in chosen], split)
     distiller = load_distiller(run, inputs)
     draw([look(distiller, sample, rank) for rank, sample in enumerate(samples)], outputs)
 

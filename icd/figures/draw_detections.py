@@ -31,11 +31,11 @@ def write(
     ablation: Ablation, track: Track, sources: Sequence[Path], outputs: Sequence[Path]
 ) -> None:
     """Draw the annotations and the detections of the figure's rows; no ``sources``."""
-    truth = read_truth(track)
-    chosen = examples(track, truth)
+    truth = read_truth(track, ablation.split)
+    chosen = examples(track, truth, ablation.split)
     names = {category["id"]: category["name"] for category in truth["categories"]}
     columns = {
-        row.label: detections(row.runs[0], {example.id for example in chosen})
+        row.label: detections(row.runs[0], {example.id for example in chosen}, ablation.split)
         for row in ablation.choose(ablation.figures["detections"])
     }
     with mpl.rc_context(STYLE):
@@ -51,9 +51,9 @@ def write(
         save(figure, outputs)
 
 
-def detections(run: Run, images: set[int]) -> list[dict[str, Any]]:
-    """The boxes that a run finds in some images with a score of more than ``SCORE``."""
-    file = require_file(run.detections(), "what icd evaluate finds")
+def detections(run: Run, images: set[int], split: str) -> list[dict[str, Any]]:
+    """The boxes that a run finds in some images of a split with a score of more than ``SCORE``."""
+    file = require_file(run.detections(split), "what icd evaluate finds")
     return [
         guess
         for guess in json.loads(file.read_text())

@@ -18,7 +18,7 @@ SIZES = 4  # the largest object has at least so many times the area of the small
 
 @dataclass(frozen=True)
 class Example:
-    """An image of the test split with its annotations.
+    """An image of a split with its annotations.
 
     id: of the image.
     file: of the image.
@@ -30,26 +30,27 @@ class Example:
     objects: list[dict[str, Any]]
 
 
-def examples(track: Track, truth: dict[str, Any]) -> list[Example]:
-    """The first test images, by their ids, with two to four objects of different sizes.
+def examples(track: Track, truth: dict[str, Any], split: str = TEST) -> list[Example]:
+    """The first images of a split, by their ids, with two to four objects of different sizes.
 
     If there are not enough of them, the first of the other images with objects follow.
 
     Args:
         truth: see :func:`read_truth`.
+        split: of the images.
     """
     files = {image["id"]: image["file_name"] for image in truth["images"]}
     objects: dict[int, list[dict[str, Any]]] = {}
     for annotation in instances(truth):
         objects.setdefault(annotation["image_id"], []).append(annotation)
     shown = sorted(sorted(objects), key=lambda image: not varied(objects[image]))
-    folder = track.images(TEST)
+    folder = track.images(split)
     return [Example(image, folder / files[image], objects[image]) for image in shown[:COUNT]]
 
 
-def read_truth(track: Track) -> dict[str, Any]:
-    """The annotations of the test split, with all that readers of COCO files expect."""
-    content = read_annotations(track.annotations(TEST))
+def read_truth(track: Track, split: str = TEST) -> dict[str, Any]:
+    """The annotations of a split, with all that readers of COCO files expect."""
+    content = read_annotations(track.annotations(split))
     complete(content)
     return content
 

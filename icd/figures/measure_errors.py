@@ -16,17 +16,17 @@ from icd.files import require_file, write_csv
 
 
 def write(ablation: Ablation, track: Track, output: Path) -> None:
-    """Write the errors on the test split of each seed of the figure's rows.
+    """Write the errors on the table's split of each seed of the figure's rows.
 
     Columns: row, run, AP50 (of the run), error, dAP (what AP50 would gain without this type of
     error, as a fraction) and count (empty for the sums FP and FN, which TIDE does not count).
     """
-    truth = COCO(ground_truth(read_truth(track)))
+    truth = COCO(ground_truth(read_truth(track, ablation.split)))
     lines = []
     for row in ablation.choose(ablation.figures["errors"]):
         for run in row.runs:
             file = require_file(
-                run.detections(iou_type=ablation.iou_type),
+                run.detections(ablation.split, ablation.iou_type),
                 "the detections that icd evaluate writes",
             )
             result = tide(truth, file, ablation.iou_type)

@@ -38,7 +38,7 @@ def measured(name: str, ablation: Ablation, track: Track) -> list[Path]:
     """The files that a measurement gathers its numbers from."""
     if name == "errors":
         rows = ablation.choose(ablation.figures["errors"])
-        return [run.detections() for row in rows for run in row.runs]
+        return [run.detections(ablation.split) for row in rows for run in row.runs]
     runs = first_runs(ablation, "curves")
     if name == "losses":
         return [run.folder / "model.pth" for run in runs]
@@ -59,7 +59,7 @@ def sources(figure: str, ablation: Ablation, track: Track) -> list[Path]:
 def drawn(figure: str, ablation: Ablation) -> list[Path]:
     """What a figure takes from the runs themselves."""
     if figure == "detections":
-        return [run.detections() for run in first_runs(ablation, figure)]
+        return [run.detections(ablation.split) for run in first_runs(ablation, figure)]
     if figure == "attention":
         (run,) = first_runs(ablation, figure)
         teacher = run.sources_by_role.get("teacher")

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from icd.experiments.ablation import Ablation
 from icd.experiments.track import Track
-from icd.files import write_text
+from icd.files import read_json, write_text
 from icd.markdown import table
-from icd.report.results import BOOTSTRAP_CSV, RESULTS_CSV, read_results
+from icd.report.results import BOOTSTRAP_CSV, MEASURED_ON, RESULTS_CSV, read_results
 from icd.report.statistics import Agreement
 from icd.report.summary import summarise
 
@@ -21,6 +21,10 @@ GENERATED = "The pipeline generates this page from the raw numbers beside it. Do
 KEPT = (
     " Each folder also holds the table as CSV and LaTeX. `manifests/` has the provenance of every "
     "run."
+)
+OUTDATED = (
+    "Not shown, because these tables were measured on other annotations than those that "
+    "`data.json` describes: {}. `snakemake NAME` measures them again."
 )
 CLAIM = (
     "Does our order of the rows agree with the published one? All columns count the rows that have "
@@ -46,8 +50,10 @@ def page(track: Track, ablations: Sequence[Ablation], figures: Mapping[str, str]
         figures: captions of further figures that may be there, by their path without suffix,
             relative to the track's results.
     """
-    shown = [ablation for ablation in ablations if _is_there(track, ablation)]
-    shown.sort(key=lambda ablation: (ablation.name != "main", ablation.name))
+    there = [ablation for ablation in ablations if _is_there(track, ablation)]
+    there.sort(key=lambda ablation: (ablation.name != "main", ablation.name))
+    outdated = [ablation.name for ablation in there if _is_outdated(track, ablation)]
+    shown = [ablation for ablation in there if ablation.name not in outdated]
     drawn = {
         name: text for name, text in figures.items() if (track.results / f"{name}.png").is_file()
     }
@@ -56,6 +62,7 @@ def page(track: Track, ablations: Sequence[Ablation], figures: Mapping[str, str]
     parts = [
         f"# Results on the track {track.name}: {track.content.title}",
         GENERATED + KEPT * bool(shown),
+        *([OUTDATED.format(", ".join(outdated))] if outdated else []),
         *([_overview(track, shown), CLAIM] if shown else []),
         *([" · ".join(map(_link, others))] if others else []),
         *(_section(track, ablation) for ablation in shown),
@@ -115,6 +122,19 @@ def _is_there(track: Track, ablation: Ablation) -> bool:
     """True for a table beside its raw numbers."""
     raw = (track.results / ablation.name / name for name in (RESULTS_CSV, BOOTSTRAP_CSV))
     return all(file.is_file() for file in (_table(track, ablation), *raw))
+
+
+def _is_outdated(track: Track, ablation: Ablation) -> bool:
+    """True if a table records other annotations of its split than the survey of the data."""
+    survey, records = (
+        track.results / "data.json",
+        read_results(track.results / ablation.name).records,
+    )
+    if MEASURED_ON not in records or not survey.is_file():
+        return False
+    splits = read_json(survey, "what icd check writes").get("splits", {})
+    present = splits.get(ablation.split, {}).get("sha256")
+    return bool(set(records[MEASURED_ON].dropna()) - {present})
 
 
 def _table(track: Track, ablation: Ablation) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -18,9 +17,14 @@ from numpy.typing import NDArray
 from icd.errors import InputError
 from icd.experiments.ablation import Ablation, Row
 from icd.experiments.run import Run
-from icd.experiments.sources import known_inputs, require_same_weights
+from icd.experiments.sources import (
+    known_inputs,
+    require_same_data,
+    require_same_weights,
+    short,
+)
 from icd.experiments.splits import TEST
-from icd.files import write_csv
+from icd.files import read_json, write_csv
 from icd.process.failures import failure
 from icd.report.breakdown import PARTS, breakdown
 
@@ -30,6 +34,11 @@ Outcome = tuple[str, Metrics]  # what became of a run, see :func:`status`; no me
 
 AP_NAMES = {"bbox": "AP", "segm": "Mask AP"}  # by IoU type
 DONE, NOT_RUN, FAILED, ABSENT = "done", "not run", "failed", "absent"
+# Columns of results.csv: sha256 of the annotations that a run was trained and measured on. Results
+# of version 0.1.0 have neither.
+TRAINED_ON, MEASURED_ON = "trained_on_sha256", "annotations_sha256"
+IMAGES = "images_sha256"  # in a run's metrics: of the names and sizes of the images
+LAST = ["split", "annotations", MEASURED_ON, TRAINED_ON, "status", "iou_type", "metric", "value"]
 RESULTS_CSV, BOOTSTRAP_CSV = "results.csv", "bootstrap.csv"
 KEYS = ["row", "run", "seed", "iou_type"]  # of bootstrap.csv; its other columns are replicates
 
@@ -52,11 +61,16 @@ def write_results(
         InputError: the runs have not come from the same weights.
     """
     outcomes = {run.id: _outcome(run, ablation.split, earlier or {}) for run in ablation.measured}
-    done = [run for run, (state, _) in outcomes.items() if state == DONE]
-    require_same_weights(known_inputs(folder.parent / "manifests", done))
-    records = _frame([one for row in ablation.rows for one in _records(row, ablation, outcomes)])
-    last = ["split", "annotations", "status", "iou_type", "metric", "value"]
-    records = records[[*records.columns.drop(last), *last]]
+    done = {run: content for run, (state, content) in outcomes.items() if state == DONE}
+    inputs = known_inputs(folder.parent / "manifests", done)
+    require_same_weights(inputs)
+    require_same_data(inputs)
+    _require_measured_on_the_same(done, ablation)
+    trained = {run: hashes.get("annotations") for run, (_, hashes) in inputs.items()}
+    records = _frame(
+        [one for row in ablation.rows for one in _records(row, ablation, outcomes, trained)]
+    )
+    records = records[[*records.columns.drop(LAST), *LAST]]
     replicates = _frame([one for row in ablation.rows for one in _replicates(row, outcomes)])
     write_csv(folder / RESULTS_CSV, records)
     write_csv(folder / BOOTSTRAP_CSV, replicates)
@@ -70,17 +84,40 @@ def _frame(records: list[Record]) -> pd.DataFrame:
     return pd.DataFrame(records, columns=None if records else KEYS, dtype=object)
 
 
+def _require_measured_on_the_same(done: Mapping[str, Metrics], ablation: Ablation) -> None:
+    """Raise InputError if runs were measured on different versions of the split.
+
+    Older results do not record it, so nothing is known about their runs.
+    """
+    for key in (MEASURED_ON, IMAGES):
+        known = {run: content[key] for run, content in done.items() if key in content}
+        first = next(iter(known), "")
+        for run, digits in known.items():
+            if digits != known[first]:
+                problem = f"was measured on {short(digits)}, but {first} on {short(known[first])}"
+                expected = (
+                    f"the same data of the split {ablation.split} for runs that are compared:"
+                    " `snakemake --forcerun evaluate evaluate_split` measures all on the present"
+                )
+                raise InputError(run, key, problem, expected)
+
+
 def _outcome(run: Run, split: str, earlier: Mapping[str, Metrics]) -> Outcome:
     state = status(run, split)
     if state == DONE:
-        return state, json.loads(run.metrics(split).read_text())
+        return state, read_json(run.metrics(split), "what icd evaluate writes")
     return (DONE, earlier[run.id]) if run.id in earlier else (state, {})
 
 
-def _records(row: Row, ablation: Ablation, outcomes: Mapping[str, Outcome]) -> Iterator[Record]:
-    """The records of a row in ``results.csv``."""
+def _records(
+    row: Row,
+    ablation: Ablation,
+    outcomes: Mapping[str, Outcome],
+    trained: Mapping[str, str | None],
+) -> Iterator[Record]:
+    """The records of a row in ``results.csv``; ``trained``: see the column TRAINED_ON."""
     missing: Record = {"split": ablation.split, "iou_type": ablation.iou_type, "metric": "AP"}
-    missing |= {"value": None}
+    missing |= {"value": None, TRAINED_ON: None, MEASURED_ON: None}
     if row.absent is not None:
         absent = {"status": f"{ABSENT}: {row.absent}", "annotations": None}
         yield {"row": row.id, "run": None, **absent, **missing}
@@ -89,6 +126,8 @@ def _records(row: Row, ablation: Ablation, outcomes: Mapping[str, Outcome]) -> I
         images = run.files_of(ablation.split).annotations
         known = missing | {"row": row.id, "run": run.id, **run.summary}
         known |= {"annotations": images, "status": state}
+        known |= {MEASURED_ON: content.get(MEASURED_ON)}
+        known |= {TRAINED_ON: trained.get(run.id) or content.get(TRAINED_ON)}
         if state != DONE:
             yield known
         for iou_type, values in content.get("metrics", {}).items():
@@ -206,7 +245,9 @@ def states(ablation: Ablation) -> Counter[str]:
     return measured + Counter(FAILED for run in sources if failure(run.folder, TEST) is not None)
 
 
-def tabulated(results: Path, split: str, annotations: str) -> dict[str, Metrics]:
+def tabulated(
+    results: Path, split: str, annotations: str, digits: str | None = None
+) -> dict[str, Metrics]:
     """Metrics by run, as its own file has them, from the tables in a track's folder of results.
 
     Args:
@@ -214,6 +255,8 @@ def tabulated(results: Path, split: str, annotations: str) -> dict[str, Metrics]
         split: on which they were measured.
         annotations: its annotation file, relative to the root of the data. Numbers of another test
             set under the same name are left out.
+        digits: sha256 of that file, if it exists. Numbers of another version of the file are left
+            out; those of tables that do not record it are taken.
     """
     metrics: dict[str, Metrics] = {}
     for file in sorted(results.glob(f"*/{RESULTS_CSV}")):
@@ -222,9 +265,15 @@ def tabulated(results: Path, split: str, annotations: str) -> dict[str, Metrics]
         if set(done["split"]) - {split} or "annotations" not in done:
             continue
         done = done[done["annotations"] == annotations]
+        measured_on = done.get(MEASURED_ON, pd.Series(None, done.index, dtype=object))
+        if digits is not None:
+            done = done[measured_on.isna() | (measured_on == digits)]
         for (run, iou_type), part in done.groupby(["run", "iou_type"]):
             values = part["value"].astype(object).where(part["value"].notna(), None)
             content = metrics.setdefault(run, {"metrics": {}, "bootstrap": {}})
+            for column in (MEASURED_ON, TRAINED_ON):
+                if column in part and part[column].notna().all():
+                    content[column] = part[column].iloc[0]
             content["metrics"][iou_type] = dict(zip(part["metric"], values, strict=True))
             if (replicates := table.bootstrapped(run, iou_type)) is not None:
                 content["bootstrap"][iou_type] = [

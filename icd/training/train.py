@@ -17,7 +17,7 @@ from torch import nn
 from icd.data.pixels import memory_of
 from icd.data.reading import SMALLEST_SIDE
 from icd.experiments.annotation_files import verify as verify_annotations
-from icd.experiments.run import ImportedRun, Run, load_run
+from icd.experiments.run import ImportedRun, Run, TrainedRun, load_run
 from icd.files import read_json, sha256, write_json
 from icd.process.fetch import verify
 from icd.process.signals import tell
@@ -30,6 +30,7 @@ from icd.training.export import export
 from icd.training.finished import FOLDER, MANIFEST, empty_folder, is_finished, publish
 from icd.training.hooks.images import OpenedImagesHook
 from icd.training.hooks.rehearsal import RehearsalHook
+from icd.training.hooks.sessions import SessionsHook, provenance
 from icd.training.hooks.snapshot import SnapshotHook
 from icd.training.initial import require_initial_weights
 from icd.training.manifest import environment
@@ -81,42 +82,77 @@ def train(folder: Path, data: Path, survey: Path, manifest: Path, options: Optio
     require_masks(run, inputs)
     if (split := run.files_of(run.split)).made:
         verify_annotations(split, data)
-    provenance = {"run": run.id, "description": run.description, **environment()}
-    parallel = join(run)
-    cost: dict[str, Any] = {}
+    here, parallel = environment(), join(run)
+    hashes = input_hashes(run, inputs)
     if isinstance(run, ImportedRun):
-        model = imported_detector(run, inputs)
-        hashes = input_hashes(run, inputs)
+        model, origin = imported_detector(run, inputs), here
     else:
-        hashes = input_hashes(run, inputs)
-        if is_main_process():
-            say_what_is_used(run, inputs.survey.get("smallest_side", SMALLEST_SIDE))
-            for source in run.sources:
-                require_same_classes(source.folder / "model.pth", inputs.survey["classes"])
         if options.reuse:
             require_same_origins(run, hashes, manifest.parent)
-        config = training_config(run, inputs, options.workers, options.checkpoint_every)
-        config.merge_from_dict(parallel | {"deterministic": options.deterministic})
-        if is_main_process():  # prepare() lets the others wait for it
-            initial = require_initial_weights(run, config)
-            provenance |= {"initial_weights": initial} if initial else {}
-        prepare(config, hashes, folder)
+        config, initial = prepare(run, inputs, hashes, parallel, options)
         if is_finished(folder) and not options.rehearse:
             return restore(run, folder, manifest)
-        hooks: list[Hook] = [
-            OpenedImagesHook(memory_of(survey)),
-            SnapshotHook(run, options.snapshots),
-        ]
-        if options.rehearse:
-            hooks.append(RehearsalHook(options.rehearse))
-        model, cost = train_model(run, config, *hooks)
+        model, origin = trained_model(run, config, here, memory_of(survey), options)
+        origin |= {"initial_weights": initial} if initial else {}
     if is_main_process():
         finished = empty_folder(folder)
         outputs = {file.name: sha256(file) for file in export(run, inputs, model, finished)}
         files = {"inputs": hashes | {"survey": sha256(survey)}, "outputs": outputs}
-        write_json(finished / MANIFEST, provenance | cost | files, compact=True)
+        content = {"run": run.id, "description": run.description, **origin, **files}
+        write_json(finished / MANIFEST, content, compact=True)
         publish(folder, manifest)
     leave()
+
+
+def prepare(
+    run: TrainedRun,
+    inputs: RunInputs,
+    hashes: dict[str, str],
+    parallel: dict[str, Any],
+    options: Options,
+) -> tuple[Config, dict[str, str]]:
+    """Check what a training starts from, and remove checkpoints of other inputs.
+
+    Returns:
+        The resolved config, which is also written into the run's folder, and the sha256 of the
+        backbone's weights by name (on the main process).
+    """
+    config = training_config(run, inputs, options.workers, options.checkpoint_every)
+    config.merge_from_dict(parallel | {"deterministic": options.deterministic})
+    initial: dict[str, str] = {}
+    if is_main_process():
+        say_what_is_used(run, inputs.survey.get("smallest_side", SMALLEST_SIDE))
+        for source in run.sources:
+            require_same_classes(source.folder / "model.pth", inputs.survey["classes"])
+        initial = require_initial_weights(run, config)
+        forget_other_inputs(Path(config.work_dir), hashes)
+        write_json(run.folder / "config.json", to_plain(config.to_dict()))
+    barrier()
+    return config, initial
+
+
+def trained_model(
+    run: TrainedRun,
+    config: Config,
+    here: dict[str, Any],
+    pixels: Path,
+    options: Options,
+) -> tuple[nn.Module, dict[str, Any]]:
+    """Train, from the last checkpoint if there is one.
+
+    Args:
+        here: environment of this process.
+        pixels: file that remembers which images could be opened.
+
+    Returns:
+        The model, and its provenance and cost for the manifest.
+    """
+    history = SessionsHook(here, to_plain(config.to_dict()))
+    hooks: list[Hook] = [history, OpenedImagesHook(pixels), SnapshotHook(run, options.snapshots)]
+    if options.rehearse:
+        hooks.append(RehearsalHook(options.rehearse))
+    model, cost = train_model(run, config, *hooks)
+    return model, provenance(history.sessions(), here) | cost
 
 
 def restore(run: Run, folder: Path, manifest: Path) -> None:
@@ -126,14 +162,6 @@ def restore(run: Run, folder: Path, manifest: Path) -> None:
         tell(f"{run.id}: was finished ({time}); restored. To train it again, delete {folder}")
         publish(folder, manifest)
     leave()
-
-
-def prepare(config: Config, hashes: dict[str, str], folder: Path) -> None:
-    """Write the resolved config into the run's folder and remove checkpoints of other inputs."""
-    if is_main_process():
-        forget_other_inputs(Path(config.work_dir), hashes)
-        write_json(folder / "config.json", to_plain(config.to_dict()))
-    barrier()
 
 
 def imported_detector(run: ImportedRun, inputs: RunInputs) -> nn.Module:

@@ -41,6 +41,26 @@ ABLATION_CASES = [
         ("table.yaml: rows.0.label: is missing", "a text"),
     ),
     Case(
+        "heads that do not divide the channels",
+        in_ablation("rows.1.change.options", {"heads": 7}),
+        ("does not fit track.yaml (methods.icd.options.heads is 7, which", "a divisor of 64"),
+    ),
+    Case(
+        "the attention of a row that has none",
+        in_ablation("figures", {"attention": ["student"]}),
+        ("table.yaml: figures.attention.0: 'student' has no attention", "the method icd"),
+    ),
+    Case(
+        "a split that runs are trained on",
+        in_ablation("split", "train"),
+        ("table.yaml: split: is 'train', which runs are trained on", "['test']"),
+    ),
+    Case(
+        "a name that is not a split's",
+        in_ablation("split", "../test"),
+        ("table.yaml: split: is '../test'", "another split of the track"),
+    ),
+    Case(
         "two rows with one id",
         in_ablation("rows.1.id", "student"),
         ("table.yaml: rows: two rows have the id 'student'", "different ids"),

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from icd.experiments.track import load_track
+from icd.files import sha256
 from tests.experiments.broken import Break, Case, Project, after, halve, in_track
 
 THEIRS = """
@@ -45,9 +46,9 @@ def teacher_checkpoint(
             run = load_track("track.yaml").describe({"role": "teacher"}, 0)
             (project.folder / "run").mkdir()
             (project.folder / "run/run.json").write_text(json.dumps(run.description))
-            (project.folder / "survey.json").write_text(
-                json.dumps({"classes": ["cat", "dog"], "splits": {}})
-            )
+            digits = sha256(project.folder / "my data/train.json")
+            survey = {"classes": ["cat", "dog"], "splits": {"train": {"sha256": digits}}}
+            (project.folder / "survey.json").write_text(json.dumps(survey))
 
         project.afterwards.append(describe)
 
@@ -92,7 +93,7 @@ RUN_CASES = [
     Case(
         "no folder",
         after(teacher_checkpoint(), "run", shutil.rmtree),
-        ("run: does not exist", "the folder of a run"),
+        ("run/run.json: does not exist", "the description of a run"),
     ),
     Case(
         "no description",

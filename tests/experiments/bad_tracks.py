@@ -230,8 +230,33 @@ TRACK_CASES = [
         ("track.yaml: is not YAML (the key 'decay' is repeated", "line", "a track file"),
     ),
     Case(
+        "a rate that never drops",
+        in_track("recipe.decay", []),
+        ("track.yaml: recipe.decay: is []", "rising fractions"),
+    ),
+    Case(
+        "drops of the rate in another order",
+        in_track("recipe.decay", [0.9, 0.7]),
+        ("track.yaml: recipe.decay: is [0.9, 0.7]", "rising fractions"),
+    ),
+    Case(
+        "a method's class in a module that is not there",
+        in_track("methods.own", {"class": "icd.methods.nope.X"}),
+        ("methods.own.class: there is no module 'icd.methods.nope'", "module.Class"),
+    ),
+    Case(
+        "the name of a shipped track",
+        in_track("name", "mini"),
+        ("track.yaml: name: is 'mini', the name of a track of the project", "another name"),
+    ),
+    Case(
+        "a split with the name of a folder of runs",
+        in_track("data.splits.work", {"annotations": "a.json", "images": "a"}),
+        ("track.yaml: data.splits.work: is 'work'", "another name, because runs have a folder"),
+    ),
+    Case(
         "no, which is false to YAML",
-        in_track_text("name: mini", "no: mini"),
+        in_track_text("name: mine", "no: mine"),
         ("track.yaml: has the key False", "YAML reads yes, no, on and off"),
     ),
     Case(

@@ -105,6 +105,35 @@ def test_a_table_may_be_measured_on_images_to_tune_by(tmp_path, splits, expected
     assert read_ablation(write(file, CONTENT), track(content)).split == "test"
 
 
+def test_a_table_may_be_measured_on_any_split_that_nobody_learns_from(tmp_path):
+    """And its runs are those of the other tables."""
+    splits = {"pretrain": 10, "train": 10, "test": 10, "test-hard": 10}
+    several = track(changed(MINI, "data.splits", splits))
+    file = write(tmp_path / "table.yaml", CONTENT | {"split": "test-hard"})
+    hard, other = read_ablation(file, several), read_ablation(write(file, CONTENT), several)
+    assert (hard.split, other.split) == ("test-hard", "test")
+    assert [run.id for run in hard.runs] == [run.id for run in other.runs]
+    del splits["test-hard"]
+    before = read_ablation(file, track(changed(MINI, "data.splits", splits)))
+    assert [run.id for run in hard.runs] == [run.id for run in before.runs]
+
+    hard_file = write(tmp_path / "hard.yaml", CONTENT | {"split": "test-hard"})
+    assert {row.absent for row in read_ablation(hard_file, track()).rows} == {
+        "the track has no split test-hard"
+    }
+    for split in ("train", "pretrain"):
+        file = write(tmp_path / "table.yaml", CONTENT | {"split": split})
+        with pytest.raises(InputError, match=rf"split: is '{split}', which runs are trained on"):
+            read_ablation(file, several)
+
+
+@pytest.mark.parametrize("name", ["my table", "-x", "runs", "manifests", "a.b", "é"])
+def test_a_table_must_not_have_a_name_that_paths_and_rules_cannot_have(tmp_path, name):
+    file = write(tmp_path / f"{name}.yaml", CONTENT)
+    with pytest.raises(InputError, match=r"\.yaml: .*expected another file name"):
+        read_ablation(file, track())
+
+
 @pytest.mark.parametrize("name", ["all", "everything", "data", "train_distilled", "cost", "page"])
 def test_a_table_must_not_be_named_like_a_rule(tmp_path, name):
     file = write(tmp_path / f"{name}.yaml", CONTENT)

@@ -12,7 +12,7 @@ from icd.errors import InputError
 from icd.experiments.options import Method, shipped_methods
 from icd.experiments.track import load_track
 from icd.experiments.yaml_files import ROOT, WORKFLOW
-from tests.experiments.track_files import MINI, changed, described, track, write
+from tests.experiments.track_files import MINE, MINI, changed, described, track, write
 
 
 def test_methods_are_found_by_their_files() -> None:
@@ -40,7 +40,7 @@ def test_a_class_is_found_by_name_or_stated() -> None:
 
 
 def own(tmp_path: Path, **entry: object) -> Path:
-    return write(tmp_path / "track.yaml", changed(MINI, "methods.mine", entry))
+    return write(tmp_path / "track.yaml", changed(MINE, "methods.mine", entry))
 
 
 def test_a_method_of_your_own_is_described_with_its_class(
@@ -61,7 +61,7 @@ def test_a_method_of_your_own_is_described_with_its_class(
 
 
 def test_detectors_may_say_options_of_any_method(tmp_path: Path) -> None:
-    content = changed(MINI, "detectors.fcos.methods", {"pkd": {"options": {"weight": 2.5}}})
+    content = changed(MINE, "detectors.fcos.methods", {"pkd": {"options": {"weight": 2.5}}})
     found = load_track(str(write(tmp_path / "track.yaml", content)))
     for detector, weight in (
         ("fcos", 2.5),

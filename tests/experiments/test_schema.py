@@ -19,7 +19,7 @@ from icd.experiments.json_schema import FOLDER
 from icd.experiments.options import GIVEN, argument_meanings, shipped_methods
 from icd.experiments.track import load_track
 from icd.experiments.yaml_files import ROOT, WORKFLOW, read_yaml
-from tests.experiments.track_files import MINI, changed, leaves, write
+from tests.experiments.track_files import MINE, MINI, changed, leaves, write
 
 FILES = {
     "track": sorted((WORKFLOW / "tracks").glob("*.yaml")),
@@ -159,7 +159,7 @@ def test_no_setting_may_be_a_mapping(key, tmp_path):
 @pytest.mark.parametrize("number", ["1e-3", "1E-3", "4e5", "-2e-1", "1.0e3"])
 def test_numbers_that_yaml_reads_as_text_are_explained(tmp_path, number):
     (tmp_path / "track.yaml").write_text(
-        yaml.safe_dump(MINI).replace("decay: cosine", f"decay: [{number}]")
+        yaml.safe_dump(MINE).replace("decay: cosine", f"decay: [{number}]")
     )
     with pytest.raises(
         InputError, match=rf"YAML reads {number} as text: write numbers like 1\.0e-3"
@@ -170,7 +170,7 @@ def test_numbers_that_yaml_reads_as_text_are_explained(tmp_path, number):
 @pytest.mark.parametrize("number", ["1.0e-3", "0.001", "1.0e-1", ".5"])
 def test_numbers_that_yaml_reads_as_numbers_are_taken(tmp_path, number):
     (tmp_path / "track.yaml").write_text(
-        yaml.safe_dump(MINI).replace("decay: cosine", f"decay: [{number}]")
+        yaml.safe_dump(MINE).replace("decay: cosine", f"decay: [{number}]")
     )
     assert load_track(str(tmp_path / "track.yaml")).content.recipe.decay == [float(number)]
 

@@ -12,6 +12,7 @@ from icd.errors import InputError
 from icd.experiments.track import Track, load_track
 from icd.experiments.yaml_files import ROOT, WORKFLOW
 from tests.experiments.track_files import (
+    MINE,
     MINI,
     OWN,
     OWN_DATA,
@@ -243,9 +244,9 @@ def test_the_folder_of_synthetic_data_names_its_content(tmp_path):
     def root(content: dict[str, Any]) -> str:
         return str(load_track(str(write(tmp_path / "track.yaml", content))).data_root)
 
-    assert root(MINI).startswith("data/mini-")
-    assert root(changed(MINI, "title", "another")) == root(MINI)
-    assert root(changed(MINI, "data.synthetic.seed", 77)) != root(MINI)
+    assert root(MINE).startswith("data/mine-")
+    assert root(changed(MINE, "title", "another")) == root(MINE)
+    assert root(changed(MINE, "data.synthetic.seed", 77)) != root(MINE)
     found = track(MINI)
     more = track(changed(MINI, "data.splits.test", 77))
     assert more.annotations("test") != found.annotations("test")

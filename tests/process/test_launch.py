@@ -38,6 +38,7 @@ def test_a_run_on_several_cards_is_launched_once_it_has_them(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("a-run").mkdir()
+    Path("a-run/run.json").touch()
     done: list = []
     monkeypatch.setattr("icd.__main__.use_gpus", done.append)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -91,3 +92,16 @@ def test_another_track_has_another_page(tables):
     other = track()
     other = laid_over(other, {"name": "other", "title": "Others"})
     assert page(other, tables, {}).startswith("# Results on the track other: Others\n")
+
+
+def test_a_table_on_other_annotations_than_the_present_is_named_and_not_shown(tables):
+    heads = next(table for table in tables if table.name == "heads")
+    known = {run.id: metrics("h8") | {"annotations_sha256": "old"} for run in heads.measured}
+    place(heads, known)
+    write_results(heads, track().results / "heads")
+    for digits, shown in (("old", True), ("new", False)):
+        survey = {"splits": {"test": {"sha256": digits}}}
+        (track().results / "data.json").write_text(json.dumps(survey))
+        text = page(track(), tables, {})
+        assert (f"## {heads.title}" in text) == shown
+        assert ("that `data.json` describes: heads." in text) != shown

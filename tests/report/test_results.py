@@ -7,16 +7,18 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from icd.errors import InputError
+from icd.experiments.ablation import Ablation
 from icd.files import write_json
 from icd.report.results import read_results, states, tabulated, write_results
 from icd.report.summary import METRICS, summarise
 from icd.report.tables import markdown
 from tests.experiments.track_files import track
-from tests.report.small_table import ROWS, SEEDS, place
+from tests.report.small_table import ROWS, SEEDS, collected, place
 
 TEST_FILE = track().annotations("test").name
 
@@ -34,8 +36,9 @@ def test_the_csv_holds_every_number_unrounded(ablation, content, results):
 def test_a_line_of_the_csv_describes_its_run(ablation, results):
     lines = results.records
     assert list(lines.columns[:2]) == ["row", "run"]
-    assert list(lines.columns[-6:]) == [
-        *("split", "annotations", "status", "iou_type", "metric", "value")
+    assert list(lines.columns[-8:]) == [
+        *("split", "annotations", "annotations_sha256", "trained_on_sha256"),
+        *("status", "iou_type", "metric", "value"),
     ]
     icd = lines[lines.row == "icd"]
     assert icd.seed.unique().tolist() == SEEDS
@@ -89,6 +92,49 @@ def test_a_table_of_runs_from_other_weights_is_refused(ablation, content, result
     with pytest.raises(InputError, match=rf"inputs\.teacher: is .*{icd.teacher.id}"):
         write_results(ablation, Path("out"))
     assert Path("out/results.csv").read_bytes() == before
+
+
+def describe_inputs(ablation: Ablation, content: dict[str, Any], digits: str = "train") -> None:
+    """Leave manifests of runs on the same annotations, and state those they were measured on."""
+    for run in ablation.measured:
+        manifest = {"description": run.description, "inputs": {"annotations": digits}}
+        write_json(Path(f"manifests/{run.id}.json"), manifest)
+        content[run.id] |= {"annotations_sha256": "test", "images_sha256": "test"}
+
+
+def test_the_csv_says_on_which_annotations_a_run_was_trained_and_measured(ablation, content):
+    describe_inputs(ablation, content)
+    lines = collected(ablation, content).records
+    assert set(lines.trained_on_sha256) == {"train"}
+    assert set(lines.annotations_sha256) == {"test"}
+
+
+@pytest.mark.parametrize("of", ["annotations_sha256", "images_sha256", "training"])
+def test_a_table_of_runs_on_different_data_is_refused(ablation, content, of):
+    describe_inputs(ablation, content)
+    *_, other = ablation.measured
+    if of != "training":
+        content[other.id][of] = "another"
+    else:
+        file = Path(f"manifests/{other.id}.json")
+        write_json(file, json.loads(file.read_text()) | {"inputs": {"annotations": "another"}})
+    with pytest.raises(InputError, match=rf"{other.id}.* another\.\.\., but .*(test|train)\.\.\."):
+        collected(ablation, content)
+    assert not Path("out/results.csv").exists()
+
+
+def test_reuse_takes_no_numbers_on_another_version_of_the_annotations(ablation, content):
+    describe_inputs(ablation, content)
+    collected(ablation, content)
+    assert tabulated(Path(), "test", TEST_FILE, "test").keys() == content.keys()
+    assert tabulated(Path(), "test", TEST_FILE, "another") == {}
+
+
+def test_reuse_takes_numbers_of_tables_that_record_no_annotations(ablation, content, results):
+    assert tabulated(Path(), "test", TEST_FILE, "test").keys() == content.keys()
+    older = results.records.drop(columns=["annotations_sha256", "trained_on_sha256"])
+    older.to_csv("out/results.csv", index=False)
+    assert tabulated(Path(), "test", TEST_FILE, "test").keys() == content.keys()
 
 
 def test_a_table_of_another_split_reads_the_metrics_there(ablation, content):

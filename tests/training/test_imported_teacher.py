@@ -54,7 +54,11 @@ def test_a_teacher_from_elsewhere_is_taken_as_it_is(
     assert not differing(weights(folder), weights(lab.folder(teacher)))
     manifest = json.loads((folder / "manifest.json").read_text())
     checkpoint = sha256(Path(run.checkpoint))
-    assert manifest["inputs"] == {"checkpoint": checkpoint, "survey": sha256(lab.survey)}
+    assert manifest["inputs"] == {
+        "annotations": sha256(lab.track.annotations("train")),
+        "checkpoint": checkpoint,
+        "survey": sha256(lab.survey),
+    }
     assert manifest["outputs"] == {"model.pth": sha256(folder / "model.pth")}
     assert lab.evaluate(run)["metrics"] == shared_lab.evaluate(teacher)["metrics"]
     lab.train(lab.run(method="icd", inherit=True))  # and it teaches

@@ -12,6 +12,7 @@ import torch
 from mmengine.model import BaseModel
 from mmengine.runner import IterBasedTrainLoop
 
+from icd.data.listing import images_sha256
 from icd.errors import InputError
 from icd.experiments.run import TrainedRun
 from icd.files import sha256, write_json
@@ -73,6 +74,7 @@ def test_leaves_a_detector_and_its_provenance(lab: Lab, change: dict) -> None:
     assert manifest["seconds"] > 0
     assert manifest["inputs"] == {
         "annotations": lab.inputs.survey["splits"]["train"]["sha256"],
+        "images": images_sha256(lab.track.annotations("train"), lab.track.images("train")),
         "survey": sha256(lab.survey),
         **({"teacher": sha256(lab.folder(run.teacher) / "model.pth")} if run.teacher else {}),
     }

@@ -5,12 +5,11 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import os
 import re
 import resource
-import shlex
 import shutil
 import subprocess
-import sys
 from importlib.metadata import version
 from pathlib import Path
 
@@ -189,21 +188,82 @@ def test_another_evaluation_of_the_teacher_trains_nobody_again(project):
         assert jobs(project.snakemake("--dry-run")) == END | students
 
 
-@pytest.mark.parametrize("split", ["train", "test"])
-def test_after_a_change_of_the_data_all_that_hangs_on_it_is_made_again(project, split):
-    """In one call: a table of both would look like any other."""
-    survey = project.folder / "results/toy/data.json"
-    file = load_track(str(project.track_file)).annotations(split)
-    with changed(project.folder / file), unchanged(survey):
-        refused = project.snakemake("--dry-run", fails=True)
-        assert f"{file}: is newer than results/toy/data.json" in refused
-        _, *command = shlex.split(refused.split("`")[1])
-        subprocess.run([sys.executable, *command], cwd=project.folder, check=True)
-        planned = jobs(project.snakemake("--dry-run"))
+def test_other_test_annotations_repeat_the_evaluations_even_if_they_are_older(project):
+    """Content decides, not time; in one call, so that no table mixes both."""
+    file = project.folder / load_track(str(project.track_file)).annotations("test")
     expected = {job for job in made(project.ablation) if job.startswith("Evaluate ")}
-    if split == "train":
-        expected |= {f"Train {run.id}" for run in project.ablation.runs if run.split == "train"}
-    assert planned == END | expected
+    with changed(file), unchanged(project.folder / "results/toy/data.json"):
+        os.utime(file, (10, 10))
+        planned = jobs(project.snakemake("--dry-run"))
+        with project.without(project.folder / ".snakemake"):
+            assert jobs(project.snakemake("--dry-run")) == planned
+            shutil.rmtree(project.folder / ".snakemake")
+    assert planned == END | expected | {"Check the data of toy"}
+
+
+def test_runs_on_other_annotations_are_replaced_only_if_asked(project):
+    file = load_track(str(project.track_file)).annotations("train")
+    expected = made(project.ablation) - {f"Describe {run.id}" for run in project.ablation.runs}
+    expected -= {f"Train {run.id}" for run in project.ablation.runs if run.split != "train"}
+    with changed(project.folder / file), unchanged(project.folder / "results/toy/data.json"):
+        os.utime(project.folder / file, (10, 10))
+        refused = project.snakemake("--dry-run", fails=True)
+        assert f"error: {file}: is not the file that 5 runs, such as results/toy/runs/" in refused
+        planned = jobs(project.snakemake("--dry-run", config=("retrain=true",)))
+    assert planned == END | expected | {"Check the data of toy"}
+    assert "Nothing to be done" in project.snakemake("--dry-run")
+
+
+@pytest.mark.parametrize(
+    "forced",
+    [("--forcerun", "train_distilled"), ("--forceall",), ("--forcerun", "model.pth")],
+    ids=lambda forced: " ".join(forced),
+)
+def test_a_finished_training_cannot_be_forced(project, forced):
+    """It would run no iteration and write today's commit beside the old weights."""
+    run = project.run("icd")
+    forced = [part.replace("model.pth", f"{run.folder}/model.pth") for part in forced]
+    refused = project.snakemake("--dry-run", *forced, fails=True)
+    assert re.search("error: results/toy/runs/.*: is finished, so --forcerun.*deleted", refused)
+    assert "Traceback" not in refused
+
+
+def test_evaluations_can_be_forced(project):
+    planned = jobs(project.snakemake("--dry-run", "--forcerun", "evaluate"))
+    assert planned == END | {f"Evaluate {run.id}" for run in project.ablation.measured}
+
+
+def test_finished_runs_are_measured_on_a_further_split_without_training(project):
+    content, file, run = toy_track(), project.folder / "more.yaml", project.run("icd")
+    content["data"]["splits"]["test-hard"] = 4
+    file.write_text(yaml.safe_dump(content, sort_keys=False))
+    targets = [str(run.metrics("test-hard")), str(run.detections("test-hard"))]
+    with unchanged(project.folder / "results/toy/data.json"):
+        planned = snakemake(project.folder, "--dry-run", *targets, "--config", f"track={file}")
+    assert jobs(planned) == {
+        "Generate the split test-hard of toy",
+        "Check the data of toy",
+        f"Evaluate {run.id} on the split test-hard",
+    }
+
+
+@pytest.mark.parametrize("key", ["trak", "Reuse", "coco"])
+def test_an_unknown_key_on_the_command_line_is_an_error(project, key):
+    printed = project.snakemake("--dry-run", fails=True, config=(f"{key}=true",))
+    known = "['track', 'reuse', 'retrain', 'random']"
+    assert f"error: --config {key}: unknown key; expected one of {known}" in printed
+
+
+def test_what_is_missing_is_made_whatever_else_has_to_be_made_first(project):
+    """Without Snakemake's memory, touched annotations have to be checked again."""
+    file = project.file("icd", "model.pth")
+    annotations = project.folder / load_track(str(project.track_file)).annotations("train")
+    with project.without(project.folder / ".snakemake"), project.without(file):
+        with unchanged(annotations):
+            annotations.touch()
+            planned = jobs(project.snakemake("--dry-run", str(file.relative_to(project.folder))))
+        shutil.rmtree(project.folder / ".snakemake")
+    assert planned == {"Check the data of toy", f"Train {project.run('icd').id}"}
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,11 @@
 """The track and the ablations, expanded into runs. Imports nothing slow."""
 
 import json
+import os
 import re
-import shlex
 import sys
 from contextlib import contextmanager
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,7 +15,6 @@ min_version("9.0")
 sys.path.insert(0, workflow.basedir)
 
 from icd.cost import cases as costs
-from icd.errors import InputError
 from icd.figures import catalogue, needs
 from icd.experiments import rehearsals, walltime
 from icd.experiments.kind import kinds
@@ -26,12 +26,20 @@ from icd.experiments.ablation import (
     require_runs,
     with_sources,
 )
+from icd.experiments.data_versions import (
+    is_surveyed,
+    measured_on,
+    present_hashes,
+    require_trained_on,
+    trained_on,
+)
 from icd.report.results import tabulated
 from icd.experiments.run import ImportedRun
-from icd.experiments.snapshots import snapshot_file
-from icd.experiments.splits import MADE as MADE_FOLDER, TEST, TUNE
+from icd.experiments.snapshots import metrics_file, snapshot_file
+from icd.experiments.splits import MADE as MADE_FOLDER, TEST
 from icd.experiments.track import load_track
 from icd.experiments.zoo import WEIGHTS
+from icd.process.boundary import explain
 
 if find_spec("snakemake_executor_plugin_slurm"):
     from icd.process import slurm
@@ -44,11 +52,13 @@ TRACK_NAME = str(config.get("track", "mini"))
 
 @contextmanager
 def bad_input_ends():
-    """Exit with one line of text on an InputError, before anything starts."""
+    """Exit with one line of text if the user can mend an error, before anything starts."""
     try:
         yield
-    except InputError as error:
-        sys.exit(f"error: {error}")
+    except Exception as error:
+        if known := explain(error):
+            sys.exit(f"error: {known}")
+        raise
 
 
 def answer(key):
@@ -60,6 +70,7 @@ def answer(key):
 
 MEANINGS = {
     "reuse": "true (take over runs from tables) or false",
+    "retrain": "true (replace runs that were trained on other annotations) or false",
     "random": "true (rehearse on random images) or false",
 }
 RANDOM = answer("random")
@@ -71,7 +82,11 @@ with bad_input_ends():
     ABLATIONS = {name: load_ablation(name, TRACK) for name in ablation_names(TRACK)}
     REHEARSAL = rehearsals.measured(TRACK)
 
-REUSE = answer("reuse")
+KEYS = ["track", *MEANINGS, *TRACK.root_names]
+if unknown := [key for key in config if key not in KEYS]:
+    sys.exit(f"error: --config {unknown[0]}: unknown key; expected one of {KEYS}")
+
+REUSE, RETRAIN = answer("reuse"), answer("retrain")
 RUNS = {run.id: run for ablation in ABLATIONS.values() for run in ablation.runs}
 DISTILLED = {run.id for run in RUNS.values() if run.distils}
 SOURCES = {source.id for run in RUNS.values() for source in run.sources}
@@ -85,6 +100,14 @@ COST = str(costs.folder(TRACK))
 REHEARSALS = str(rehearsals.folder(TRACK))
 KINDS = {kind.id: kind for kind in kinds(RUNS.values())}
 GPUS = TRACK.machine.gpus
+
+# The sha256 of the annotations by split. A job of a cluster needs no plan, so it reads no files.
+with bad_input_ends():
+    PRESENT = (
+        present_hashes(TRACK, Path(".snakemake/annotations.json"))
+        if workflow.is_main_process
+        else {}
+    )
 
 # Snakemake would silently count such a run as using fewer GPUs than it needs.
 if "gpu" in workflow.global_resources and workflow.global_resources["gpu"].value < GPUS:
@@ -106,29 +129,44 @@ def require_rules_of_profile():
             )
 
 
-def require_survey():
-    """Exit if data changed after runs were trained on it.
+def require_data():
+    """Exit if runs were trained on other annotations; check the data again if they changed.
 
-    Snakemake would check the new data, train nothing and report success: if an `ancient` input is
-    made again, it does not look for other reasons to rerun what depends on it.
+    Snakemake goes by times. To it, annotations that are older than the survey have not changed.
     """
-    survey = Path(SURVEY)
-    if not (survey.exists() and any((run.folder / "model.pth").exists() for run in RUNS.values())):
-        return
-    for file in map(TRACK.annotations, TRACK.splits):
-        if file.exists() and file.stat().st_mtime > survey.stat().st_mtime:
-            sys.exit(
-                f"error: {file}: is newer than {survey}, and runs were trained before; expected"
-                f" `python -m icd check {shlex.quote(TRACK_NAME)} --data {shlex.quote(str(TRACK.data_root))}`"
-                " first, then the same command again"
-            )
+    with bad_input_ends():
+        if not RETRAIN:
+            require_trained_on(TRACK, RUNS.values(), PRESENT)
+        if Path(SURVEY).exists() and not is_surveyed(Path(SURVEY), TRACK, PRESENT):
+            os.utime(SURVEY, (1, 1))  # older than any annotations
+
+
+def is_forced(run, settings):
+    """True if the command line forces a training to be repeated."""
+    name = "train_source" if run.id in SOURCES else "train"
+    name = "train_distilled" if run.id in DISTILLED else name
+    forced = {*settings.forcerun, *(settings.targets if settings.forcetargets else ())}
+    return settings.forceall or not forced.isdisjoint([name, *map(str, run_files(run))])
+
+
+def require_unforced(run):
+    """Exit if a finished training is forced: it would only export its last checkpoint again."""
+    forced = workflow.is_main_process and is_forced(run, workflow.dag_settings)
+    if run.iterations and forced and complete(run_files(run)):
+        sys.exit(
+            f"error: {run.folder}: is finished, so --forcerun, --force and --forceall would only"
+            " export its last checkpoint again; expected the folders of such runs to be deleted,"
+            " which trains them from scratch, or --forcerun evaluate"
+        )
 
 
 # Runs that reuse=true takes from tables, by split. They need no training.
-SPLITS_MEASURED = {ablation.split for ablation in ABLATIONS.values()} if REUSE else ()
+SPLITS_MEASURED = {table.split for table in ABLATIONS.values() if table.measured} if REUSE else ()
 with bad_input_ends():
     KNOWN = {
-        split: tabulated(TRACK.results, split, TRACK.splits[split].annotations).keys()
+        split: tabulated(
+            TRACK.results, split, TRACK.splits[split].annotations, PRESENT.get(split)
+        ).keys()
         for split in SPLITS_MEASURED
     }
 
@@ -178,7 +216,18 @@ def teachers_metrics(wildcards):
 
 def measured_costs(wildcards):
     """The costs of steps, if the ablation shows them; existing measurements stay valid."""
-    return [ancient(f"{COST}/cost.csv")] if ABLATIONS[wildcards.ablation].costs else []
+    if not ABLATIONS[wildcards.ablation].costs:
+        return []
+    rendered = table_files(wildcards.ablation)
+    return [renewable(f"{COST}/cost.csv", complete(rendered))]
+
+
+def table_files(name):
+    """The files of an ablation's table and figures."""
+    kinds = {"table": ["md", "html", "csv", "tex"]}
+    kinds |= dict.fromkeys(["figure", "per_class"], ["svg", "png"])
+    kinds |= {"tradeoff": ["svg", "png"]} if ABLATIONS[name].costs else {}
+    return [f"{RESULTS}/{name}/{file}.{kind}" for file in kinds for kind in kinds[file]]
 
 
 def run_files(run):
@@ -193,6 +242,78 @@ def lost_page():
     return [PAGE] if tables and not Path(PAGE).exists() else []
 
 
+def renewable(files, settled):
+    """Inputs that a finished, valid result survives if they are made again.
+
+    Only such a result may have `ancient` inputs: if one of them is made again, Snakemake looks for
+    no other reason to run the job, not even for missing outputs.
+    """
+    return ancient(files) if settled else files
+
+
+def complete(files):
+    """True if all of these files exist."""
+    return all(map(os.path.exists, files))
+
+
+@cache
+def is_trained(name):
+    """True if a run is finished, on the annotations that lie there now."""
+    run = RUNS[name]
+    with bad_input_ends():
+        return complete(run_files(run)) and trained_on(run) == PRESENT.get(run.split, "")
+
+
+@cache
+def is_measured(metrics, split):
+    """True if a file of metrics was measured on the annotations that lie there now."""
+    with bad_input_ends():
+        return measured_on(Path(metrics)) == PRESENT.get(split, "")
+
+
+def train_annotations(wildcards):
+    """The annotations that a run is trained on, or that an imported teacher is checked against."""
+    annotations = TRACK.annotations(RUNS[wildcards.run].split)
+    return renewable(annotations, is_trained(wildcards.run))
+
+
+def train_survey(wildcards):
+    """The survey of the data that a run is trained on."""
+    require_unforced(RUNS[wildcards.run])
+    return renewable(SURVEY, is_trained(wildcards.run))
+
+
+def measured_split(wildcards):
+    """The split of an evaluation: its wildcard, that of snapshots, or test."""
+    if "iteration" in wildcards.keys():
+        return TRACK.tuning_split
+    return wildcards.get("split", TEST)
+
+
+def measured_files(wildcards):
+    """The files that the evaluation of a run, or of a snapshot of it, writes."""
+    run, split = RUNS[wildcards.run], measured_split(wildcards)
+    if "iteration" in wildcards.keys():
+        return [metrics_file(run, wildcards.iteration)]
+    return [run.metrics(split), run.detections(split)]
+
+
+def test_annotations(wildcards):
+    """The annotations that a run is measured on."""
+    return test_input(wildcards, TRACK.annotations(measured_split(wildcards)))
+
+
+def test_survey(wildcards):
+    """The survey of the data that a run is measured on."""
+    return test_input(wildcards, SURVEY)
+
+
+def test_input(wildcards, file):
+    """An input of an evaluation; renewable if the metrics are complete and of the present data."""
+    files = measured_files(wildcards)
+    return renewable(file, complete(files) and is_measured(files[0], measured_split(wildcards)))
+
+
 def source_files(wildcards):
     """The weights that a run needs: its teacher's, and those that it starts from."""
     run = RUNS[wildcards.run]
@@ -203,7 +324,7 @@ def source_files(wildcards):
     ]
     if teacher := run.sources_by_role.get("teacher"):
         # A teacher is evaluated before it teaches. When it was evaluated does not matter.
-        files.append(ancient(teacher.metrics()))
+        files.append(renewable(str(teacher.metrics()), complete(run_files(run))))
     return files
 
 
@@ -223,11 +344,6 @@ def rehearsed(names):
     """The files of the kinds of runs in these tables."""
     runs = {run.id: run for name in names for run in ABLATIONS[name].runs}
     return [str(rehearsals.file_of(TRACK, kind.id)) for kind in kinds(runs.values())]
-
-
-def train_annotations(wildcards):
-    """The annotations that a run is trained on, or that an imported teacher is checked against."""
-    return TRACK.annotations(RUNS[wildcards.run].split)
 
 
 wildcard_constraints:

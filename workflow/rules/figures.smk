@@ -19,7 +19,8 @@ rule evaluate_snapshot:
     input:
         config=f"{RESULTS}/runs/{{run}}/model.py",
         checkpoint=f"{RESULTS}/runs/{{run}}/model.pth",
-        annotations=TRACK.annotations(TRACK.tuning_split),
+        annotations=test_annotations,
+        survey=test_survey,
     output:
         f"{RESULTS}/runs/{{run}}/steps/{{iteration}}.json",
     log:
@@ -51,7 +52,7 @@ rule measure:
     """Collect the raw numbers of a figure."""
     input:
         lambda wildcards: needs.measured(wildcards.name, ILLUSTRATED[wildcards.figures], TRACK),
-        annotations=TRACK.annotations(TEST),
+        annotations=lambda wildcards: TRACK.annotations(ILLUSTRATED[wildcards.figures].split),
     output:
         f"{RESULTS}/{{figures}}/{{name}}.csv",
     log:
@@ -76,7 +77,7 @@ rule figure:
         sources=lambda wildcards: needs.sources(
             wildcards.name, ILLUSTRATED[wildcards.figures], TRACK
         ),
-        annotations=TRACK.annotations(TEST),
+        annotations=lambda wildcards: TRACK.annotations(ILLUSTRATED[wildcards.figures].split),
     output:
         files=[
             report(

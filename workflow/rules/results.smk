@@ -157,18 +157,13 @@ for name, ablation in ABLATIONS.items():
         input:
             wanted(ablation),
             lost_page(),
-            expand(
-                f"{RESULTS}/{name}/{{file}}",
-                file=[
-                    "results.csv",
-                    "bootstrap.csv",
-                    "per_class.csv",
-                    "per_size.csv",
-                    *(f"per_class.{kind}" for kind in ("svg", "png")),
-                    *(f"table.{kind}" for kind in ("md", "html", "csv", "tex")),
-                    *(f"figure.{kind}" for kind in ("svg", "png")),
-                    *(f"tradeoff.{kind}" for kind in ("svg", "png") if ablation.costs),
-                ],
+            multiext(
+                f"{RESULTS}/{name}/",
+                "results.csv",
+                "bootstrap.csv",
+                "per_class.csv",
+                "per_size.csv",
             ),
+            table_files(name),
         message:
             f"Complete {name}"

@@ -60,7 +60,7 @@ rule train:
         source_files,
         run=f"{RESULTS}/runs/{{run}}/run.json",
         annotations=train_annotations,
-        survey=ancient(SURVEY),  # depends on the annotations only; a repeated check changes nothing
+        survey=train_survey,
     output:
         config=f"{RESULTS}/runs/{{run}}/model.py",
         checkpoint=f"{RESULTS}/runs/{{run}}/model.pth",
@@ -117,7 +117,8 @@ rule evaluate:
         teachers_metrics,
         config=f"{RESULTS}/runs/{{run}}/model.py",
         checkpoint=f"{RESULTS}/runs/{{run}}/model.pth",
-        annotations=TRACK.annotations(TEST),
+        annotations=test_annotations,
+        survey=test_survey,
     output:
         metrics=f"{RESULTS}/runs/{{run}}/metrics.json",
         detections=f"{RESULTS}/runs/{{run}}/{TEST}/bbox.json",  # segm.json lies beside it, if any
@@ -136,8 +137,8 @@ rule evaluate:
         gpus=min(GPUS, 1),
         workers=TRACK.machine.workers,
         evaluator=TRACK.machine.evaluator,
-        split=TEST,
-        images=TRACK.images(TEST),
+        split=measured_split,
+        images=lambda wildcards: TRACK.images(measured_split(wildcards)),
     message:
         "Evaluate {wildcards.run}"
     shell:
@@ -147,24 +148,19 @@ rule evaluate:
         " --annotations {input.annotations:q} --images {params.images:q}"
 
 
-use rule evaluate as evaluate_tuning with:
+use rule evaluate as evaluate_split with:
     input:
         config=f"{RESULTS}/runs/{{run}}/model.py",
         checkpoint=f"{RESULTS}/runs/{{run}}/model.pth",
-        annotations=TRACK.annotations(TRACK.tuning_split),
+        annotations=test_annotations,
+        survey=test_survey,
     output:
-        metrics=f"{RESULTS}/runs/{{run}}/metrics-tune.json",
-        detections=f"{RESULTS}/runs/{{run}}/{TUNE}/bbox.json",
+        metrics=f"{RESULTS}/runs/{{run}}/metrics-{{split}}.json",
+        detections=f"{RESULTS}/runs/{{run}}/{{split}}/bbox.json",
     log:
-        f"{RESULTS}/runs/{{run}}/evaluate-tune.log",
+        f"{RESULTS}/runs/{{run}}/evaluate-{{split}}.log",
+    wildcard_constraints:
+        split="|".join(map(re.escape, {*TRACK.splits} - {TEST})),
     priority: 0
-    params:
-        attempt=ATTEMPT,
-        folder=lambda wildcards: RUNS[wildcards.run].folder,
-        gpus=min(GPUS, 1),
-        workers=TRACK.machine.workers,
-        evaluator=TRACK.machine.evaluator,
-        split=TUNE,
-        images=TRACK.images(TRACK.tuning_split),
     message:
-        "Evaluate {wildcards.run} on the split tune"
+        "Evaluate {wildcards.run} on the split {wildcards.split}"
