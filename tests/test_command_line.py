@@ -195,7 +195,7 @@ MISTAKES = {
     "measure errors heads TRACK --data x --output x.csv": "figures.errors: is missing",
     "figure errors main TRACK --data x --sources no.csv --outputs x.svg": "no.csv: does not exist",
     "cost_table TRACK --data x --source nope --outputs x.md": "nope: cannot be used (No such file",
-    "fetch nope --sha256 12345678 --output x": "nope: is unknown to the installed mmdet",
+    "fetch_model nope --sha256 12345678 --output x": "nope: is unknown to the installed mmdet",
 }
 
 
