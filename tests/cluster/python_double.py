@@ -33,7 +33,7 @@ def main(argv: list[str]) -> int:
         "run": run.name if run else None,
         "node": os.environ.get("SLURMD_NODENAME"),
         "job": os.environ.get("SLURM_JOB_ID"),
-        "cards": os.environ.get("CUDA_VISIBLE_DEVICES", ""),
+        "gpus": os.environ.get("CUDA_VISIBLE_DEVICES", ""),
         "span": [started, time.time()],
         "status": status,
     }

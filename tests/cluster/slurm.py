@@ -16,7 +16,7 @@ from pathlib import Path
 
 CONFIG = Path("/etc/slurm")  # the daemons and the executor plugin look for it nowhere else
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol")
-NODES, CARDS = 2, 2  # and cards of each node
+NODES, GPUS = 2, 2  # and GPUs of each node
 SHORT = 15  # minutes that the partition of that name allows
 
 SLURM_CONF = """
@@ -48,7 +48,7 @@ AccountingStorageType=accounting_storage/none
 JobAcctGatherType=jobacct_gather/none
 NodeName=n1 NodeAddr=127.0.0.1 Port={ports[1]} CPUs=4 RealMemory=16000 Gres=gpu:2
 NodeName=n2 NodeAddr=127.0.0.1 Port={ports[2]} CPUs=4 RealMemory=16000 Gres=gpu:2
-PartitionName=cards Nodes=n1,n2 Default=YES MaxTime=INFINITE State=UP
+PartitionName=gpus Nodes=n1,n2 Default=YES MaxTime=INFINITE State=UP
 PartitionName=short Nodes=n1,n2 MaxTime={short} State=UP
 """
 
@@ -104,8 +104,8 @@ def cluster(folder: Path) -> Iterator[Controller]:
 @contextmanager
 def _cluster(folder: Path) -> Iterator[Controller]:
     folder.chmod(0o755)
-    for card in range(NODES * CARDS):
-        os.mknod(folder / f"card{card}", 0o666 | 0o020000, os.makedev(1, 3))
+    for gpu in range(NODES * GPUS):
+        os.mknod(folder / f"gpu{gpu}", 0o666 | 0o020000, os.makedev(1, 3))
     written = _write_configuration(folder)
     daemons: list[subprocess.Popen] = []
     try:
@@ -129,14 +129,14 @@ def _cluster(folder: Path) -> Iterator[Controller]:
 
 def _write_configuration(folder: Path) -> list[Path]:
     CONFIG.mkdir(exist_ok=True)
-    cards = ""
+    gpus = ""
     for node in range(NODES):
-        first, last = node * CARDS, (node + 1) * CARDS - 1
-        cards += f"NodeName=n{node + 1} Name=gpu File={folder}/card[{first}-{last}]\n"
+        first, last = node * GPUS, (node + 1) * GPUS - 1
+        gpus += f"NodeName=n{node + 1} Name=gpu File={folder}/gpu[{first}-{last}]\n"
     text = SLURM_CONF.format(
         host=socket.gethostname(), folder=folder, ports=_free_ports(3), short=SHORT
     )
-    files = {"slurm.conf": text, "gres.conf": cards}
+    files = {"slurm.conf": text, "gres.conf": gpus}
     (folder / "state").mkdir()
     for node in range(NODES):
         (folder / f"spool-n{node + 1}").mkdir()

@@ -30,21 +30,21 @@ pytestmark = [
     pytest.mark.skipif(REASON is not None, reason=str(REASON)),
 ]
 
-DOUBLE, CARDS, IMPATIENT = (
-    Path(__file__).with_name(name) for name in ("python_double.py", "fake_cards.py", "impatient.py")
+DOUBLE, GPUS, IMPATIENT = (
+    Path(__file__).with_name(name) for name in ("python_double.py", "fake_gpus.py", "impatient.py")
 )
 BAD_INPUT = 2  # exit status of `icd`
 OUTAGE = 25  # seconds; Slurm's programs give up after 9
 PATIENCE = 600  # seconds until something hangs, and is not just slow beside other work
 TRAININGS = ("train", "train_source", "train_distilled")
-# A card for each training, which the CPU has to do without: use_gpus hides it.
-A_CARD = ["--set-resources", *(f"{rule}:gpu=1" for rule in TRAININGS)]
+# A GPU for each training, which the CPU has to do without: use_gpus hides it.
+A_GPU = ["--set-resources", *(f"{rule}:gpu=1" for rule in TRAININGS)]
 # What a training says that was asked to stop.
 SAVED = re.compile(
     r"interrupted by SIGTERM after (\d+) of 12 iterations; state saved in \S+_\1\.pth"
 )
-# The cards of a node, as nvidia-smi lists them there.
-NAMES = [f"GPU-$SLURMD_NODENAME-{number}" for number in range(slurm.CARDS)]
+# The GPUs of a node, as nvidia-smi lists them there.
+NAMES = [f"GPU-$SLURMD_NODENAME-{number}" for number in range(slurm.GPUS)]
 
 
 def small_track() -> dict:
@@ -85,7 +85,7 @@ class Project:
         self.programs.mkdir()
         self.program("python", f"#!{sys.executable}\n" + DOUBLE.read_text())
         self.program("nvidia-smi", f"#!/bin/sh\nprintf '%s\\n' {' '.join(NAMES)}\n")
-        self.program("sitecustomize.py", CARDS.read_text())
+        self.program("sitecustomize.py", GPUS.read_text())
         self.track = folder / "small.yaml"
         self.track.write_text(yaml.safe_dump(track, sort_keys=False))
         self.ablation = load_ablation("main", load_track(str(self.track)))
@@ -189,7 +189,7 @@ def cancelled(project: Project) -> str:
     assert prepare.returncode == 0, printed
     project.fail("student", 1)
     project.pause("icd")
-    workflow = project.submit(*project.weights("student", "student_inherit", "icd"), *A_CARD)
+    workflow = project.submit(*project.weights("student", "student_inherit", "icd"), *A_GPU)
     project.wait_for_pause("icd")
     for _ in range(2):  # some press Ctrl-C twice
         workflow.send_signal(signal.SIGINT)
@@ -201,7 +201,7 @@ def cancelled(project: Project) -> str:
 
 @pytest.fixture(scope="module")
 def pair(project: Project, cancelled: str) -> Iterator[Project]:
-    """Where a run on two cards is in the queue meanwhile."""
+    """Where a run on two GPUs is in the queue meanwhile."""
     track = small_track()
     track["machine"]["gpus"] = 2
     made = Project(project.folder.with_name("pair"), track, project.controller)
@@ -230,7 +230,7 @@ def continued(project: Project, cancelled: str, pair: Project) -> str:
     project.fail("student", BAD_INPUT)
     rows = ("student", "student_inherit", "icd", "icd_inherit")
     short = [f"{rule}:slurm_partition=short" for rule in TRAININGS]
-    workflow = project.submit(*project.weights(*rows), *A_CARD, *short)
+    workflow = project.submit(*project.weights(*rows), *A_GPU, *short)
     job = project.wait_for_pause("icd")
     project.controller.stop()
     time.sleep(OUTAGE)
@@ -327,20 +327,20 @@ def test_an_outage_of_slurm_loses_no_job(project: Project, continued: str) -> No
         assert project.path(row, "model.pth").exists()
 
 
-def test_each_training_has_a_card_of_its_own(project: Project, continued: str) -> None:
+def test_each_training_has_a_gpu_of_its_own(project: Project, continued: str) -> None:
     trained = project.records("train")
     for found in trained:
-        assert int(found["cards"]) in range(slurm.CARDS), "one number, of a card of the node"
+        assert int(found["gpus"]) in range(slurm.GPUS), "one number, of a GPU of the node"
     together = 0
     for one, other in combinations(trained, 2):
         apart = one["span"][1] <= other["span"][0] or other["span"][1] <= one["span"][0]
-        assert apart or (one["node"], one["cards"]) != (other["node"], other["cards"])
+        assert apart or (one["node"], one["gpus"]) != (other["node"], other["gpus"])
         together += not apart
     assert together, "some trainings have run at the same time"
-    assert {found["cards"] for found in project.records("evaluate")} == {""}
+    assert {found["gpus"] for found in project.records("evaluate")} == {""}
 
 
-def test_a_run_on_two_cards_is_one_job_with_a_process_on_each(pair: Project) -> None:
+def test_a_run_on_two_gpus_is_one_job_with_a_process_on_each(pair: Project) -> None:
     printed, _ = pair.started[0].communicate(timeout=PATIENCE)
     assert pair.started[0].returncode == 0, printed
     (attempt,) = pair.attempts("student")
@@ -348,10 +348,10 @@ def test_a_run_on_two_cards_is_one_job_with_a_process_on_each(pair: Project) -> 
     job = slurm.ask("scontrol", "show", "job", attempt["job"])
     assert re.search(r"TresPerJob=gres.gpu:2$", job, re.M)
     assert "NumNodes=1 " in job
-    mine = [f"GPU-{attempt['node']}-{number}" for number in attempt["cards"].split(",")]
+    mine = [f"GPU-{attempt['node']}-{number}" for number in attempt["gpus"].split(",")]
     assert len(set(mine)) == 2
     processes = [json.loads(line) for line in (pair.plan / "processes").read_text().splitlines()]
-    assert sorted(found["card"] for found in processes) == sorted(mine)
+    assert sorted(found["gpu"] for found in processes) == sorted(mine)
     assert {found["job"] for found in processes} == {attempt["job"]}
     run = pair.run("student").id
     config = json.loads((pair.folder / f"results/small/runs/{run}/config.json").read_text())
@@ -367,10 +367,10 @@ def test_a_second_pipeline_on_the_same_results_leaves_a_finished_run(
     for name in ("data", "results"):
         (clone.folder / name).symlink_to(project.folder / name)
     project.pause("student")
-    first = project.submit(*project.weights("student"), *A_CARD)
+    first = project.submit(*project.weights("student"), *A_GPU)
     project.wait_for_pause("student")
     logs = project.logs("student")
-    second = clone.submit(*clone.weights("student"), *A_CARD)
+    second = clone.submit(*clone.weights("student"), *A_GPU)
     slurm.wait(lambda: project.logs("student") > logs, PATIENCE, "second training")
     (project.plan / f"{project.run('student').id}.go").touch()
     for workflow in (first, second):

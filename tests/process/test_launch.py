@@ -33,7 +33,7 @@ def test_the_outcome_is_that_of_the_processes(tmp_path: Path, track: str, status
     assert ("error: " in result.stderr) == bool(status)
 
 
-def test_a_run_on_several_cards_is_launched_once_it_has_them(
+def test_a_run_on_several_gpus_is_launched_once_it_has_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

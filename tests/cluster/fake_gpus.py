@@ -14,22 +14,22 @@ from pathlib import Path
 
 def visible() -> list[str]:
     """The GPUs that this process may use."""
-    return [card for card in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if card]
+    return [gpu for gpu in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if gpu]
 
 
-def is_on_cards(argv: list[str]) -> bool:
+def is_on_gpus(argv: list[str]) -> bool:
     """Whether this is a process of a training on GPUs."""
     return "train" in argv and "--gpus" in argv and argv[argv.index("--gpus") + 1] != "0"
 
 
-if is_on_cards(sys.orig_argv):
+if is_on_gpus(sys.orig_argv):
     import torch
 
     torch.cuda.device_count = lambda: len(visible())
     torch.cuda.get_device_name = lambda device=None: "a fake GPU"
     if "LOCAL_RANK" in os.environ:
         found = {
-            "card": visible()[int(os.environ["LOCAL_RANK"])],
+            "gpu": visible()[int(os.environ["LOCAL_RANK"])],
             "visible": visible(),
             "job": os.environ["SLURM_JOB_ID"],
         }
