@@ -22,12 +22,18 @@ COSTS = (
     "Both are from the cost table, for ten objects per image; - means not measured."
 )
 
+EARLIER = (
+    "**Measured with an earlier version of these runs.** What they compute has changed since (see "
+    "the changelog); making the table again measures today's runs."
+)
+
 
 def paragraphs(summary: Summary) -> list[str]:
     """The paragraphs below a table, in order."""
     ablation = summary.ablation
     texts = [
         agreement(summary.order, summary.order_distilled),
+        EARLIER if summary.earlier else "",
         ablation.findings,
         " ".join([measure(summary), *intervals(summary)]),
         classes(summary),

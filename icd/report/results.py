@@ -173,11 +173,13 @@ class Results:
     records, bootstrap: the content of ``results.csv`` and ``bootstrap.csv``.
     parts: those of ``per_class.csv`` and ``per_size.csv``, by kind of part; without a kind if its
         file does not exist, because the table was collected by an earlier version.
+    earlier: measured with an earlier version of the runs, see :mod:`icd.report.earlier`.
     """
 
     records: pd.DataFrame
     bootstrap: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=KEYS))
     parts: dict[str, pd.DataFrame] = field(default_factory=dict)
+    earlier: bool = False
 
     def values(self, row: Row, metric: str, iou_type: str) -> dict[int | None, float]:
         """A metric in percent by seed, of the runs that have it."""

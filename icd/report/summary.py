@@ -11,6 +11,7 @@ from typing import NamedTuple
 from icd.experiments.ablation import Ablation, Row
 from icd.experiments.run import Cost, Run, StepKey
 from icd.report.breakdown import losers
+from icd.report.earlier import as_planned
 from icd.report.intervals import Estimate
 from icd.report.results import ABSENT, DONE, FAILED, NOT_RUN, Results, split_status
 from icd.report.statistics import Agreement, Sample, agreement, difference, level
@@ -96,6 +97,7 @@ class Summary:
         the rows that are not baselines; None for fewer than three rows.
     lost: classes that lose significantly against the row's baseline, with their differences, by
         row; None if no run was evaluated by class.
+    earlier: measured with an earlier version of the runs.
     """
 
     ablation: Ablation
@@ -104,6 +106,7 @@ class Summary:
     order: Agreement | None
     order_distilled: Agreement | None
     lost: dict[str, list[tuple[str, float]]] | None = None
+    earlier: bool = False
 
     def entry(self, name: str) -> Entry:
         """The row of this id with its numbers."""
@@ -139,13 +142,14 @@ def summarise(
     ablation: Ablation, results: Results, costs: Mapping[StepKey, Cost] | None = None
 ) -> Summary:
     """Compute what a table shows from the raw numbers."""
+    results = as_planned(ablation, results)
     samples = {row.id: sample(row, results, ablation.iou_type) for row in ablation.rows}
     entries = [_entry(ablation, row, samples, results, costs or {}) for row in ablation.rows]
     distilled = [entry for entry in entries if not entry.is_baseline]
     orders = _agreement(entries), _agreement(distilled)
     classes = results.parts.get("class")
     lost = None if classes is None or classes["gain"].isna().all() else losers(classes)
-    return Summary(ablation, entries, _missing(ablation, results), *orders, lost)
+    return Summary(ablation, entries, _missing(ablation, results), *orders, lost, results.earlier)
 
 
 def _agreement(entries: Iterable[Entry]) -> Agreement | None:
