@@ -22,7 +22,7 @@ from icd.experiments.options import Method
 from icd.experiments.recipe import Recipe
 from icd.experiments.run import ImportedRun, TrainedRun
 from icd.methods.tokens import Size, Targets
-from icd.training import two_optimizers  # noqa: F401  (registers the constructor of two optimisers)
+from icd.training import plugins  # noqa: F401  (registers what configs name)
 from icd.training.base_config import base_config
 from icd.training.checkpoint import write_weights
 from icd.training.config import RunInputs, detector, method_config

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from inspect import getclosurevars
 
 import pytest
@@ -73,6 +75,21 @@ def test_methods_compute_in_the_precision_that_is_measured(precision, dtype):
     first.register_forward_hook(lambda module, x, output: seen.add(output.dtype))
     method_step(run, method, pyramids(model, batch((64, 64), 1, 2)))()
     assert seen == {dtype}
+
+
+def test_a_process_that_only_measures_knows_what_configs_name():
+    """The tests import more than ``icd cost`` does."""
+    code = (
+        "from icd import mmcv_ext; mmcv_ext.install()\n"
+        "from icd.cost.models import batch, build, distilled_step\n"
+        "from icd.cost.cases import load_plan\n"
+        "from icd.experiments.track import load_track\n"
+        "plan = load_plan(load_track('mini'))\n"
+        "run = plan.runs('retinanet')['icd']\n"
+        "model, data = build(run, 'cpu', 'float32'), batch((64, 64), 1, 2)\n"
+        "distilled_step(run, model, model.method, data)()\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_boxes_lie_in_their_images_and_are_as_many_as_asked_for():
