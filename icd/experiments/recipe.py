@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, create_model
+from pydantic import AfterValidator, ConfigDict, Field, create_model, model_validator
 from pydantic.fields import FieldInfo
+from pydantic_core import PydanticCustomError
 
 from icd.experiments.base import Model
+from icd.experiments.optimizers import optimizers
 from icd.mappings import merge
 
 ScheduleName = Annotated[
@@ -50,6 +52,22 @@ class Optimizer(Model):
     type: str = Field(description="name of a torch.optim class")
     lr: float = Field(gt=0, description="learning rate")
     clip: float | None = Field(None, gt=0, description="largest gradient norm")
+
+    @model_validator(mode="after")
+    def _require_known(self) -> Optimizer:
+        """The class and its arguments exist; a change without a type is checked once merged."""
+        if not self.type:
+            return self
+        if self.type not in optimizers():
+            expected = f"one of {list(optimizers())}, classes of torch.optim"
+            context = {"key": "type", "value": self.type, "expected": expected}
+            raise PydanticCustomError("requires", "{key}", context)
+        known = optimizers()[self.type]
+        for name in sorted(self.arguments.keys() - known):
+            expected = f"an argument of torch.optim.{self.type}: {sorted(known)}"
+            context = {"key": name, "value": self.arguments[name], "expected": expected}
+            raise PydanticCustomError("requires", "{key}", context)
+        return self
 
     @property
     def arguments(self) -> dict[str, Any]:

@@ -83,10 +83,11 @@ def train(folder: Path, data: Path, survey: Path, manifest: Path, options: Optio
     if (split := run.files_of(run.split)).made:
         verify_annotations(split, data)
     here, parallel = environment(), join(run)
-    hashes = input_hashes(run, inputs)
     if isinstance(run, ImportedRun):
         model, origin = imported_detector(run, inputs), here
+        hashes = input_hashes(run, inputs)
     else:
+        hashes = input_hashes(run, inputs)
         if options.reuse:
             require_same_origins(run, hashes, manifest.parent)
         config, initial = prepare(run, inputs, hashes, parallel, options)

@@ -260,6 +260,16 @@ TRACK_CASES = [
         ("track.yaml: has the key False", "YAML reads yes, no, on and off"),
     ),
     Case(
+        "an unknown optimizer",
+        in_track("recipe.optimizer.type", "Adamw"),
+        ("track.yaml: recipe.optimizer.type: is 'Adamw'", "'AdamW'", "torch.optim"),
+    ),
+    Case(
+        "an argument that the optimizer lacks",
+        in_track("recipe.optimizer.nesterov", True),
+        ("track.yaml: recipe.optimizer.nesterov: is True", "torch.optim.", "weight_decay"),
+    ),
+    Case(
         "infinity",
         in_track("recipe.optimizer.lr", float("inf")),
         ("track.yaml: recipe.optimizer.lr: is inf", "a number"),

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import sys
 from contextlib import contextmanager
 from functools import cache
