@@ -32,7 +32,7 @@ def content_of(lab: Lab, track: str) -> dict[str, Any]:
     return merge(
         content,
         {
-            "images": {"scale": [64, 64]},
+            "images": {"scale": [64, 64], "train_short_sides": [64]},
             "recipe": {"unit": 2, "batch_size": 4, "ramp": 0},
             "machine": {"gpus": 2},
             "methods": {"icd": {"options": {"warmup": 0}}},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from typing import Any
 
 import pytest
@@ -76,6 +77,8 @@ def test_a_resume_under_other_code_says_so_and_a_rerun_changes_no_origin(
     before = weights(lab.folder(lab.run()))
 
     code.update(OLD | {"time": "3", "git": {"commit": "newest", "modified": True}})
+    assert manifest(lab) == found, "a finished run is restored"
+    shutil.rmtree(lab.folder(lab.run()) / "work/finished")
     again = manifest(lab)
     assert again["sessions"] == found["sessions"]
     assert (again["time"], again["git"]) == (NEW["time"], NEW["git"])
