@@ -39,6 +39,11 @@ class Optimizer(Model):
     type: str = Field(description="name of a torch.optim class")
     lr: float = Field(gt=0, description="learning rate")
     clip: float | None = Field(None, gt=0, description="largest gradient norm")
+    clip_value: float | None = Field(
+        None,
+        gt=0,
+        description="largest magnitude of each element of a gradient; applied before clip",
+    )
 
     @property
     def arguments(self) -> dict[str, Any]:
