@@ -62,9 +62,9 @@ class _MethodFields(Model):
     options: dict[str, Any] = Field(default_factory=dict, description="arguments of the method")
     optimizer: Literal["student"] | Optimizer | None = Field(
         None,
-        description="the optimizer of the method's own parameters: student for that of the student, "
-        "with its schedule and clipping, or type, lr and more of another, which follows half a "
-        "cosine",
+        description="the optimizer of the method's own parameters: student for that of the "
+        "student, with its schedule and clipping, or type, lr and more of another, which follows "
+        "half a cosine",
     )
     adapter: bool = Field(
         False, description="true allows pyramids of different widths in student and teacher"

@@ -180,7 +180,7 @@ TRACK_CASES = [
     Case(
         "an optimiser that nobody has",
         in_track("methods.mgd.optimizer", "teacher"),
-        ("track.yaml: methods.mgd.optimizer: is 'teacher'", "student or"),
+        ("track.yaml: methods.mgd.optimizer: is 'teacher'", "student for that of the student"),
     ),
     Case(
         "an unknown key in the recipe of a method",
