@@ -50,6 +50,7 @@ def test_methods_distil_the_levels_that_their_authors_do(
     found = load_track(name, data_root=Path("nowhere"))
     for method, signature in shipped_methods().items():
         run = described(found, {"detector": detector, "method": method}, seed=0)
+        assert run.method
         levels = {"levels": signature.options.model_fields["levels"].default} | run.method.options
         expected = "all_but_coarsest" if method in without_coarsest else "all"
         assert levels["levels"] == expected
@@ -60,7 +61,7 @@ def test_a_row_may_choose_the_levels_of_any_method(name: str) -> None:
     def run(**options: object) -> TrainedRun:
         return described(track(MINI), {"method": name, "options": options}, seed=0)
 
-    assert run(levels=[8, 32]).method.options["levels"] == [8, 32]
+    assert run(levels=[8, 32]).description["method"]["options"]["levels"] == [8, 32]
     assert run(levels=[8, 32]).id != run().id
     default = shipped_methods()[name].options.model_fields["levels"].default
     assert run(levels=default).id == run().id
