@@ -74,7 +74,7 @@ class Case:
         boxes = torch.cat([corner, corner + extent + 0.01], dim=-1)
         boxes = boxes * boxes.new_tensor([width, height, width, height])
         labels = torch.zeros(self.images, self.objects, dtype=torch.long, device=self.device)
-        targets = Targets(list(boxes), list(labels), [self.size] * self.images, self.size)
+        targets = Targets(list(boxes), list(labels), [self.size] * self.images, self.size, STRIDES)
         return method, teacher, student, targets
 
 

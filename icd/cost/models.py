@@ -97,7 +97,7 @@ def method_of(run: TrainedRun, model: Distiller, device: str, precision: str) ->
     """The method of a run, built for the student and teacher of ``model``, in training mode."""
     config = method_config(run, RunInputs(Path(), SURVEY))["method"]
     necks = model.student.neck, model.teacher.detector.neck
-    method = build_method(config, *necks, model.levels[0]).to(device)
+    method = build_method(config, *necks, model.levels.strides).to(device)
     if run.recipe.channels_last:
         method.to(memory_format=torch.channels_last)
     if precision == "bfloat16":
@@ -158,12 +158,13 @@ class Pyramids:
 def pyramids(model: Distiller, data: dict[str, list]) -> Pyramids:
     """The pyramids of a batch. The student's levels require gradients."""
     ready = model.data_preprocessor(data, True)
-    student_levels, teacher_levels = model.levels
+    levels = model.levels
     with torch.no_grad():
-        student = model.student.extract_feat(ready["inputs"])[student_levels]
+        student = levels.of_student(model.student.extract_feat(ready["inputs"]))
     student = [level.detach().requires_grad_() for level in student]
-    teacher = model.teacher.features(ready["inputs"])[teacher_levels]
-    return Pyramids(teacher, student, targets_of(ready["inputs"], ready["data_samples"]))
+    teacher = levels.of_teacher(model.teacher.features(ready["inputs"]))
+    targets = targets_of(ready["inputs"], ready["data_samples"], levels.strides)
+    return Pyramids(teacher, student, targets)
 
 
 def method_step(run: TrainedRun, method: nn.Module, given: Pyramids) -> Step:
@@ -172,7 +173,8 @@ def method_step(run: TrainedRun, method: nn.Module, given: Pyramids) -> Step:
     if any(parameter.requires_grad for parameter in method.parameters()):
         assert run.method
         assert run.method.optimizer, "a method that learns has an optimiser"
-        optimiser = build_optim_wrapper(method, optim_wrapper(run.method.optimizer))
+        own = run.recipe.optimizer if run.method.optimizer == "student" else run.method.optimizer
+        optimiser = build_optim_wrapper(method, optim_wrapper(own))
 
     def step() -> None:
         losses = method(given.teacher, given.student, given.targets, AFTER_WARM_UP)

@@ -140,8 +140,8 @@ class Describer:
         schedule = change.schedule or role.schedule
         name = self._detector(role, change)
         entry = self._named("detectors", self.content.detectors, name)
-        recipe = self._recipe(change.role, role, entry, schedule)
         method = self._method(change, entry)
+        recipe = self._recipe(change, role, entry, schedule)
         if method is None or recipe.teacher_precision == recipe.precision:  # has no effect
             recipe = recipe.model_copy(update={"teacher_precision": None})
         named = change.backbone or role.backbone
@@ -242,12 +242,13 @@ class Describer:
             key = f"methods.{method.name}.options.heads"
             raise InputError(self.file, key, problem, f"a divisor of {width}")
 
-    def _recipe(self, name: str, role: Role, detector: TrackDetector, schedule: str) -> Recipe:
-        """The track's recipe with the changes of the detector, then those of the role."""
-        recipe = self.content.recipe.stated()
-        for change in (detector.recipe, role.recipe):
-            recipe = merge_recipes(recipe, change.stated() if change else {})
-        key = ("roles", name, "recipe")
+    def _recipe(self, change: Change, role: Role, detector: TrackDetector, schedule: str) -> Recipe:
+        """The track's recipe with the changes of the detector, of the role, then of the method."""
+        recipe, method = self.content.recipe.stated(), self.content.methods.get(change.method)
+        for part in (detector, role, method):
+            changes = part.recipe.stated() if part and part.recipe else {}
+            recipe = merge_recipes(recipe, changes)
+        key = ("roles", change.role, "recipe")
         merged = validate(TrackRecipe, recipe, self.file, key)
         if isinstance(merged.decay, dict):
             if schedule not in merged.decay:
@@ -271,6 +272,7 @@ class Describer:
             key, expected = f"methods.{name}.optimizer", f"{OPTIMIZER}, for the adapter"
             raise InputError(self.file, key, "is missing", expected)
         stated = entry.stated() | {"name": name, "options": options, "adapter": adapter}
+        stated.pop("recipe", None)  # the run's recipe contains it
         return validate(Method, stated, self.file, ("methods", name))
 
     def _detector(self, role: Role, change: Change) -> str:

@@ -115,8 +115,8 @@ def _recipe(run: TrainedRun) -> Any:
 
 def _slow(optimizer: Optimizer) -> Optimizer:
     """The same optimizer with the learning rate and the clipping of all rehearsals."""
-    clip = None if optimizer.clip is None else 1.0
-    return optimizer.model_copy(update={"lr": LEARNING_RATE, "clip": clip})
+    clips = {name: getattr(optimizer, name) and 1.0 for name in ("clip", "clip_value")}
+    return optimizer.model_copy(update={"lr": LEARNING_RATE, **clips})
 
 
 def _method(method: Method) -> Method:
@@ -124,7 +124,9 @@ def _method(method: Method) -> Method:
     options = {k: v for k, v in method.options.items() if not _is_weight(method.name, k, v)}
     if "warmup" in _fields(method.name):
         options["warmup"] = 0
-    optimizer = _slow(method.optimizer) if method.optimizer else None
+    optimizer = method.optimizer
+    if isinstance(optimizer, Optimizer):
+        optimizer = _slow(optimizer)
     return method.model_copy(update={"options": options, "optimizer": optimizer})
 
 

@@ -25,18 +25,33 @@ from pydantic_core import PydanticCustomError
 
 from icd.errors import InputError
 from icd.experiments.base import DIFFERENT, Model, validate
-from icd.experiments.recipe import Optimizer
+from icd.experiments.recipe import Optimizer, RecipeChange
 from icd.experiments.yaml_files import ROOT
 from icd.methods import Distinct, Requires
 
 METHODS = ROOT / "icd/methods"
 # Arguments that the trainer passes. They depend on the data, the pyramids and the run.
-GIVEN = {"priors", "channels", "student_channels", "levels", "strides", "seed"}
-OPTIMIZER = "type, lr, clip and further arguments of a torch.optim class"
+GIVEN = {"priors", "channels", "student_channels", "strides", "seed"}
+OPTIMIZER = "student, or type, lr, clip and further arguments of a torch.optim class"
+
+Levels = (
+    Literal["all", "all_but_coarsest"]
+    | Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1), *DIFFERENT]
+)
 
 
-class MethodEntry(Model):
-    """A distillation method in a track, with the options that differ from its defaults."""
+class CommonOptions(Model):
+    """The options that every method has, your own as well. The trainer reads them."""
+
+    levels: Levels = Field(
+        "all",
+        description="levels to distil: all or all_but_coarsest of those that both pyramids have, "
+        "or a list of strides in pixels, e.g. [8, 16, 32, 64]",
+    )
+
+
+class _MethodFields(Model):
+    """What a track and the description of a run state of a method."""
 
     class_: str | None = Field(
         None,
@@ -45,15 +60,28 @@ class MethodEntry(Model):
         description="module.Class of your own method, which Python must be able to import",
     )
     options: dict[str, Any] = Field(default_factory=dict, description="arguments of the method")
-    optimizer: Optimizer | None = Field(
-        None, description="the optimizer of the method's own parameters"
+    optimizer: Literal["student"] | Optimizer | None = Field(
+        None,
+        description="the optimizer of the method's own parameters: student for that of the "
+        "student, with its schedule and clipping, or type, lr and more of another, which follows "
+        "half a cosine",
     )
     adapter: bool = Field(
         False, description="true allows pyramids of different widths in student and teacher"
     )
 
 
-class Method(MethodEntry):
+class MethodEntry(_MethodFields):
+    """A distillation method in a track, with the options that differ from its defaults."""
+
+    recipe: RecipeChange | None = Field(
+        None,
+        description="what the method's authors change in the student's recipe; merged into the "
+        "recipe of students that have the method",
+    )
+
+
+class Method(_MethodFields):
     """A distillation method in the description of a run."""
 
     name: str
@@ -144,7 +172,9 @@ def _signature(node: ast.ClassDef, module: str, file: Path) -> Signature:
     arguments = init.args.args[1:] + init.args.kwonlyargs
     stated = [*init.args.defaults, *init.args.kw_defaults]
     defaults = [*[None] * (len(arguments) - len(stated)), *stated]
-    fields: dict[str, Any] = {}
+    stated_by_class, levels = _class_constants(node), CommonOptions.model_fields["levels"]
+    chosen = Field(stated_by_class.get("distils", "all"), description=levels.description)
+    fields: dict[str, Any] = {"levels": (Levels, chosen)}
     requirements: dict[str, dict[str, Any]] = {}
     for argument, default in zip(arguments, defaults, strict=True):
         if argument.arg in GIVEN:
@@ -160,13 +190,24 @@ def _signature(node: ast.ClassDef, module: str, file: Path) -> Signature:
         fields[argument.arg] = (annotation, Field(value, description=description))
     options = create_model(
         node.name,
-        __base__=Model,
+        __base__=CommonOptions,
         __doc__=f"arguments of {module}.{node.name}",
         __validators__={"requirements": _requirements(requirements)},
         **fields,
     )
-    learns = any(ast.unparse(part) == "learns = True" for part in node.body)
+    learns = bool(stated_by_class.get("learns", False))
     return Signature(path=f"{module}.{node.name}", learns=learns, options=options)
+
+
+def _class_constants(node: ast.ClassDef) -> dict[str, Any]:
+    """The constants in the body of a class, by name."""
+    return {
+        part.targets[0].id: part.value.value
+        for part in node.body
+        if isinstance(part, ast.Assign)
+        and isinstance(part.targets[0], ast.Name)
+        and isinstance(part.value, ast.Constant)
+    }
 
 
 def _requirements(requirements: Mapping[str, Mapping[str, Any]]) -> Any:
@@ -230,7 +271,7 @@ def check_options(
 ) -> dict[str, Any]:
     """Validate the options of a method and return those that differ from its defaults.
 
-    The options of your own methods are not checked.
+    Of your own methods, only the options that every method has are checked.
 
     Args:
         name: of the method.
@@ -242,6 +283,8 @@ def check_options(
         InputError: the method has no such option, or a value is invalid.
     """
     if name not in shipped_methods():
+        common = {name: options[name] for name in CommonOptions.model_fields if name in options}
+        validate(CommonOptions, common, file, key)
         return dict(options)
     valid = validate(shipped_methods()[name].options, options, file, key)
     return valid.model_dump(mode="json", exclude_defaults=True)

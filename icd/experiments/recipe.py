@@ -52,6 +52,11 @@ class Optimizer(Model):
     type: str = Field(description="name of a torch.optim class")
     lr: float = Field(gt=0, description="learning rate")
     clip: float | None = Field(None, gt=0, description="largest gradient norm")
+    clip_value: float | None = Field(
+        None,
+        gt=0,
+        description="largest magnitude of each element of a gradient; applied before clip",
+    )
 
     @model_validator(mode="after")
     def _require_known(self) -> Optimizer:

@@ -88,12 +88,12 @@ def look(distiller: Distiller, sample: dict, rank: int) -> Masks:
     batch = distiller.student.data_preprocessor(
         {name: [value] for name, value in sample.items()}, False
     )
-    targets = targets_of(batch["inputs"], batch["data_samples"])
+    levels = distiller.levels
+    targets = targets_of(batch["inputs"], batch["data_samples"], levels.strides)
     (boxes,), (size,) = targets.boxes, targets.image_sizes
-    teacher = distiller.teacher.features(distiller.renormalise(batch["inputs"], [size]))
-    student = distiller.student.extract_feat(batch["inputs"])
-    ours, theirs = distiller.levels
-    student, teacher = student[ours], teacher[theirs]
+    inputs = distiller.renormalise(batch["inputs"], [size])
+    teacher = levels.of_teacher(distiller.teacher.features(inputs))
+    student = levels.of_student(distiller.student.extract_feat(batch["inputs"]))
 
     generator = torch.Generator().manual_seed(0)  # of fakes and jitter, which do not count here
     queries = make_queries(targets, method.sampler([len(boxes)], generator), 0.0)
@@ -109,7 +109,7 @@ def look(distiller: Distiller, sample: dict, rank: int) -> Masks:
     alone = torch.arange(len(boxes))[None] == chosen
 
     def over_image(weights: Tensor) -> ndarray:
-        return spread(weights.double(), sizes_of(teacher), targets.padded_size, size).numpy()
+        return spread(weights.double(), sizes_of(teacher), levels.strides, size).numpy()
 
     return Masks(
         image=sample["inputs"].flip(0).permute(1, 2, 0).numpy(),

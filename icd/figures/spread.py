@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from icd.methods.tokens import Size, level_strides
+from icd.methods.tokens import Size
 
 
-def spread(weights: Tensor, sizes: Sequence[Size], padded_size: Size, image: Size) -> Tensor:
+def spread(weights: Tensor, sizes: Sequence[Size], strides: Sequence[int], image: Size) -> Tensor:
     """The share of each pixel in the weights [..., L] of all levels: [..., height, width].
 
     The weight of a cell is spread evenly over the pixels that it covers, and the levels are added
@@ -19,11 +19,12 @@ def spread(weights: Tensor, sizes: Sequence[Size], padded_size: Size, image: Siz
 
     Args:
         sizes: rows and columns of each level; their products sum to L.
-        padded_size, image: (height, width) in pixels of the batch and of the image in it.
+        strides: pixels from cell to cell of each level.
+        image: (height, width) of the image in pixels.
     """
     levels = weights.split([rows * columns for rows, columns in sizes], dim=-1)
     total = weights.new_zeros(*weights.shape[:-1], *image)
-    for level, size, stride in zip(levels, sizes, level_strides(sizes, padded_size), strict=True):
+    for level, size, stride in zip(levels, sizes, strides, strict=True):
         down, across = (
             cover(cells, stride, extent).to(weights)
             for cells, extent in zip(size, image, strict=True)

@@ -31,6 +31,8 @@ class CWD(nn.Module):
         temperature: Temperature T that flattens the distributions; default as for the weight.
     """
 
+    distils = "all_but_coarsest"  # levels, unless an option states others; as its authors do
+
     def __init__(
         self,
         weight: Annotated[float, Ge(0)] = 5.0,

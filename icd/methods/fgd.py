@@ -15,8 +15,9 @@ the smaller box. All losses are sums over cells and channels, averaged over imag
 levels.
 
 A box contains the cells that it touches. All means, softmaxes and sums exclude padding, and N_bg
-counts valid cells only. (The authors' code includes padding, gives a box one more row and column,
-and swaps rows with columns in its masks.)
+counts valid cells only. (The authors' code includes padding and gives a box one more row and
+column. It divides boxes by the size of the image without padding and multiplies them by the size of
+the level with padding, so masks are stretched where an image is padded.)
 """
 
 from __future__ import annotations
@@ -29,11 +30,11 @@ from annotated_types import Ge, Gt
 from torch import Tensor, nn
 
 from icd.methods.tokens import (
+    P3_P7,
     Size,
     Targets,
     flatten_levels,
     full_precision,
-    level_strides,
     padded_boxes,
     sizes_of,
     valid_levels,
@@ -47,7 +48,7 @@ class FGD(nn.Module):
 
     Args:
         channels: Given by the trainer: width C of both feature pyramids.
-        levels: Given by the trainer: number of their levels.
+        strides: Given by the trainer: those of their levels.
         weight: Weight of all four losses together.
         foreground: Weight alpha of the feature loss inside boxes.
         background: Weight beta of the feature loss outside boxes.
@@ -64,7 +65,7 @@ class FGD(nn.Module):
     def __init__(
         self,
         channels: int = 256,
-        levels: int = 5,
+        strides: Sequence[int] = P3_P7,
         weight: Annotated[float, Ge(0)] = 1.0,
         foreground: Annotated[float, Ge(0)] = 1e-3,
         background: Annotated[float, Ge(0)] = 5e-4,
@@ -74,7 +75,7 @@ class FGD(nn.Module):
     ) -> None:
         super().__init__()
         self.teacher_blocks, self.student_blocks = (
-            nn.ModuleList(ContextBlock(channels) for _ in range(levels)) for _ in range(2)
+            nn.ModuleList(ContextBlock(channels) for _ in strides) for _ in range(2)
         )
         self.weights = {
             "loss_foreground": weight * foreground,
@@ -93,7 +94,7 @@ class FGD(nn.Module):
     ) -> dict[str, Tensor]:
         """The four losses of one batch; arguments as of :class:`icd.methods.icd.method.ICD`."""
         sizes, valid_cells = sizes_of(teacher), valid_levels(teacher, targets)
-        strides, boxes = level_strides(sizes, targets.padded_size), padded_boxes(targets)
+        strides, boxes = targets.strides, padded_boxes(targets)
         losses = []
         levels = zip(teacher, student, valid_cells, strict=True)
         for i, (teacher_level, student_level, valid) in enumerate(levels):

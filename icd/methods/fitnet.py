@@ -9,7 +9,7 @@ import torch
 from annotated_types import Ge
 from torch import Tensor, nn
 
-from icd.methods.tokens import Targets, flatten_levels, full_precision, valid_levels
+from icd.methods.tokens import P3_P7, Targets, flatten_levels, full_precision, valid_levels
 
 
 class FitNet(nn.Module):
@@ -19,7 +19,7 @@ class FitNet(nn.Module):
 
     Args:
         channels: Given by the trainer: width C of the teacher's feature pyramid.
-        levels: Given by the trainer: number of levels.
+        strides: Given by the trainer: those of the levels.
         weight: Weight of the loss. The paper states none; the default comes from small trials.
         student_channels: Given by the trainer: width of the student's pyramid, if it differs.
     """
@@ -29,13 +29,13 @@ class FitNet(nn.Module):
     def __init__(
         self,
         channels: int = 256,
-        levels: int = 5,
+        strides: Sequence[int] = P3_P7,
         weight: Annotated[float, Ge(0)] = 20.0,
         student_channels: int | None = None,
     ) -> None:
         super().__init__()
         own = student_channels or channels
-        self.adapters = nn.ModuleList(nn.Conv2d(own, channels, 1) for _ in range(levels))
+        self.adapters = nn.ModuleList(nn.Conv2d(own, channels, 1) for _ in strides)
         self.weight = weight
 
     def forward(

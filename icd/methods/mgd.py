@@ -20,7 +20,7 @@ from annotated_types import Ge, Le
 from torch import Tensor, nn
 
 from icd.methods.shares import share_index
-from icd.methods.tokens import Targets, full_precision, valid_levels
+from icd.methods.tokens import P3_P7, Targets, full_precision, valid_levels
 from icd.seeds import seed_of
 
 
@@ -31,7 +31,7 @@ class MGD(nn.Module):
 
     Args:
         channels: Given by the trainer: width C of both feature pyramids.
-        levels: Given by the trainer: number of their levels.
+        strides: Given by the trainer: those of their levels.
         weight: Weight alpha of the loss; the default suits one-stage detectors (two-stage: 5e-7).
         masked: Share lambda of hidden cells (two-stage detectors: 0.45).
         seed: Given by the trainer: seed of the masks.
@@ -45,13 +45,13 @@ class MGD(nn.Module):
     def __init__(
         self,
         channels: int = 256,
-        levels: int = 5,
+        strides: Sequence[int] = P3_P7,
         weight: Annotated[float, Ge(0)] = 2e-5,
         masked: Annotated[float, Ge(0), Le(1)] = 0.65,
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self.generators = nn.ModuleList(Generator(channels) for _ in range(levels))
+        self.generators = nn.ModuleList(Generator(channels) for _ in strides)
         self.weight, self.masked, self.seed = weight, masked, seed
 
     def forward(

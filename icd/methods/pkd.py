@@ -32,6 +32,8 @@ class PKD(nn.Module):
         weight: Weight of the loss; the default is the authors' for RetinaNet (Faster R-CNN: 6).
     """
 
+    distils = "all_but_coarsest"  # levels, unless an option states others; as its authors do
+
     def __init__(self, weight: Annotated[float, Ge(0)] = 10.0) -> None:
         super().__init__()
         self.weight = weight

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 Size = tuple[int, int]  # (height, width), or rows and columns
+P3_P7 = (8, 16, 32, 64, 128)  # strides of the levels of one-stage detectors
 
 
 @dataclass(frozen=True)
@@ -25,12 +26,14 @@ class Targets:
     labels: N tensors [n_i] of class indices from 0.
     image_sizes: N times (height, width), without padding.
     padded_size: (height, width) of the batch.
+    strides: pixels from cell to cell of each level that a method distils.
     """
 
     boxes: Sequence[Tensor]
     labels: Sequence[Tensor]
     image_sizes: Sequence[Size]
     padded_size: Size
+    strides: Sequence[int]
 
 
 @dataclass(frozen=True)
@@ -75,15 +78,6 @@ def flatten_levels(levels: Sequence[Tensor]) -> Tensor:
 def sizes_of(levels: Sequence[Tensor]) -> list[Size]:
     """Rows and columns of each level."""
     return [(level.shape[-2], level.shape[-1]) for level in levels]
-
-
-def level_strides(sizes: Sequence[Size], padded_size: Size) -> list[int]:
-    """Pixels from cell to cell on each level of ``sizes`` rows and columns: a power of two.
-
-    Padded size over level size is less where the last cell reaches beyond the padded image.
-    """
-    ratios = (max(padded_size[0] / rows, padded_size[1] / columns) for rows, columns in sizes)
-    return [2 ** math.ceil(math.log2(ratio)) for ratio in ratios]
 
 
 def cell_counts(image_sizes: Sequence[Size], padded_size: Size, level_size: Size) -> list[Size]:

@@ -21,7 +21,6 @@ from icd.methods.tokens import (
     Size,
     Targets,
     full_precision,
-    level_strides,
     padded_boxes,
     sizes_of,
 )
@@ -44,7 +43,7 @@ def everywhere(teacher: Levels, student: Levels, targets: Targets, valid: Tensor
 
 def foreground(teacher: Levels, student: Levels, targets: Targets, valid: Tensor) -> Tensor:
     """Tokens whose cell's centre lies in an annotated box, on every level: [N, 1, L]."""
-    centres = cell_centres(sizes_of(teacher), targets.padded_size, valid.device)
+    centres = cell_centres(sizes_of(teacher), targets.strides, valid.device)
     x, y = centres.unbind(dim=1)
     left, top, right, bottom = padded_boxes(targets)[..., None].unbind(dim=2)
     inside = (left <= x) & (x < right) & (top <= y) & (y < bottom)
@@ -57,7 +56,7 @@ def fine_grained(teacher: Levels, student: Levels, targets: Targets, valid: Tens
     A cell is near an object if one of its anchors has an IoU with the object of more than half of
     the largest IoU of all anchors, over all levels and all cells outside the padding.
     """
-    anchors = all_anchors(sizes_of(teacher), targets.padded_size, valid.device)
+    anchors = all_anchors(sizes_of(teacher), targets.strides, valid.device)
     counts = [len(boxes) for boxes in targets.boxes]
     image = torch.tensor(np.arange(len(counts)).repeat(counts)).to(valid.device, non_blocking=True)
     boxes = torch.cat(list(targets.boxes)).to(anchors)
@@ -85,11 +84,10 @@ def near_objects(anchors: Tensor, valid: Tensor, boxes: Tensor) -> Tensor:
     return best > NEAR * best.amax(dim=1, keepdim=True)
 
 
-def all_anchors(sizes: Sequence[Size], padded_size: Size, device: torch.device) -> Tensor:
+def all_anchors(sizes: Sequence[Size], strides: Sequence[int], device: torch.device) -> Tensor:
     """[L, A, 4], mmdet's anchors of all cells. (Its own grid waits for the device.)"""
-    strides = level_strides(sizes, padded_size)
     at_origin = base_anchors(tuple(strides)).to(device, non_blocking=True)
-    corners = cell_centres(sizes, padded_size, device, within=0.0).split([h * w for h, w in sizes])
+    corners = cell_centres(sizes, strides, device, within=0.0).split([h * w for h, w in sizes])
     return torch.cat(
         [corner.repeat(1, 2)[:, None] + own for corner, own in zip(corners, at_origin, strict=True)]
     )
@@ -126,14 +124,14 @@ def activation_attention(level: Tensor, valid: Tensor) -> Tensor:
 
 
 def cell_centres(
-    sizes: Sequence[Size], padded_size: Size, device: torch.device, within: float = 0.5
+    sizes: Sequence[Size], strides: Sequence[int], device: torch.device, within: float = 0.5
 ) -> Tensor:
     """[L, 2] (x, y) in pixels of the centres of all cells, level after level.
 
     With ``within`` 0 those of their upper left corners.
     """
     centres = []
-    for (rows, columns), stride in zip(sizes, level_strides(sizes, padded_size), strict=True):
+    for (rows, columns), stride in zip(sizes, strides, strict=True):
         y, x = ((torch.arange(cells, device=device) + within) * stride for cells in (rows, columns))
         centres.append(torch.cartesian_prod(y, x).flip(1))
     return torch.cat(centres)

@@ -90,9 +90,8 @@ def counts(model: Any, share: Share) -> list[Tensor]:
         for head in bare_detector(model).modules():
             if getattr(type(head), "loss_by_feat", None) in [own.loss_by_feat for own in COUNTED]:
                 head.loss_by_feat(*blanks(head, share["inputs"]), *ground_truth(share))
-        method = model.method if isinstance(model, Distiller) else None
-        if count := getattr(method, "count", None):
-            count(targets_of(**share))
+        if isinstance(model, Distiller) and (count := getattr(model.method, "count", None)):
+            count(targets_of(**share, strides=model.levels.strides))
     return seen
 
 

@@ -205,13 +205,15 @@ def distiller(run: TrainedRun, inputs: RunInputs, student: dict[str, Any]) -> di
 
 
 def method_config(run: TrainedRun, inputs: RunInputs) -> dict[str, Any]:
-    """A Distiller's ``method``, and ``adapter`` if the run has one."""
+    """A Distiller's ``method`` and ``levels``, and ``adapter`` if the run has one."""
     method = run.method
     assert method, "it distils"
+    kind, options = method_class(method.path), dict(method.options)
+    levels = options.pop("levels", getattr(kind, "distils", "all"))
     offered = {"priors": inputs.survey["priors"], "seed": run.seed}
-    accepted = accepted_arguments(method_class(method.path), offered)
-    config = {"type": method.path, **accepted, **method.options}
-    return {"method": config} | ({"adapter": True} if method.adapter else {})
+    config = {"type": method.path, **accepted_arguments(kind, offered), **options}
+    adapter = {"adapter": True} if method.adapter else {}
+    return {"method": config, "levels": levels, **adapter}
 
 
 def teacher_of(run: TrainedRun) -> TrainedRun | ImportedRun:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,6 +14,7 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from icd.errors import InputError
+from icd.experiments.options import Levels
 from icd.methods.adapter import Adapted
 from icd.methods.tokens import Targets
 from icd.training.checkpoint import load_weights
@@ -34,7 +35,8 @@ class Distiller(BaseModel):
         method: config of the method. Its ``type`` is module.Class of a module with a ``forward``
             like that of :class:`icd.methods.icd.method.ICD`. The constructor receives those of
             ``channels`` (width of the teacher's pyramid), ``student_channels`` (if different) and
-            ``levels`` (number of levels that both pyramids have) that it accepts.
+            ``strides`` (of the levels that it distils) that it accepts.
+        levels: which of the levels that both pyramids have the method distils. It sees no others.
         adapter: allow the student's pyramid another width. A method without ``student_channels``
             then receives its features through :class:`icd.methods.adapter.Adapted`.
     """
@@ -44,6 +46,7 @@ class Distiller(BaseModel):
         student: dict[str, Any],
         teacher: dict[str, Any],
         method: dict[str, Any],
+        levels: Levels = "all",
         adapter: bool = False,
     ) -> None:
         built = MODELS.build(student)
@@ -53,9 +56,9 @@ class Distiller(BaseModel):
         with torch.random.fork_rng(devices=[]):
             detector = MODELS.build(teacher["config"])
         require_pyramids(built, detector, adapter)
-        self.levels = common_levels(built.neck, detector.neck)
+        self.levels = common_levels(strides(built), strides(detector), levels)
         with torch.random.fork_rng(devices=[]):
-            self.method = build_method(method, built.neck, detector.neck, self.levels[0])
+            self.method = build_method(method, built.neck, detector.neck, self.levels.strides)
         load_weights(detector, teacher["checkpoint"])
         loaded = f"{len(detector.state_dict())} tensors from {teacher['checkpoint']}"
         print_log(f"teacher: all {loaded}", logger="current")
@@ -79,27 +82,27 @@ class Distiller(BaseModel):
             return self.student(inputs, data_samples, mode=mode)
         with features_of(self.student.neck) as seen:
             losses = self.student(inputs, data_samples, mode="loss")
-        targets = targets_of(inputs, data_samples)
-        teacher = self.teacher.features(self.renormalise(inputs, targets.image_sizes))
-        ours, theirs = self.levels
-        return losses | self.method(teacher[theirs], seen[0][ours], targets, self.iteration)
+        targets = targets_of(inputs, data_samples, self.levels.strides)
+        pyramid = self.teacher.features(self.renormalise(inputs, targets.image_sizes))
+        teacher, ours = self.levels.of_teacher(pyramid), self.levels.of_student(seen[0])
+        return losses | self.method(teacher, ours, targets, self.iteration)
 
 
-def build_method(config: dict[str, Any], student: Any, teacher: Any, levels: slice) -> nn.Module:
-    """A method between two necks, for ``levels`` of the student's, with an adapter if needed."""
+def build_method(
+    config: dict[str, Any], student: Any, teacher: Any, strides: list[int]
+) -> nn.Module:
+    """A method between two necks, for levels with these strides, with an adapter if needed."""
     ours, theirs = student.out_channels, teacher.out_channels
-    count = len(range(student.num_outs)[levels])
-    offered = {"channels": theirs, "levels": count}
+    offered = {"channels": theirs, "strides": strides}
     if ours != theirs:
         offered["student_channels"] = ours
     accepted = accepted_arguments(method_class(config["type"]), offered)
     method = MODELS.build({**accepted, **config})
-    if (found := strides(student)) and count < max(student.num_outs, teacher.num_outs):
-        print_log(f"levels: strides {found[levels]} are in both pyramids", logger="current")
+    print_log(f"distilled levels: strides {strides}", logger="current")
     if ours == theirs or "student_channels" in accepted:
         return method
     print_log(f"adapter: 1x1 convolutions from {ours} to {theirs} channels", logger="current")
-    return Adapted(method, ours, theirs, count)
+    return Adapted(method, ours, theirs, len(strides))
 
 
 @contextmanager
@@ -113,13 +116,16 @@ def features_of(neck: nn.Module) -> Iterator[list[tuple[Tensor, ...]]]:
         handle.remove()
 
 
-def targets_of(inputs: Tensor, data_samples: list[DetDataSample]) -> Targets:
-    """The ground truth of a batch of padded images [N, 3, H, W]."""
+def targets_of(
+    inputs: Tensor, data_samples: list[DetDataSample], strides: Sequence[int]
+) -> Targets:
+    """The ground truth of a batch of padded images [N, 3, H, W], for levels of these strides."""
     return Targets(
         boxes=[sample.gt_instances.bboxes for sample in data_samples],
         labels=[sample.gt_instances.labels for sample in data_samples],
         image_sizes=[tuple(sample.img_shape[:2]) for sample in data_samples],
         padded_size=(inputs.shape[-2], inputs.shape[-1]),
+        strides=strides,
     )
 
 

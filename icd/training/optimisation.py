@@ -14,12 +14,13 @@ STEP_FACTOR = 0.1  # factor of the learning rate at each step of a stepwise sche
 def optimisation(recipe: Recipe, method: Method | None, iterations: int) -> dict[str, Any]:
     """``optim_wrapper`` and ``param_scheduler`` of mmengine's Runner.
 
-    A method that states an optimiser adds a second one, for its own modules. Its rate falls to zero
-    along half a cosine, whatever the student's recipe is.
+    Without a method, and with one whose parameters follow the student's optimiser, there is one
+    optimiser for all parameters of the model. A method that states an optimiser adds a second one,
+    for its own modules. Its rate falls to zero along half a cosine, whatever the student's recipe.
     """
     optimizer = recipe.optimizer.model_copy(update={"lr": recipe.rate})
     wrapper, schedule = optim_wrapper(optimizer), decay(recipe, iterations)
-    if method is None:
+    if method is None or method.optimizer == "student":
         return {"optim_wrapper": wrapper, "param_scheduler": schedule}
     wrappers, schedules = {"student": wrapper}, {"student": schedule}
     if method.optimizer:
@@ -32,12 +33,14 @@ def optimisation(recipe: Recipe, method: Method | None, iterations: int) -> dict
 
 
 def optim_wrapper(optimizer: Optimizer) -> dict[str, Any]:
-    """Config of an optimiser's wrapper; ``clip`` is the largest gradient norm."""
+    """Config of an optimiser's wrapper, which clips gradients as the optimiser states."""
     config = {"type": optimizer.type, "lr": optimizer.lr, **optimizer.arguments}
     if optimizer.type in FUSED and "foreach" not in config:
         config.setdefault("fused", True)
     wrapper: dict[str, Any] = {"type": "ClippingOptimWrapper", "optimizer": config}
-    return wrapper | ({"clip_grad": {"max_norm": optimizer.clip}} if optimizer.clip else {})
+    limits = {"clip_value": optimizer.clip_value, "max_norm": optimizer.clip}
+    clip = {name: limit for name, limit in limits.items() if limit}
+    return wrapper | ({"clip_grad": clip} if clip else {})
 
 
 def decay(recipe: Recipe, iterations: int) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from mmengine.optim import OptimWrapper, OptimWrapperDict, build_optim_wrapper
 from torch import Tensor, nn
 
 from icd.errors import InputError
+from icd.experiments.options import OPTIMIZER
 from icd.training.distiller import unwrap
 
 
@@ -68,6 +69,6 @@ class DistillerOptimConstructor:
             if self.method is None:
                 name = type(distiller.method).__name__
                 problem = f"is missing, but {name} has parameters of its own"
-                raise InputError("methods", "optimizer", problem, "type and lr of an optimiser")
+                raise InputError("methods", "optimizer", problem, OPTIMIZER)
             wrappers["method"] = build_optim_wrapper(distiller.method, self.method)
         return JointOptimWrapper(**wrappers)

@@ -162,7 +162,35 @@ TRACK_CASES = [
     Case(
         "unknown option of a method of a detector",
         in_track("detectors.retinanet.methods", {"mgd": {"options": {"mask": 1}}}),
-        ("detectors.retinanet.methods.mgd.options.mask: unknown key", "['masked', 'weight']"),
+        (
+            "detectors.retinanet.methods.mgd.options.mask: unknown key",
+            "['levels', 'masked', 'weight']",
+        ),
+    ),
+    Case(
+        "levels by their names",
+        in_track("methods.cwd.options.levels", ["P3", "P4"]),
+        ("track.yaml: methods.cwd.options.levels.0: is 'P3'", "a whole number from 1"),
+    ),
+    Case(
+        "a level twice",
+        in_track("detectors.retinanet.methods", {"cwd": {"options": {"levels": [8, 8]}}}),
+        ("detectors.retinanet.methods.cwd.options.levels: is [8, 8]", "a list of different values"),
+    ),
+    Case(
+        "an optimiser that nobody has",
+        in_track("methods.mgd.optimizer", "teacher"),
+        ("track.yaml: methods.mgd.optimizer: is 'teacher'", "student for that of the student"),
+    ),
+    Case(
+        "an unknown key in the recipe of a method",
+        in_track("methods.icd.recipe", {"optimizer": {"lr": 1.0}, "clip": 3}),
+        ("track.yaml: methods.icd.recipe.clip: unknown key", "'optimizer'"),
+    ),
+    Case(
+        "a limit of gradients that stops all of them",
+        in_track("methods.icd.recipe", {"optimizer": {"clip_value": 0}}),
+        ("methods.icd.recipe.optimizer.clip_value: is 0", "a positive number"),
     ),
     Case(
         "no optimiser for a method that needs one",

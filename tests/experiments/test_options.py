@@ -10,6 +10,7 @@ import yaml
 
 from icd.errors import InputError
 from icd.experiments.options import Method, shipped_methods
+from icd.experiments.run import TrainedRun
 from icd.experiments.track import load_track
 from icd.experiments.yaml_files import ROOT, WORKFLOW
 from tests.experiments.track_files import MINE, MINI, changed, described, track, write
@@ -28,8 +29,84 @@ def test_methods_are_found_by_their_files() -> None:
 def test_every_method_of_the_package_is_in_every_track(name: str) -> None:
     content = yaml.safe_load((WORKFLOW / f"tracks/{name}.yaml").read_text())
     assert content["methods"].keys() == shipped_methods().keys()
-    for method, entry in content["methods"].items():
-        assert ("optimizer" in entry) is shipped_methods()[method].learns
+    for method, entry in content["methods"].items():  # the others may need one for an adapter
+        assert "optimizer" in entry or not shipped_methods()[method].learns
+
+
+@pytest.mark.parametrize(
+    ("name", "detector", "without_coarsest"),
+    [
+        ("coco", "retinanet", {"cwd", "pkd"}),
+        ("coco", "faster-rcnn", {"cwd", "pkd", "mgd", "fgd"}),
+        ("coco", "mask-rcnn", {"cwd", "pkd", "mgd", "fgd"}),
+        ("mini", "fcos", {"cwd", "pkd"}),
+        ("mini", "faster-rcnn", {"cwd", "pkd", "mgd", "fgd"}),
+        ("mini", "mask-rcnn", {"cwd", "pkd", "mgd", "fgd"}),
+    ],
+)
+def test_methods_distil_the_levels_that_their_authors_do(
+    name: str, detector: str, without_coarsest: set[str]
+) -> None:
+    found = load_track(name, data_root=Path("nowhere"))
+    for method, signature in shipped_methods().items():
+        run = described(found, {"detector": detector, "method": method}, seed=0)
+        assert run.method
+        levels = {"levels": signature.options.model_fields["levels"].default} | run.method.options
+        expected = "all_but_coarsest" if method in without_coarsest else "all"
+        assert levels["levels"] == expected
+
+
+@pytest.mark.parametrize("name", shipped_methods())
+def test_a_row_may_choose_the_levels_of_any_method(name: str) -> None:
+    def run(**options: object) -> TrainedRun:
+        return described(track(MINI), {"method": name, "options": options}, seed=0)
+
+    assert run(levels=[8, 32]).description["method"]["options"]["levels"] == [8, 32]
+    assert run(levels=[8, 32]).id != run().id
+    default = shipped_methods()[name].options.model_fields["levels"].default
+    assert run(levels=default).id == run().id
+
+
+def test_levels_of_a_method_of_your_own_are_checked(tmp_path: Path) -> None:
+    file = own(tmp_path, **{"class": "json.Mine", "options": {"levels": "none", "other": 1}})
+    expected = r"methods\.mine\.options\.levels: is 'none'; .*all or all_but_coarsest.*strides"
+    with pytest.raises(InputError, match=expected):
+        load_track(str(file))
+
+
+def test_a_method_may_change_the_recipe_of_its_students() -> None:
+    content = changed(MINI, "methods.pkd.recipe", {"optimizer": {"clip_value": 0.5}, "ramp": 7})
+    content = changed(content, "roles.student.recipe", {"ramp": 6, "decay": [0.5]})
+    found = track(content)
+    plain, pkd, cwd = (
+        described(found, change, seed=0) for change in ({}, {"method": "pkd"}, {"method": "cwd"})
+    )
+    assert pkd.recipe.optimizer.stated() == plain.recipe.optimizer.stated() | {"clip_value": 0.5}
+    assert (pkd.recipe.ramp, plain.recipe.ramp) == (7, 6)
+    assert pkd.recipe.decay == [0.5]
+    assert cwd.recipe == plain.recipe
+    assert pkd.teacher.recipe.ramp == MINI["recipe"]["ramp"]
+    for source in (pkd.teacher, pkd.pretrained):
+        assert source.recipe.optimizer.clip_value is None
+    assert "recipe" not in pkd.description["method"]
+
+
+def test_runs_of_coco_clip_as_the_authors_of_their_methods_do() -> None:
+    """Detectron2's default clips elements at 1; mmdet's configs of CWD, MGD and FGD the norm."""
+    found = load_track("coco", data_root=Path("nowhere"))
+    for method in ("none", *shipped_methods()):
+        optimizer = described(found, {"method": method}, seed=0).recipe.optimizer
+        expected = {"icd": (None, 1.0)} | dict.fromkeys(("cwd", "mgd", "fgd"), (35.0, None))
+        assert (optimizer.clip, optimizer.clip_value) == expected.get(method, (None, None))
+
+
+def test_the_cap_of_queries_is_the_published_one_for_every_detector() -> None:
+    found = load_track("coco", data_root=Path("nowhere"))
+    default = shipped_methods()["icd"].options.model_fields["query_cap"].default
+    for name in found.content.detectors:
+        options = described(found, {"method": "icd", "detector": name}, seed=0).method.options
+        expected = 100 if name in ("faster-rcnn", "mask-rcnn") else 300
+        assert options.get("query_cap", default) == expected
 
 
 def test_a_class_is_found_by_name_or_stated() -> None:

@@ -14,7 +14,7 @@ from icd.methods.where import foreground
 
 # Padded size, image in it, (rows, columns) and stride of each level.
 SHAPES = [
-    ((64, 64), (64, 64), [(8, 8), (4, 4), (2, 2), (1, 1), (1, 1)], [8, 16, 32, 64, 64]),
+    ((64, 64), (64, 64), [(8, 8), (4, 4), (2, 2), (1, 1), (1, 1)], [8, 16, 32, 64, 128]),
     ((64, 96), (50, 81), [(8, 12), (4, 6), (2, 3), (1, 2)], [8, 16, 32, 64]),
 ]
 
@@ -39,7 +39,7 @@ def slowly(weights: Tensor, image: tuple, sizes: list, strides: list) -> Tensor:
 def test_is_what_loops_over_cells_give(padded, image, sizes, strides):
     count = sum(rows * columns for rows, columns in sizes)
     weights = torch.rand(3, count, generator=torch.Generator().manual_seed(0)).double()
-    found = spread(weights, sizes, padded, image)
+    found = spread(weights, sizes, strides, image)
     assert found.shape == (3, *image)
     for ours, mine in zip(found, weights, strict=True):
         torch.testing.assert_close(ours, slowly(mine, image, sizes, strides))
@@ -51,16 +51,16 @@ def test_attention_sums_to_one_over_the_image(padded, image, sizes, strides):
     valid = tokenize(levels, [image], padded).valid
     logits = torch.randn(8, valid.shape[1], generator=torch.Generator().manual_seed(0)).double()
     attention = logits.masked_fill(~valid, -torch.inf).softmax(dim=-1)
-    found = spread(attention, sizes, padded, image)
+    found = spread(attention, sizes, strides, image)
     torch.testing.assert_close(found.sum(dim=(1, 2)), torch.ones(8).double())
     assert (found >= 0).all()
 
 
 def test_a_cell_counts_the_same_on_every_level():
-    sizes, (padded, image) = SHAPES[0][2], SHAPES[0][:2]
+    _, image, sizes, strides = SHAPES[0]
     weights = torch.zeros(sum(rows * columns for rows, columns in sizes)).double()
     weights[0], weights[-1] = 1, 1  # 8 x 8 pixels in the corner, and all of the image
-    found = spread(weights, sizes, padded, image)
+    found = spread(weights, sizes, strides, image)
     assert found[:8, :8].sum() == pytest.approx(0.5 + 0.5 * 64 / 64**2)
     assert found[8:].sum() + found[:8, 8:].sum() == pytest.approx(0.5 * (1 - 64 / 64**2))
 
@@ -68,17 +68,17 @@ def test_a_cell_counts_the_same_on_every_level():
 def test_foreground_is_the_boxes():
     """For a box that fits the cells of a single level; no other pixel has a share."""
     box = torch.tensor([[8.0, 16.0, 40.0, 48.0]])
-    targets = Targets([box], [torch.tensor([0])], [(64, 64)], (64, 64))
+    targets = Targets([box], [torch.tensor([0])], [(64, 64)], (64, 64), [8])
     levels = [torch.zeros(1, 4, 8, 8)]
     weights = foreground(levels, levels, targets, torch.ones(1, 64).bool())
-    found = spread(weights[0, 0].double(), [(8, 8)], (64, 64), (64, 64))
+    found = spread(weights[0, 0].double(), [(8, 8)], [8], (64, 64))
     expected = torch.zeros(64, 64).double()
     expected[16:48, 8:40] = 1 / 32**2
     torch.testing.assert_close(found, expected)
 
 
 def test_nothing_stays_nothing():
-    assert (spread(torch.zeros(4), [(2, 2)], (16, 16), (16, 16)) == 0).all()
+    assert (spread(torch.zeros(4), [(2, 2)], [8], (16, 16)) == 0).all()
 
 
 @pytest.mark.parametrize("extent", [16, 17, 24, 25, 32, 3])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -13,7 +13,7 @@ from icd.methods.icd.decoder import CrossAttention, DecoderLayer
 from icd.methods.icd.method import ICD
 from icd.methods.icd.queries import make_queries
 from icd.methods.icd.sampling import QuerySamples
-from icd.methods.tokens import Targets
+from icd.methods.tokens import P3_P7, Targets
 
 CLASSES = 6
 PRIORS: dict[str, Any] = {
@@ -21,7 +21,6 @@ PRIORS: dict[str, Any] = {
     "size_mean": [[0.2, 0.3], [0.4, 0.1], [0.05, 0.05], [0.6, 0.6], [0.3, 0.2], [0.0, 0.0]],
     "size_std": [[0.1, 0.1], [0.2, 0.05], [0.03, 0.02], [0.3, 0.3], [0.0, 0.1], [0.0, 0.0]],
 }
-P3_P7 = (8, 16, 32, 64, 128)
 P2_P6 = (4, 8, 16, 32, 64)
 
 
@@ -52,6 +51,7 @@ def random_batch(
     sizes: Sequence[tuple[int, int]] = ((96, 128), (70, 33), (81, 117)),
     padded: tuple[int, int] = (96, 128),
     levels: Sequence[tuple[int, int]] | None = None,
+    strides: Sequence[int] | None = None,
     channels: int = 16,
     seed: int = 0,
     dtype: torch.dtype = torch.float32,
@@ -76,6 +76,7 @@ def random_batch(
         labels=[torch.randint(CLASSES, (n,), generator=generator) for n in counts],
         image_sizes=list(sizes),
         padded_size=padded,
+        strides=P3_P7[: len(levels)] if strides is None else strides,
     )
     return Batch(pyramid(), pyramid(), targets)
 
@@ -112,8 +113,11 @@ def image_of(batch: Batch, i: int) -> Batch:
     return Batch(
         [level[i : i + 1] for level in batch.teacher],
         [level[i : i + 1] for level in batch.student],
-        Targets(
-            [targets.boxes[i]], [targets.labels[i]], [targets.image_sizes[i]], targets.padded_size
+        replace(
+            targets,
+            boxes=[targets.boxes[i]],
+            labels=[targets.labels[i]],
+            image_sizes=[targets.image_sizes[i]],
         ),
     )
 

@@ -16,8 +16,8 @@ SHAPES: dict[str, dict[str, Any]] = {
     "padding": {},
     "no objects": {"counts": (0, 0, 0)},
     "tiny images": {"sizes": ((3, 2), (1, 1), (96, 1))},
-    "levels of one cell": {"levels": ((1, 1),) * 5},
-    "two levels": {"levels": ((6, 8), (3, 4))},
+    "levels of one cell": {"levels": ((1, 1),) * 5, "strides": (128,) * 5},
+    "two levels": {"levels": ((6, 8), (3, 4)), "strides": (16, 32)},
 }
 
 Losses = Mapping[str, Tensor]

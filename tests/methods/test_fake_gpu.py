@@ -84,7 +84,8 @@ def fake_batch(
         boxes = [torch.empty(count, 4) for count in counts]
         labels = [torch.empty(count, dtype=torch.long) for count in counts]
     sizes = [(800 - 3 * i, 1333 - 5 * i) for i in range(len(counts))]
-    return teacher, [x.requires_grad_() for x in student], Targets(boxes, labels, sizes, PADDED)
+    targets = Targets(boxes, labels, sizes, PADDED, strides)
+    return teacher, [x.requires_grad_() for x in student], targets
 
 
 def precision(device: str, bfloat16: bool) -> AbstractContextManager:

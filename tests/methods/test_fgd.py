@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from icd.methods.fgd import FGD, ContextBlock, box_scale
 from icd.methods.tokens import sizes_of
-from tests.methods.batches import P3_P7, Batch, run
+from tests.methods.batches import Batch, run
 from tests.methods.rivals import (
     SHAPES,
     Piece,
@@ -36,7 +36,7 @@ OPTIONS = {
 
 
 def method_for(batch: Batch, **options: Any) -> FGD:
-    return noisy(FGD(batch.teacher[0].shape[1], levels=len(batch.teacher), **options))
+    return noisy(FGD(batch.teacher[0].shape[1], batch.targets.strides, **options))
 
 
 def scales(boxes: Tensor, rows: int, columns: int, full: tuple[int, int], stride: int) -> tuple:
@@ -107,20 +107,15 @@ def losses(method: FGD, piece: Piece, batch: Batch, stride: int) -> dict[str, Te
 
 
 def definition(method: FGD, batch: Batch) -> dict[str, Tensor]:
-    found = [losses(method, piece, batch, stride_of(batch, piece.level)) for piece in pieces(batch)]
+    found = [
+        losses(method, piece, batch, batch.targets.strides[piece.level]) for piece in pieces(batch)
+    ]
     names = {"foreground": 0.3, "background": 0.2, "attention": 0.7, "global": 0.05}
     images = len(batch.targets.boxes)
     return {
         f"loss_{name}": 2.0 * weight / images * torch.stack([part[name] for part in found]).sum()
         for name, weight in names.items()
     }
-
-
-def stride_of(batch: Batch, level: int) -> int:
-    """As the shapes of the batches were made."""
-    if len(batch.teacher) == 2:
-        return (16, 32)[level]
-    return 128 if batch.teacher[0].shape[-1] == 1 else P3_P7[level]
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -174,7 +169,7 @@ def test_bfloat16_autocast_stays_close_to_single_precision() -> None:
 
 
 def test_the_configuration_name_builds_the_method() -> None:
-    method = MODELS.build({"type": "icd.methods.fgd.FGD", "channels": 16, "levels": 4})
+    method = MODELS.build({"type": "icd.methods.fgd.FGD", "strides": [4, 8, 16, 32]})
     assert len(method.teacher_blocks) == len(method.student_blocks) == 4
     assert method.weights == {
         "loss_foreground": 1e-3,

@@ -31,7 +31,7 @@ def double_batch(shape: str) -> Batch:
 def method_for(batch: Batch, **options: Any) -> FitNet:
     torch.manual_seed(0)
     channels = batch.teacher[0].shape[1]
-    return FitNet(channels, levels=len(batch.teacher), **options).to(batch.teacher[0].dtype)
+    return FitNet(channels, batch.targets.strides, **options).to(batch.teacher[0].dtype)
 
 
 def run(method: FitNet, batch: Batch, iteration: int = 0) -> Tensor:
@@ -117,11 +117,11 @@ def test_bfloat16_autocast_stays_close_to_single_precision() -> None:
 def test_another_number_of_levels_is_an_error() -> None:
     batch = double_batch("two levels")
     with pytest.raises(ValueError, match="zip"):
-        run(FitNet(16, levels=3).double(), batch)
+        run(FitNet(16, (8, 16, 32)).double(), batch)
 
 
 def test_the_configuration_name_builds_the_method() -> None:
-    method = MODELS.build({"type": "icd.methods.fitnet.FitNet", "channels": 16, "levels": 4})
+    method = MODELS.build({"type": "icd.methods.fitnet.FitNet", "strides": [4, 8, 16, 32]})
     assert isinstance(method, FitNet)
     assert len(method.adapters) == 4
     assert method.weight == 20.0

@@ -24,7 +24,7 @@ from tests.methods.rivals import (
 
 
 def method_for(batch: Batch, **options: Any) -> MGD:
-    return noisy(MGD(batch.teacher[0].shape[1], levels=len(batch.teacher), **options))
+    return noisy(MGD(batch.teacher[0].shape[1], batch.targets.strides, **options))
 
 
 def convolve(x: Tensor, layer: nn.Conv2d) -> Tensor:
@@ -109,6 +109,6 @@ def test_bfloat16_autocast_stays_close_to_single_precision() -> None:
 
 
 def test_the_configuration_name_builds_the_method() -> None:
-    method = MODELS.build({"type": "icd.methods.mgd.MGD", "channels": 16, "levels": 4})
+    method = MODELS.build({"type": "icd.methods.mgd.MGD", "strides": [4, 8, 16, 32]})
     assert len(method.generators) == 4
     assert (method.weight, method.masked, method.seed) == (2e-5, 0.65, 0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
@@ -79,11 +81,11 @@ def test_order_of_images_does_not_matter() -> None:
     turned = Batch(
         [level[order] for level in batch.teacher],
         [level[order] for level in batch.student],
-        Targets(
-            [targets.boxes[i] for i in order],
-            [targets.labels[i] for i in order],
-            [targets.image_sizes[i] for i in order],
-            targets.padded_size,
+        replace(
+            targets,
+            boxes=[targets.boxes[i] for i in order],
+            labels=[targets.labels[i] for i in order],
+            image_sizes=[targets.image_sizes[i] for i in order],
         ),
     )
     first = losses_for(method, batch, draws)

@@ -9,7 +9,7 @@ from mmdet.registry import MODELS
 from torch import Tensor
 
 from icd.methods.pkd import EPSILON, PKD
-from tests.methods.batches import Batch, gradient, run
+from tests.methods.batches import Batch, gradient, image_of, run
 from tests.methods.rivals import (
     SHAPES,
     check_bfloat16,
@@ -87,17 +87,9 @@ def piece_level_is_not_constant(batch: Batch, level: int) -> bool:
 
 
 def test_one_cell_in_all_has_no_correlation() -> None:
-    batch = double_batch("levels of one cell")
-    first = Batch(
-        [level[:1] for level in batch.teacher],
-        [level[:1].detach().requires_grad_() for level in batch.student],
-        type(batch.targets)(
-            batch.targets.boxes[:1],
-            batch.targets.labels[:1],
-            batch.targets.image_sizes[:1],
-            batch.targets.padded_size,
-        ),
-    )
+    first = image_of(double_batch("levels of one cell"), 0)
+    for level in first.student:
+        level.retain_grad()
     loss = run(PKD(), first)["loss_distillation"]
     loss.backward()
     assert loss == 0

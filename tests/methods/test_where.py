@@ -16,7 +16,7 @@ from icd.experiments.options import shipped_methods
 from icd.methods.icd.method import ICD
 from icd.methods.icd.plain import PlainOutput
 from icd.methods.icd.queries import make_queries
-from icd.methods.tokens import Targets, level_strides, sizes_of, tokenize
+from icd.methods.tokens import Targets, sizes_of, tokenize
 from icd.methods.where import ALTERNATIVES, Where, all_anchors, near_objects
 from tests.methods.batches import (
     P2_P6,
@@ -50,7 +50,8 @@ SHAPES: dict[str, tuple[dict[str, Any], Sequence[int]]] = {
 def shaped(name: str, seed: int = 0) -> tuple[Batch, Sequence[int]]:
     shape, strides = SHAPES[name]
     levels = level_sizes(shape.get("padded", (96, 128)), strides)
-    return random_batch(levels=levels, seed=seed, dtype=torch.float64, **shape), strides
+    options = {"levels": levels, "strides": strides, "seed": seed, **shape}
+    return random_batch(dtype=torch.float64, **options), strides
 
 
 def valid_of(batch: Batch) -> Tensor:
@@ -227,9 +228,8 @@ def test_more_objects_are_a_union() -> None:
 
 def test_objects_of_several_images_at_once_are_as_each_alone() -> None:
     """A GPU takes them in blocks, a CPU one at a time."""
-    batch, _ = shaped("many objects")
-    padded = batch.targets.padded_size
-    anchors = all_anchors(sizes_of(batch.teacher), padded, torch.device("cpu"))
+    batch, strides = shaped("many objects")
+    anchors = all_anchors(sizes_of(batch.teacher), strides, torch.device("cpu"))
     boxes = torch.cat([own[:1] for own in batch.targets.boxes]).float()
     valid = valid_of(batch)
     alone = [near_objects(anchors, valid[i : i + 1], boxes[i : i + 1]) for i in range(3)]
@@ -241,13 +241,14 @@ def test_each_object_has_cells_near_it_however_small() -> None:
     batch, _ = shaped("padding")
     for side in (1.0, 5.0, 60.0):
         box = torch.tensor([[30.0, 20.0, 30.0 + side, 20.0 + side]])
-        targets = Targets([box] * 3, [], ((96, 128),) * 3, (96, 128))
+        targets = Targets([box] * 3, [], ((96, 128),) * 3, (96, 128), P3_P7)
         assert weigh("fine_grained", Batch(batch.teacher, batch.student, targets)).any(dim=2).all()
 
 
 def test_a_point_between_the_centres_has_no_foreground() -> None:
     batch, _ = shaped("padding")
-    targets = Targets([torch.tensor([[5.0, 5.0, 7.0, 7.0]])] * 3, [], ((96, 128),) * 3, (96, 128))
+    box = torch.tensor([[5.0, 5.0, 7.0, 7.0]])
+    targets = Targets([box] * 3, [], ((96, 128),) * 3, (96, 128), P3_P7)
     assert not weigh("foreground", Batch(batch.teacher, batch.student, targets)).any()
 
 
@@ -259,13 +260,6 @@ def test_a_box_that_reaches_into_the_padding_has_no_weight_there(name: str) -> N
     valid = valid_of(batch)[:, None]
     assert not weights[~valid].any()
     assert weights[valid].any()
-
-
-@pytest.mark.parametrize("padded", [(800, 1344), (1344, 800), (608, 1024), (128, 128), (160, 160)])
-def test_strides_are_those_of_the_pyramid(padded: tuple[int, int]) -> None:
-    """Also where the last cell of a level reaches beyond the padded batch."""
-    for strides in (P3_P7, P2_P6):
-        assert level_strides(level_sizes(padded, strides), padded) == list(strides)
 
 
 def test_half_precision_features_give_single_precision_weights() -> None:

@@ -73,10 +73,13 @@ def test_every_detector_and_method_accumulates(mini: Lab, name: str, method: str
         assert all(math.isfinite(loss) for loss in found.values())
 
 
-def test_both_optimisers_step_once_on_the_whole_gradient(mini: Lab) -> None:
-    """With FitNet, which has an optimiser of its own and draws nothing. Clipping comes last."""
-    sgd = {"type": "SGD", "lr": 0.05, "momentum": 0.9, "clip": 0.5}
-    lab = mini.changed({"recipe": {"optimizer": sgd}, "methods": {"fitnet": {"optimizer": sgd}}})
+SGD = {"type": "SGD", "lr": 0.05, "momentum": 0.9, "clip": 0.5}
+
+
+@pytest.mark.parametrize("own", [SGD, "student"], ids=["its own", "the student's"])
+def test_optimisers_step_once_on_the_whole_gradient(mini: Lab, own: dict | str) -> None:
+    """With FitNet, which has parameters of its own and draws nothing. Clipping comes last."""
+    lab = mini.changed({"recipe": {"optimizer": SGD}, "methods": {"fitnet": {"optimizer": own}}})
     run = lab.run(method="fitnet")
     model = model_of(lab, method="fitnet")
     found = []

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable
 
+import numpy as np
 import pytest
 import torch
 from mmengine.logging import MessageHub
 from mmengine.optim import OptimWrapper, OptimWrapperDict
-from torch import nn
+from torch import Tensor, nn
 
 from icd.training.clipping import ClippingOptimWrapper
 from icd.training.hooks.losses import gradient_norms
@@ -35,6 +37,37 @@ def test_clips_as_mmengine_does_and_reads_nothing() -> None:
     assert gradient_norms(wrapper)["grad_norm"].item() == pytest.approx(logged)
     both = OptimWrapperDict(student=wrapper, method=wrapped(ClippingOptimWrapper, theirs))
     assert gradient_norms(both).keys() == {"student.grad_norm"}
+
+
+@pytest.mark.parametrize("limits", [{"clip_value": 0.9}, {"clip_value": 0.9, "max_norm": 0.5}])
+def test_clips_elements_first_then_the_norm(limits: dict[str, float]) -> None:
+    """Against NumPy, and without reading a number from the device."""
+    model, inputs = nn.Linear(4, 3).double(), torch.linspace(-1, 1, 8).double().view(2, 4)
+    nn.init.constant_(model.weight, 0.2)
+    nn.init.constant_(model.bias, 0.1)
+
+    def loss() -> Tensor:
+        return model(inputs).square().sum()
+
+    raw = flat(torch.autograd.grad(loss(), list(model.parameters())))
+    assert abs(raw).max() > 0.9 > abs(raw).min()
+    clipped = raw.clip(-0.9, 0.9)
+    if "max_norm" in limits:
+        assert np.linalg.norm(clipped) > 0.5
+        clipped = clipped * 0.5 / (np.linalg.norm(clipped) + 1e-6)
+    before = flat(model.parameters())
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    wrapper = ClippingOptimWrapper(optimizer, clip_grad=dict(limits))
+    with Device("cpu") as recorded:
+        wrapper.update_params(loss())
+    assert not recorded.waits
+    np.testing.assert_allclose(before - flat(model.parameters()), clipped, rtol=1e-9)
+    assert gradient_norms(wrapper)["grad_norm"].item() == pytest.approx(np.linalg.norm(raw))
+
+
+def flat(tensors: Iterable[Tensor]) -> np.ndarray:
+    """All elements in one row."""
+    return torch.cat([one.detach().flatten() for one in tensors]).numpy().copy()
 
 
 def test_without_gradients_there_is_no_norm() -> None:

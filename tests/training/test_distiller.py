@@ -208,8 +208,9 @@ def test_draws_depend_on_the_iteration_alone(distiller: Distiller) -> None:
 def test_targets_are_in_pixels_of_the_padded_batch(distiller: Distiller) -> None:
     data = batch([2, 0], [(40, 64), (50, 33)])
     ready = distiller.data_preprocessor(copy.deepcopy(data), training=True)
-    targets = targets_of(ready["inputs"], ready["data_samples"])
+    targets = targets_of(ready["inputs"], ready["data_samples"], [8, 16])
     assert targets.image_sizes == [(40, 64), (50, 33)]
+    assert targets.strides == [8, 16]
     assert targets.padded_size == (64, 64)  # a multiple of 32
     assert [boxes.shape for boxes in targets.boxes] == [(2, 4), (0, 4)]
     truth = data["data_samples"][0].gt_instances

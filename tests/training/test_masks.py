@@ -48,7 +48,7 @@ def attention_of(distiller: Distiller, sample: dict) -> torch.Tensor:
     """Softmax of the decoder's logits for the objects as they are: [M, n, L]."""
     data = {name: [value] for name, value in sample.items()}
     batch = distiller.student.data_preprocessor(data, False)
-    targets = targets_of(batch["inputs"], batch["data_samples"])
+    targets = targets_of(batch["inputs"], batch["data_samples"], distiller.levels.strides)
     height, width = targets.image_sizes[0]
     boxes = targets.boxes[0] / torch.tensor([width, height, width, height])
     sizes = boxes[:, 2:] - boxes[:, :2]

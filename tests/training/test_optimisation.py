@@ -106,6 +106,24 @@ def test_the_papers_optimiser_of_the_method(coco: Lab) -> None:
     assert config.model.method.seed == 0
 
 
+@pytest.mark.parametrize("method", ["fitnet", "cwd", "pkd", "mgd", "fgd"])
+def test_the_rivals_on_coco_share_the_students_optimiser(coco: Lab, method: str) -> None:
+    run, plain = coco.run(method=method, detector="faster-rcnn"), coco.run(detector="faster-rcnn")
+    found = optimisation(run.recipe, run.method, 90_000)
+    expected = optimisation(plain.recipe, None, 90_000)
+    assert found["param_scheduler"] == expected["param_scheduler"]
+    clip = {"clip_grad": {"max_norm": 35.0}} if method in ("cwd", "mgd", "fgd") else {}
+    assert found["optim_wrapper"] == expected["optim_wrapper"] | clip
+    assert found["optim_wrapper"]["optimizer"]["lr"] == 0.02
+
+
+def test_icd_on_coco_clips_elements_of_the_students_gradients(coco: Lab) -> None:
+    run = coco.run(method="icd")
+    wrappers = optimisation(run.recipe, run.method, 90_000)["optim_wrapper"]
+    assert wrappers["student"]["clip_grad"] == {"clip_value": 1.0}
+    assert wrappers["method"]["clip_grad"] == {"max_norm": 0.01}
+
+
 @pytest.mark.parametrize(
     ("optimizer", "fused"),
     [

@@ -173,7 +173,7 @@ def test_no_crowd_is_shown_to_a_method(own: OwnData) -> None:
     assert len(dataset) == len(MODES) - 1  # none of them is the image without objects
     expected = [1 + i % 3 for i in range(len(MODES)) if i != EMPTY]
     batch = pseudo_collate([dataset[i] for i in range(len(dataset))])
-    found = targets_of(torch.zeros(1, 3, 64, 64), batch["data_samples"])
+    found = targets_of(torch.zeros(1, 3, 64, 64), batch["data_samples"], [])
     assert [len(boxes) for boxes in found.boxes] == expected
     crowds = [len(sample.ignored_instances) for sample in batch["data_samples"]]
     assert crowds == [int(i == CROWD) for i in range(len(MODES)) if i != EMPTY]

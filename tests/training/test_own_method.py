@@ -90,8 +90,8 @@ from torch import nn
 
 
 class Learned(Means):
-    def __init__(self, channels: int, levels: int, weight: float = 1.0) -> None:
-        super().__init__(channels, levels, weight)
+    def __init__(self, channels: int, strides: list[int], weight: float = 1.0) -> None:
+        super().__init__(channels, strides, weight)
         self.scale = nn.Linear(channels, channels)
 
     def forward(self, teacher, student, targets, iteration):

@@ -73,7 +73,8 @@ def check_trains(lab: Lab, run: TrainedRun) -> Any:
 def test_detectors_may_differ(
     pairs: Lab, method: str, student: str, source: str, levels: int
 ) -> None:
-    run = pairs.run(detector=student, method=method, teacher={"detector": source})
+    change: dict[str, Any] = {"options": {"levels": "all"}, "teacher": {"detector": source}}
+    run = pairs.run(detector=student, method=method, **change)
     assert teacher_of(run).detector.name == source
     model = check_trains(pairs, run)
     seen = []
@@ -85,6 +86,22 @@ def test_detectors_may_differ(
     assert ours == theirs
     assert len(ours) == levels
     assert [shape[-1] for shape in ours] == [8, 4, 2, 1, 1][:levels]  # of 64 pixels, from P3
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_method_sees_the_chosen_levels_alone(pairs: Lab, method: str) -> None:
+    """They are 8 x 8 and 2 x 2 cells of images of 64 x 64 pixels; parameters are for these two."""
+    run = pairs.run(method=method, options={"levels": [8, 32]})
+    model = check_trains(pairs, run)
+    seen: list[Any] = []
+    hook = model.method.register_forward_pre_hook(lambda module, inputs: seen.extend(inputs[:3]))
+    with torch.no_grad():
+        model(**model.data_preprocessor(batch([1]), training=True), mode="loss")
+    hook.remove()
+    teacher, student, targets = seen
+    for pyramid in (teacher, student):
+        assert [level.shape[-2:] for level in pyramid] == [(8, 8), (2, 2)]
+    assert targets.strides == [8, 32]
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -10,11 +10,14 @@ import pytest
 import torch
 from mmengine.model import BaseModel
 from mmengine.optim import build_optim_wrapper
+from mmengine.registry import PARAM_SCHEDULERS
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
 from icd.errors import InputError
+from icd.training.hooks.losses import gradient_norms
 from icd.training.hooks.progress import IterationHook
+from icd.training.optimisation import optimisation
 from icd.training.two_optimizers import JointOptimWrapper
 from tests.lab import Lab, differing, snapshot, teacher_of
 
@@ -156,6 +159,63 @@ def test_each_optimiser_has_its_own_schedule(lab: Lab, monkeypatch: pytest.Monke
         fall = 0.1 ** ((step >= first) + (step >= second))
         assert rates["student.lr"] == [pytest.approx(0.02 * rise * fall)]
         assert rates["method.lr"] == [pytest.approx(3e-3 * half_cosine(step, steps))]
+
+
+def test_a_method_may_follow_the_student(lab: Lab, pair: Pair) -> None:
+    """One optimiser for both: warm-up, steps and joint norm, against a loop of plain PyTorch."""
+    steps, ramp, (first, second), clip = 9, 4, (5, 7), 0.5
+    sgd = {"type": "SGD", "lr": 0.02, "momentum": 0.9, "weight_decay": 1e-2, "clip": clip}
+    recipe = {"unit": steps, "ramp": ramp, "decay": [first / steps, second / steps]}
+    method = {"fitnet": {"optimizer": "student"}}
+    run = lab.changed({"recipe": recipe | {"optimizer": sgd}, "methods": method}).run(
+        method="fitnet"
+    )
+    config = optimisation(run.recipe, run.method, run.iterations)
+    twin = copy.deepcopy(pair.double())
+    wrapper = build_optim_wrapper(pair, config["optim_wrapper"])
+    schedules = [
+        PARAM_SCHEDULERS.build({**schedule, "optimizer": wrapper})
+        for schedule in config["param_scheduler"]
+    ]
+    plain = torch.optim.SGD(
+        [{"params": twin.student.parameters()}, {"params": twin.method.parameters()}],
+        lr=0.02,
+        momentum=0.9,
+        weight_decay=1e-2,
+    )
+    for step in range(steps):
+        inputs = data(step)["inputs"].double()
+        rise = 0.001 + 0.999 * min(step / (ramp - 1), 1)
+        for group in plain.param_groups:
+            group["lr"] = 0.02 * rise * 0.1 ** ((step >= first) + (step >= second))
+        plain.zero_grad()
+        twin(inputs)["loss"].backward()
+        norm = clip_grad_norm_(twin.parameters(), clip)
+        assert norm > clip  # the clip is at work
+        plain.step()
+        pair.train_step({"inputs": inputs}, wrapper)
+        assert gradient_norms(wrapper) == {"grad_norm": pytest.approx(norm.item(), rel=1e-12)}
+        for schedule in schedules:
+            schedule.step()
+        for own, expected in zip(pair.parameters(), twin.parameters(), strict=True):
+            torch.testing.assert_close(own, expected, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.slow
+def test_a_run_with_one_optimiser_for_both_resumes_exactly(lab: Lab) -> None:
+    run = lab.run(method="fitnet")
+    lab.place_untrained(teacher_of(run))
+    folder = lab.train(run, checkpoint_every=3)
+    names = ("model.pth", "method.pth")
+    once = [torch.load(folder / name, weights_only=True)["state_dict"] for name in names]
+    assert once[1]
+    (folder / "work/iter_6.pth").unlink()
+    (folder / "work/last_checkpoint").write_text(str(folder / "work/iter_3.pth"))
+    for name in names:
+        (folder / name).unlink()
+    lab.train(run)
+    again = [torch.load(folder / name, weights_only=True)["state_dict"] for name in names]
+    assert not any(differing(*pair) for pair in zip(once, again, strict=True))
 
 
 @pytest.mark.parametrize("ramp", [0, 1])

@@ -130,6 +130,7 @@ class GoldenCase:
             labels=[torch.from_numpy(self.inputs[f"classes/{i}"]) for i in counts],
             image_sizes=[tuple(size) for size in json.loads(str(self.inputs["sizes"]))],
             padded_size=tuple(json.loads(str(self.inputs["padded"]))),
+            strides=[],  # ICD does not need them
         )
 
     def draws(self) -> list[QuerySamples]:

@@ -157,6 +157,7 @@ def make_targets(counts: tuple[int, ...], seed: int = 0) -> Targets:
         labels=[torch.randint(CLASSES, (n,), generator=generator) for n in counts],
         image_sizes=sizes,
         padded_size=(480, 640),
+        strides=[],
     )
 
 
