@@ -18,7 +18,7 @@ from mmdet.registry import MODELS
 from mmdet.testing import demo_mm_inputs
 from mmengine.config import Config
 from mmengine.logging import MessageHub, MMLogger
-from mmengine.registry import DefaultScope
+from mmengine.registry import DefaultScope, init_default_scope
 from mmengine.visualization import Visualizer
 from torch import Tensor, nn
 
@@ -149,6 +149,7 @@ class Lab:
         """Put a detector with random weights where the trained one of ``run`` would be."""
         with contextlib.chdir(self.project), quick_configs():
             torch.manual_seed(7)
+            init_default_scope("mmdet")  # as a training does, if one was carried out before
             detector = MODELS.build(config.plain_config(run, self.inputs).model)
             export.export(run, self.inputs, detector, run.folder)
         self.write_description(run)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -285,18 +284,15 @@ def test_resumes_only_from_a_training_on_the_same_files(
     lab: Lab, tmp_path: Path, teacher: TrainedRun, what: str
 ) -> None:
     """A changed file lies under an old path, so the name of the run does not tell."""
-    run, survey = lab.run(method="icd"), tmp_path / "data.json"
-    survey.write_text(lab.survey.read_text())
-    other = replace(lab.at(tmp_path / "other"), survey=survey)
+    run, other = lab.run(method="icd"), lab.at(tmp_path / "other")
     other.place(teacher, lab)
     mark = other.train(run) / "work" / "mark"
     mark.touch()
     other.train(run)
     assert mark.exists()
     if what == "annotations":
-        content = json.loads(survey.read_text())
-        content["splits"]["train"]["sha256"] = "another"
-        survey.write_text(json.dumps(content))
+        record = other.folder(run) / "work" / "inputs.json"
+        record.write_text(json.dumps(json.loads(record.read_text()) | {"annotations": "another"}))
     else:
         other.place_untrained(teacher)
     other.train(run)
