@@ -36,9 +36,10 @@ def diagnose(
         teacher, targets, iteration: what the method receives in a training step.
         levels: a name for each level.
     """
-    chosen = [image for image, boxes in enumerate(targets.boxes) if len(boxes)]
-    if not chosen:
+    images = [image for image, boxes in enumerate(targets.boxes) if len(boxes)]
+    if not images:
         return {}
+    chosen = torch.tensor(images).to(teacher[0].device, non_blocking=True)
     queries = make_queries(targets, method.draw(targets, iteration), method.jitter)
     tokens = method.tokens(teacher, targets)
     valid = tokens.valid[chosen]
