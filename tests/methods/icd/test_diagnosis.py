@@ -17,7 +17,7 @@ from icd.methods.icd.method import ICD
 from icd.methods.icd.plain import PlainOutput
 from icd.methods.icd.queries import Queries, make_queries
 from icd.methods.tokens import tokenize
-from tests.methods.batches import P3_P7, Batch, random_batch, random_method, run
+from tests.methods.batches import P3_P7, Batch, attention_of, random_batch, random_method, run
 
 LEVELS = [f"stride{stride}" for stride in P3_P7]
 ITERATION = 4
@@ -134,7 +134,7 @@ def test_numbers_are_those_of_a_loop_over_everything(layers: int) -> None:
 
 def test_an_attention_without_preference_has_all_tokens() -> None:
     method, batch = random_method(), random_batch()
-    for parameter in method.decoder.layers[0].attention.key.parameters():
+    for parameter in attention_of(method.decoder.layers[0]).key.parameters():
         torch.nn.init.zeros_(parameter)
     found = diagnose(method, batch.teacher, batch.targets, 0, LEVELS)
     assert found["layer1/head1/effective"].item() == pytest.approx(1, rel=1e-5)
