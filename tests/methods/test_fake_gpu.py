@@ -173,7 +173,7 @@ def test_the_diagnosis_waits_for_nothing_either(depth: int) -> None:
         move(method)
         teacher, _, targets = fake_batch("cuda", [1, 0, 3])
         with Device() as recorded:
-            found = diagnose(method, teacher, targets, 0, list("abcde"))
+            found = diagnose(method, teacher, targets, 0)
     assert {(value.device.type, value.shape) for value in found.values()} == {("cuda", ())}
     assert not recorded.waits
 

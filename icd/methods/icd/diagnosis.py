@@ -18,9 +18,7 @@ Values = dict[str, Tensor]
 
 
 @torch.no_grad()
-def diagnose(
-    method: ICD, teacher: Sequence[Tensor], targets: Targets, iteration: int, levels: Sequence[str]
-) -> Values:
+def diagnose(method: ICD, teacher: Sequence[Tensor], targets: Targets, iteration: int) -> Values:
     """Numbers about each layer and head of the decoder, scalars by name.
 
     They change nothing: the queries are those that the training draws in this iteration.
@@ -34,7 +32,6 @@ def diagnose(
     Args:
         method: as it is trained.
         teacher, targets, iteration: what the method receives in a training step.
-        levels: a name for each level.
     """
     images = [image for image, boxes in enumerate(targets.boxes) if len(boxes)]
     if not images:
@@ -45,7 +42,10 @@ def diagnose(
     valid = tokens.valid[chosen]
     inside = foreground(teacher, [], targets, tokens.valid)[chosen, 0] > 0
     real = queries.real[:, : max(map(len, targets.boxes))]
-    cells = dict(zip(levels, (rows * columns for rows, columns in sizes_of(teacher)), strict=True))
+    cells = {
+        f"stride{stride}": rows * columns
+        for stride, (rows, columns) in zip(targets.strides, sizes_of(teacher), strict=True)
+    }
     found = {
         "tokens": valid.sum(dim=1).double().mean(),
         "boxes": (inside.sum(dim=1) / valid.sum(dim=1)).mean(),

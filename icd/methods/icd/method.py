@@ -57,7 +57,7 @@ class ICD(nn.Module):
         fakes: Whether fake instances count in the attention of the distillation loss.
         scale_levels: Whether to divide each level of the teacher by its RMS, which the paper does
             not do. Use it for a teacher whose levels differ in magnitude.
-        levels: Given by the trainer: number of levels of both pyramids.
+        strides: Given by the trainer: stride of each level that is distilled.
         seed: Given by the trainer: seed of the fake instances and the jitter.
         student_channels: Given by the trainer: width of the student's pyramid, if it differs.
     """
@@ -84,7 +84,7 @@ class ICD(nn.Module):
         where: Where = "instance",
         fakes: Annotated[bool, Requires(where="instance")] = False,
         scale_levels: bool = False,
-        levels: int = 5,
+        strides: Sequence[int] = (8, 16, 32, 64, 128),
         seed: int = 0,
         student_channels: int | None = None,
     ) -> None:
@@ -108,7 +108,7 @@ class ICD(nn.Module):
         self.weight, self.temperature, self.warmup = weight, temperature, warmup
         self.fake_ratio, self.query_cap, self.jitter = fake_ratio, query_cap, jitter
         self.where, self.fakes = where, fakes
-        self.level_scale = LevelScale(levels) if scale_levels else None
+        self.level_scale = LevelScale(len(strides)) if scale_levels else None
 
     def forward(
         self,

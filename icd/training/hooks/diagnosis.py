@@ -23,7 +23,7 @@ from icd.methods.tokens import full_precision
 from icd.training.diagnosis import summary, warnings
 from icd.training.distiller import Distiller, unwrap
 from icd.training.hooks.losses import read_all
-from icd.training.pyramid import strides
+from icd.training.pyramid import FPN, strides
 
 PREFIX = "diagnosis/"
 AVERAGED = 5  # measurements, the last of a training, of which its summary has the mean
@@ -57,32 +57,29 @@ class DiagnosisHook(Hook):
     def observe(self, model: Any) -> Iterator[RemovableHandle]:
         """Hooks on the modules that see the pyramids."""
         if isinstance(model, Distiller):
-            ours, _ = model.levels
-            names = level_names(model.student.neck, ours)
-            yield model.method.register_forward_hook(
-                lambda method, inputs, losses: self.measure_method(method, inputs, names)
-            )
-        elif getattr(model, "neck", None) is not None:
-            names = level_names(model.neck, slice(None))
+            yield model.method.register_forward_hook(self.measure_method)
+        elif isinstance(getattr(model, "neck", None), FPN):
+            known = strides(model)
             yield model.neck.register_forward_hook(
-                lambda neck, inputs, levels: self.measure_levels("student", levels, names)
+                lambda neck, inputs, levels: self.measure_levels("student", levels, known)
             )
 
-    def measure_method(self, method: Any, inputs: tuple[Any, ...], names: list[str]) -> None:
+    def measure_method(self, method: Any, inputs: tuple[Any, ...], losses: object) -> None:
         """Measure what the method has received."""
         if self.found:  # with gradient accumulation, the first share is enough
             return
         teacher, student, targets, iteration = inputs
-        self.measure_levels("teacher", teacher, names)
-        self.measure_levels("student", student, names)
+        self.measure_levels("teacher", teacher, targets.strides)
+        self.measure_levels("student", student, targets.strides)
         if isinstance(method, ICD):
-            self.found |= diagnose(method, teacher, targets, iteration, names)
+            self.found |= diagnose(method, teacher, targets, iteration)
 
     @torch.no_grad()
-    def measure_levels(self, whose: str, levels: Sequence[Tensor], names: list[str]) -> None:
-        """Measure the RMS of levels [N, C, h, w], over all cells of the batch."""
-        for name, level in zip(names, levels, strict=True):
-            self.found[f"rms/{whose}/{name}"] = full_precision(level).square().mean().sqrt()
+    def measure_levels(self, whose: str, levels: Sequence[Tensor], known: Sequence[int]) -> None:
+        """Measure the RMS of levels [N, C, h, w] of known strides, over all cells of the batch."""
+        for stride, level in zip(known, levels, strict=True):
+            name = f"rms/{whose}/stride{stride}"
+            self.found[name] = full_precision(level).square().mean().sqrt()
 
     def after_train_iter(self, runner: Runner, *args: object, **kwargs: object) -> None:
         """Read and log what was measured."""
@@ -112,17 +109,6 @@ class DiagnosisHook(Hook):
         """Summarise, also if all iterations were done in an earlier session."""
         found = recent(runner)
         self.summary = found | {"warnings": list(warnings(found["values"]).values())}
-
-
-def level_names(neck: Any, chosen: slice) -> list[str]:
-    """Names of the chosen levels of a pyramid: their strides, or their numbers if unknown."""
-    known = strides(neck)
-    names = (
-        [f"stride{stride}" for stride in known]
-        if known
-        else [f"level{number}" for number in range(1, neck.num_outs + 1)]
-    )
-    return names[chosen]
 
 
 def recent(runner: Runner) -> dict[str, Any]:

@@ -125,7 +125,7 @@ def about_head(
 def test_numbers_are_those_of_a_loop_over_everything(layers: int) -> None:
     method = random_method(layers=layers).double()
     batch = random_batch(dtype=torch.float64)
-    found = diagnose(method, batch.teacher, batch.targets, ITERATION, LEVELS)
+    found = diagnose(method, batch.teacher, batch.targets, ITERATION)
     wanted = expected(method, batch)
     assert found.keys() == wanted.keys()
     for name, value in wanted.items():
@@ -136,14 +136,14 @@ def test_an_attention_without_preference_has_all_tokens() -> None:
     method, batch = random_method(), random_batch()
     for parameter in attention_of(method.decoder.layers[0]).key.parameters():
         torch.nn.init.zeros_(parameter)
-    found = diagnose(method, batch.teacher, batch.targets, 0, LEVELS)
+    found = diagnose(method, batch.teacher, batch.targets, 0)
     assert found["layer1/head1/effective"].item() == pytest.approx(1, rel=1e-5)
     assert found["layer1/head1/inside"].item() == pytest.approx(found["boxes"].item(), rel=1e-5)
 
 
 def test_a_batch_without_objects_says_nothing() -> None:
     batch = random_batch((0, 0, 0))
-    assert diagnose(random_method(), batch.teacher, batch.targets, 0, LEVELS) == {}
+    assert diagnose(random_method(), batch.teacher, batch.targets, 0) == {}
 
 
 @pytest.mark.parametrize("scale_levels", [False, True])
@@ -153,7 +153,7 @@ def test_it_changes_no_loss_and_no_state(scale_levels: bool) -> None:
     for iteration in range(2):
         expected = run(unseen, batch, iteration)
         random = torch.get_rng_state()
-        diagnose(seen, batch.teacher, batch.targets, iteration, LEVELS)
+        diagnose(seen, batch.teacher, batch.targets, iteration)
         assert torch.equal(torch.get_rng_state(), random)
         losses = run(seen, batch, iteration)
         assert all(torch.equal(losses[name], loss) for name, loss in expected.items())

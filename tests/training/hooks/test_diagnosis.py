@@ -87,7 +87,7 @@ def test_rms_of_all_levels_and_the_decoder(distiller: Any) -> None:
     distiller.method.register_forward_hook(lambda method, inputs, losses: seen.append(inputs))
     found = measured(distiller, batch([2, 0]), batch([1, 1]))  # of the first share alone
     (teacher, student, targets, iteration), _ = seen
-    expected = diagnose(distiller.method, teacher, targets, iteration, LEVELS)
+    expected = diagnose(distiller.method, teacher, targets, iteration)
     for whose, levels in (("teacher", teacher), ("student", student)):
         for name, level in zip(LEVELS, levels, strict=True):
             expected[f"rms/{whose}/{name}"] = level.detach().double().square().mean().sqrt()
