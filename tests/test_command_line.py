@@ -62,6 +62,7 @@ def test_collect_render_and_show(track_file, capsys):
         assert main([command, *common, "--folder", folder]) == 0
     kinds = {"results": ["csv"], "bootstrap": ["csv"], "table": ["csv", "html", "md", "tex"]}
     kinds |= {"figure": ["png", "svg"], "per_class": ["csv", "png", "svg"], "per_size": ["csv"]}
+    kinds["diagnosis"] = ["csv"]
     made = sorted(f"{name}.{kind}" for name, each in kinds.items() for kind in each)
     assert sorted(path.name for path in Path(folder).iterdir()) == made
 

@@ -63,6 +63,7 @@ class Ablation:
     iou_type: the AP that the table shows, of boxes (bbox) or masks (segm).
     split: the split on which AP is measured.
     costs: True if the table also shows the cost of a step with each row's method.
+    diagnosis: True if the table also shows what each row's decoder does.
     reference: id of a second row that all others are compared with.
     axis: the axis of a figure that shows AP at each row's ``x``.
     figures: for each figure of the runs' behaviour, the ids of the rows that it shows.
@@ -82,6 +83,7 @@ class Ablation:
     findings: str = ""
     split: str = TEST
     costs: bool = False
+    diagnosis: bool = False
 
     def row(self, name: str) -> Row:
         """The row with this id."""
@@ -188,6 +190,7 @@ def read_ablation(file: Path, track: Track) -> Ablation:
         findings=content.findings.get(track.name, ""),
         split=track.tuning_split if content.split == TUNE else content.split,
         costs=content.costs and distilled,
+        diagnosis=content.diagnosis,
     )
     _require_held_out(ablation, track, file)
     _require_attention(ablation, file)

@@ -135,6 +135,10 @@ class AblationContent(Model):
     costs: bool = Field(
         False, description="show the cost of a step with each row's method, where measured"
     )
+    diagnosis: bool = Field(
+        False,
+        description="show where the decoder of each row with ICD looks and what it has learnt",
+    )
     seeds: int | None = Field(
         None, ge=1, description="how many of the track's seeds the table uses; default: all"
     )

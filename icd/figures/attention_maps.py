@@ -18,7 +18,7 @@ from icd.files import require_file
 from icd.methods.icd import fast
 from icd.methods.icd.method import ICD
 from icd.methods.icd.queries import make_queries
-from icd.methods.tokens import sizes_of, tokenize
+from icd.methods.tokens import sizes_of
 from icd.methods.where import ALTERNATIVES
 from icd.training.base_config import base_config, config_name
 from icd.training.checkpoint import load_weights
@@ -97,7 +97,7 @@ def look(distiller: Distiller, sample: dict, rank: int) -> Masks:
 
     generator = torch.Generator().manual_seed(0)  # of fakes and jitter, which do not count here
     queries = make_queries(targets, method.sampler([len(boxes)], generator), 0.0)
-    tokens = tokenize(teacher, targets.image_sizes, targets.padded_size)
+    tokens = method.tokens(teacher, targets)
     output = method.decoder(method.encoder(queries), tokens, fast.look_up)[-1]
     where = {
         name: weigh(teacher, student, targets, tokens.valid)

@@ -22,11 +22,13 @@ FIGURES = {
     "the attention of all objects of the image, and the weights that it is compared with "
     "(foreground boxes, activation).",
     "detections": "Annotations, and the detections of each model.",
-    "curves": "Losses during training, and AP of intermediate checkpoints.",
+    "curves": "Losses during training, AP of intermediate checkpoints, and what the decoder does: "
+    "its effective tokens, its attention in annotated boxes, and the instances that it recognises "
+    "(means over layers and heads).",
     "errors": "AP50 lost to each type of error (TIDE: how much AP50 would rise without it).",
 }
 # The CSV files that figures are drawn from, and the figures.
-FIGURE_OF = {"losses": "curves", "steps": "curves", "errors": "errors"}
+FIGURE_OF = {"losses": "curves", "diagnosis": "curves", "steps": "curves", "errors": "errors"}
 MEASUREMENTS = tuple(FIGURE_OF)
 
 

@@ -21,6 +21,13 @@ METHOD = {
     "loss_localisation": "Localisation loss",
     "loss_distillation": "Distillation loss",
 }
+# Values by panel: in a thick line and, where there is another to compare it with, in a thin one.
+DECODER: dict[str, tuple[str, ...]] = {
+    "Effective tokens (%)": ("effective",),
+    "In boxes; thin: their area (%)": ("inside", "boxes"),
+    "Recognised; thin: mistaken (%)": ("recognised", "mistaken"),
+}
+WIDTHS = (1.3, 0.6)  # of thick and thin lines
 FEW = 12  # points, up to which each is marked: one alone makes no line
 STYLES: tuple[dict[str, Any], ...] = (  # of the rows in turn
     {"color": "0.55", "linestyle": "--"},
@@ -36,19 +43,23 @@ def write(
     """Draw the curves of the figure's rows.
 
     Args:
-        sources: the losses, and the AP of snapshots where the track keeps some.
+        sources: the losses, the diagnosis, and the AP of snapshots where the track keeps some.
     """
-    losses, *steps = (pd.read_csv(source) for source in sources)
+    tables = {source.stem: pd.read_csv(source) for source in sources}
     labels = {row.id: row.label for row in ablation.choose(ablation.figures["curves"])}
-    panels = loss_panels(losses)
-    for table in steps:
-        (split,) = set(table.split)
-        panels[f"AP (%), {split} split"] = table.assign(value=100 * table.AP)
+    panels = {title: [table] for title, table in loss_panels(tables["losses"]).items()}
+    if "steps" in tables:
+        (split,) = set(tables["steps"].split)
+        aps = tables["steps"].assign(value=100 * tables["steps"].AP)
+        panels[f"AP (%), {split} split"] = [aps]
+    panels |= decoder_panels(tables["diagnosis"])
+    lines = 1 + len(panels) // 3  # one place is that of the legend
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(6.8, 3.9), layout="constrained")
-        *places, last = figure.subplots(2, 3).flat
-        for axes, (title, table) in zip(places, panels.items(), strict=False):
-            draw_lines(axes, title, table, labels)
+        figure = Figure(figsize=(6.8, 1.95 * lines), layout="constrained")
+        *places, last = figure.subplots(lines, 3, squeeze=False).flat
+        for axes, (title, shown) in zip(places, panels.items(), strict=False):
+            for table, width in zip(shown, WIDTHS, strict=False):
+                draw_lines(axes, title, table, labels, width)
         for unused in [*places[len(panels) :], last]:
             unused.axis("off")
         handles, names = places[0].get_legend_handles_labels()
@@ -70,13 +81,33 @@ def loss_panels(losses: pd.DataFrame) -> dict[str, pd.DataFrame]:
     }
 
 
-def draw_lines(axes: Axes, title: str, table: pd.DataFrame, labels: dict[str, str]) -> None:
+def decoder_panels(diagnosis: pd.DataFrame) -> dict[str, list[pd.DataFrame]]:
+    """By title the row, iteration and value of each line: in percent, means over layers."""
+    panels: dict[str, list[pd.DataFrame]] = {}
+    for title, names in DECODER.items():
+        tables = []
+        for name in names:
+            own = diagnosis.filter(regex=rf"^(layer\d+/)?{name}$")
+            values = diagnosis[["row", "iteration"]].assign(value=100 * own.mean(axis=1))
+            tables.append(values.dropna())
+        if len(tables[0]):
+            panels[title] = tables
+    return panels
+
+
+def draw_lines(
+    axes: Axes,
+    title: str,
+    table: pd.DataFrame,
+    labels: dict[str, str],
+    width: float = WIDTHS[0],
+) -> None:
     """One line for each row that the table has."""
     for (row, label), style in zip(labels.items(), cycle(STYLES), strict=False):
         mine = table[table.row == row]
         marks: dict[str, Any] = {"marker": "o", "markersize": 3} if len(mine) <= FEW else {}
         if len(mine):
-            axes.plot(mine.iteration, mine.value, label=label, linewidth=1.3, **style, **marks)
+            axes.plot(mine.iteration, mine.value, label=label, linewidth=width, **style, **marks)
     axes.set_title(title, loc="left", fontsize=9)
     axes.set_ylim(bottom=0)
     axes.set_xlim(left=0)

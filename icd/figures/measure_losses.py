@@ -27,8 +27,10 @@ def write(ablation: Ablation, track: Track, output: Path) -> None:
     write_csv(output, pd.DataFrame(lines))
 
 
-def logged(work: Path) -> dict[int, dict[str, float]]:
-    """Iteration (from 1) -> loss -> mean over the iterations since the last entry.
+def logged(work: Path, prefix: str = "loss") -> dict[int, dict[str, float]]:
+    """Iteration (from 1) -> name -> value, of the scalars whose names start with ``prefix``.
+
+    Losses are means over the iterations since the last entry.
 
     A training that was resumed has one folder a session, named by its start. A later session
     repeats the iterations after its checkpoint, and what it logs of them counts.
@@ -40,12 +42,12 @@ def logged(work: Path) -> dict[int, dict[str, float]]:
     if not files:
         expected = "the folder of a training, with <time>/vis_data/scalars.json"
         raise InputError(work, "", "holds no logged losses", expected)
-    losses = {
-        entry["step"]: {name: entry[name] for name in entry if name.startswith("loss")}
-        for file in files
-        for entry in entries(file)
-    }
-    return dict(sorted(losses.items()))
+    found: dict[int, dict[str, float]] = {}
+    for file in files:
+        for entry in entries(file):
+            if values := {name: entry[name] for name in entry if name.startswith(prefix)}:
+                found[entry["step"]] = values
+    return dict(sorted(found.items()))
 
 
 def entries(file: Path) -> Iterator[dict[str, Any]]:

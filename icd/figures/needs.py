@@ -40,7 +40,7 @@ def measured(name: str, ablation: Ablation, track: Track) -> list[Path]:
         rows = ablation.choose(ablation.figures["errors"])
         return [run.detections(ablation.split) for row in rows for run in row.runs]
     runs = first_runs(ablation, "curves")
-    if name == "losses":
+    if name in ("losses", "diagnosis"):
         return [run.folder / "model.pth" for run in runs]
     count = track.machine.snapshots
     return [metrics_file(run, i) for run in runs for i in snapshot_iterations(run, count)]
@@ -50,7 +50,7 @@ def sources(figure: str, ablation: Ablation, track: Track) -> list[Path]:
     """The files that a figure is drawn from, in the order in which its module takes them."""
     if figure == "attention":
         return [track.results / "data.json"]
-    numbers = {"curves": ["losses"], "errors": ["errors"]}.get(figure, [])
+    numbers = {"curves": ["losses", "diagnosis"], "errors": ["errors"]}.get(figure, [])
     if figure == "curves" and track.machine.snapshots:
         numbers.append("steps")
     return [folder(track, ablation) / f"{name}.csv" for name in numbers]

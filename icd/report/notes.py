@@ -26,6 +26,13 @@ EARLIER = (
     "**Measured with an earlier version of these runs.** What they compute has changed since (see "
     "the changelog); making the table again measures today's runs."
 )
+DIAGNOSIS = (
+    "Decoder: means over the last measurements of training, images, heads, layers and seeds. "
+    "Effective tokens: exponential of the entropy of the attention of an image's objects, and its "
+    "share of all tokens. Attention in boxes: its share in annotated boxes, beside the share of "
+    "tokens that lie there. Recognised / mistaken: annotated / fake instances with an objectness "
+    "above 0.5; - means not measured."
+)
 
 
 def paragraphs(summary: Summary) -> list[str]:
@@ -38,6 +45,7 @@ def paragraphs(summary: Summary) -> list[str]:
         " ".join([measure(summary), *intervals(summary)]),
         classes(summary),
         COSTS if ablation.costs else "",
+        DIAGNOSIS if ablation.diagnosis else "",
         *missing(summary),
         recipes(ablation),
         ablation.notes,

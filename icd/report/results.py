@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import isnan
 from pathlib import Path
@@ -27,6 +27,7 @@ from icd.experiments.splits import TEST
 from icd.files import read_json, write_csv
 from icd.process.failures import failure
 from icd.report.breakdown import PARTS, breakdown
+from icd.report.diagnosis import COLUMNS, DIAGNOSIS_CSV, diagnoses
 
 Metrics = dict[str, Any]  # the content of a run's metrics.json
 Record = dict[str, Any]  # a line of a CSV file by column
@@ -50,7 +51,8 @@ def write_results(
 
     Writes ``results.csv`` (metrics unrounded; a run without metrics has one record with a status
     and without a value), ``bootstrap.csv`` (AP under resampled images, one record per run and IoU
-    type), and ``per_class.csv`` and ``per_size.csv`` (see :mod:`icd.report.breakdown`).
+    type), ``per_class.csv`` and ``per_size.csv`` (see :mod:`icd.report.breakdown`), and
+    ``diagnosis.csv`` (see :mod:`icd.report.diagnosis`).
 
     Args:
         ablation: the table.
@@ -77,6 +79,7 @@ def write_results(
     metrics = {run: content for run, (_, content) in outcomes.items()}
     for kind, name in PARTS.items():
         write_csv(folder / name, breakdown(ablation, metrics, kind))
+    write_csv(folder / DIAGNOSIS_CSV, diagnoses(ablation, folder.parent / "manifests"))
 
 
 def _frame(records: list[Record]) -> pd.DataFrame:
@@ -174,12 +177,14 @@ class Results:
     parts: those of ``per_class.csv`` and ``per_size.csv``, by kind of part; without a kind if its
         file does not exist, because the table was collected by an earlier version.
     earlier: measured with an earlier version of the runs, see :mod:`icd.report.earlier`.
+    diagnosis: that of ``diagnosis.csv``; empty if it does not exist.
     """
 
     records: pd.DataFrame
     bootstrap: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=KEYS))
     parts: dict[str, pd.DataFrame] = field(default_factory=dict)
     earlier: bool = False
+    diagnosis: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=COLUMNS))
 
     def values(self, row: Row, metric: str, iou_type: str) -> dict[int | None, float]:
         """A metric in percent by seed, of the runs that have it."""
@@ -232,7 +237,9 @@ def read_results(folder: Path) -> Results:
     parts = {
         kind: _read_csv(folder / name) for kind, name in PARTS.items() if (folder / name).is_file()
     }
-    return Results(_read_csv(folder / RESULTS_CSV), _read_csv(folder / BOOTSTRAP_CSV), parts)
+    results = Results(_read_csv(folder / RESULTS_CSV), _read_csv(folder / BOOTSTRAP_CSV), parts)
+    diagnosis = folder / DIAGNOSIS_CSV
+    return replace(results, diagnosis=_read_csv(diagnosis)) if diagnosis.is_file() else results
 
 
 def _read_csv(file: Path) -> pd.DataFrame:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from icd.experiments.ablation import Ablation, Row
 from icd.experiments.run import Cost, Run, StepKey
 from icd.report.breakdown import losers
+from icd.report.diagnosis import DecoderDiagnosis, decoder_diagnosis
 from icd.report.earlier import as_planned
 from icd.report.intervals import Estimate
 from icd.report.results import ABSENT, DONE, FAILED, NOT_RUN, Results, split_status
@@ -29,6 +30,7 @@ class Entry:
     gain, difference: over the row's baseline and to its reference; None without a common seed, and
         for the baseline and the reference themselves.
     cost: of its method; None if it was not measured.
+    decoder: what its decoder does; None if it has none or the table does not show it.
     """
 
     row: Row
@@ -41,6 +43,7 @@ class Entry:
     gain: Estimate | None
     difference: Estimate | None
     cost: Cost | None = None
+    decoder: DecoderDiagnosis | None = None
 
     @property
     def is_baseline(self) -> bool:
@@ -194,6 +197,7 @@ def _entry(
         gain=compared(baseline),
         difference=compared(reference),
         cost=costs.get(row.runs[0].step_key) if row.runs else None,
+        decoder=decoder_diagnosis(results.diagnosis, row) if ablation.diagnosis else None,
     )
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
+from math import isnan
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -13,11 +15,14 @@ from icd.experiments.ablation import Ablation
 from icd.experiments.run import Cost, StepKey
 from icd.files import write_csv, write_text
 from icd.markdown import html, table
+from icd.report.diagnosis import DecoderDiagnosis
 from icd.report.intervals import Estimate
 from icd.report.latex import typeset
 from icd.report.notes import paragraphs
 from icd.report.results import DONE, Results
 from icd.report.summary import METRICS, Entry, Summary, summarise
+
+DECODER = ["effective tokens", "attention in boxes (their area)", "recognised / mistaken"]
 
 
 def write_tables(
@@ -46,7 +51,14 @@ def latex(summary: Summary) -> str:
 
 def numbers(summary: Summary) -> pd.DataFrame:
     """The table unformatted and unrounded, in percent; missing values are empty."""
-    return pd.DataFrame([_numbers(entry) for entry in summary.entries], dtype=object)
+    records = [_numbers(entry) for entry in summary.entries]
+    if summary.ablation.diagnosis:
+        for record, entry in zip(records, summary.entries, strict=True):
+            record |= {
+                field.name: entry.decoder and getattr(entry.decoder, field.name)
+                for field in fields(DecoderDiagnosis)
+            }
+    return pd.DataFrame(records, dtype=object)
 
 
 def _numbers(entry: Entry) -> dict[str, Any]:
@@ -77,6 +89,7 @@ def cells(summary: Summary) -> tuple[list[str], list[list[str]]]:
     header += [f"difference {summary.to} [95 %]"] if ablation.references else []
     header += ["published AP", "published gain"]
     header += ["time", "MiB"] if ablation.costs else []
+    header += DECODER if ablation.diagnosis else []
     return header, [_cells(entry, summary) for entry in summary.entries]
 
 
@@ -96,7 +109,8 @@ def _cells(entry: Entry, summary: Summary) -> list[str]:
     elif summary.ablation.references:
         cells.append("")
     cells += _published(entry)
-    return [*cells, *_cost(entry)] if summary.ablation.costs else cells
+    cells += _cost(entry) if summary.ablation.costs else ()
+    return [*cells, *_decoder(entry)] if summary.ablation.diagnosis else cells
 
 
 def _compared(entry: Entry, other: Entry, value: Estimate | None) -> str:
@@ -144,3 +158,19 @@ def _published(entry: Entry) -> tuple[str, str]:
 def _cost(entry: Entry) -> tuple[str, str]:
     """Time ratio and memory of a row's method."""
     return (f"{entry.cost.time:.2f}", f"{entry.cost.memory:.0f}") if entry.cost else ("-", "-")
+
+
+def _decoder(entry: Entry) -> tuple[str, ...]:
+    """Where a row's decoder looks and what it recognises."""
+    if (found := entry.decoder) is None:
+        return ("-",) * len(DECODER)
+    return (
+        f"{found.effective_tokens:.0f} ({percent(found.effective)})",
+        f"{percent(found.inside)} ({percent(found.boxes)})",
+        f"{percent(found.recognised)} / {percent(found.mistaken)}",
+    )
+
+
+def percent(share: float) -> str:
+    """A share as a percentage; ``-`` for NaN."""
+    return "-" if isnan(share) else f"{100 * share:.0f} %"

@@ -25,9 +25,10 @@ from icd.training import plugins  # noqa: F401  (registers what configs name)
 from icd.training.base_config import say_what_is_used
 from icd.training.checkpoint import load_weights
 from icd.training.classes import require_same_classes
-from icd.training.config import RunInputs, plain_config, training_config
+from icd.training.config import LOG_EVERY, RunInputs, plain_config, training_config
 from icd.training.export import export
 from icd.training.finished import FOLDER, MANIFEST, empty_folder, is_finished, publish
+from icd.training.hooks.diagnosis import DiagnosisHook
 from icd.training.hooks.images import OpenedImagesHook
 from icd.training.hooks.rehearsal import RehearsalHook
 from icd.training.hooks.sessions import SessionsHook, provenance
@@ -149,11 +150,13 @@ def trained_model(
         The model, and its provenance and cost for the manifest.
     """
     history = SessionsHook(here, to_plain(config.to_dict()))
-    hooks: list[Hook] = [history, OpenedImagesHook(pixels), SnapshotHook(run, options.snapshots)]
+    diagnosis = DiagnosisHook(LOG_EVERY)
+    hooks: list[Hook] = [history, diagnosis, OpenedImagesHook(pixels)]
+    hooks.append(SnapshotHook(run, options.snapshots))
     if options.rehearse:
         hooks.append(RehearsalHook(options.rehearse))
     model, cost = train_model(run, config, *hooks)
-    return model, provenance(history.sessions(), here) | cost
+    return model, provenance(history.sessions(), here) | cost | {"diagnosis": diagnosis.summary}
 
 
 def restore(run: Run, folder: Path, manifest: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -46,6 +47,16 @@ def steps() -> pd.DataFrame:
     return pd.DataFrame(lines, columns=["row", "iteration", "AP"]).assign(split="tune")
 
 
+def diagnosis() -> pd.DataFrame:
+    """Only the second row has a decoder, of two layers."""
+    lines: list[dict[str, Any]] = [{"row": "student", "iteration": i} for i in (50, 100)]
+    for i in (50, 100):
+        decoder = {"layer1/effective": 0.2, "layer2/effective": 0.4, "boxes": 0.5}
+        decoder |= {"layer1/recognised": i / 200, "layer2/recognised": i / 100}
+        lines.append({"row": "icd", "iteration": i, **decoder})
+    return pd.DataFrame(lines)
+
+
 def error_table(scale: float = 1.0) -> pd.DataFrame:
     names = [*draw_errors.TYPES, *draw_errors.SUMS]
     lines = [(row, name, scale * 0.1) for row in ROWS for name in names for _ in range(2)]
@@ -81,8 +92,10 @@ def draw(figure: str, name: str, changed: bool = False) -> list[bytes]:
     outputs = [Path(f"{name}.svg"), Path(f"{name}.png")]
     if figure == "curves":
         losses(2.0 if changed else 1.0).to_csv("losses.csv")
+        diagnosis().to_csv("diagnosis.csv")
         steps().to_csv("steps.csv")
-        draw_curves.write(MAIN, track(), [Path("losses.csv"), Path("steps.csv")], outputs)
+        sources = [Path(f"{name}.csv") for name in ("losses", "diagnosis", "steps")]
+        draw_curves.write(MAIN, track(), sources, outputs)
     elif figure == "errors":
         error_table(2.0 if changed else 1.0).to_csv("errors.csv")
         draw_errors.write(MAIN, track(), [Path("errors.csv")], outputs)
@@ -104,6 +117,7 @@ def test_curves_name_their_panels():
     for text in (
         "Detection loss",
         *draw_curves.METHOD.values(),
+        "Effective tokens (%)",
         "AP (%), tune split",
         "ICD",
         "Student",
@@ -120,12 +134,25 @@ def test_the_detection_loss_is_what_the_method_does_not_add():
     assert panels["Distillation loss"].value.tolist() == [4.0, 4.0]
 
 
-def test_curves_do_without_snapshots():
+def test_the_decoder_is_shown_in_percent_and_averaged_over_layers():
+    panels = draw_curves.decoder_panels(diagnosis())
+    assert list(panels) == ["Effective tokens (%)", "Recognised; thin: mistaken (%)"]
+    (effective,), (recognised, mistaken) = panels.values()
+    assert effective.row.tolist() == ["icd", "icd"]
+    assert effective.value.tolist() == pytest.approx([30, 30])
+    assert recognised.value.tolist() == pytest.approx([37.5, 75])
+    assert mistaken.empty
+
+
+def test_curves_do_without_snapshots_and_without_a_diagnosis():
     losses().to_csv("losses.csv")
-    draw_curves.write(MAIN, track(), [Path("losses.csv")], [Path("bare.svg")])
+    pd.DataFrame(columns=["row", "run", "iteration"]).to_csv("diagnosis.csv")
+    sources = [Path("losses.csv"), Path("diagnosis.csv")]
+    draw_curves.write(MAIN, track(), sources, [Path("bare.svg")])
     svg = Path("bare.svg").read_text()
     assert "Distillation loss" in svg
     assert "AP (%)" not in svg
+    assert "Effective" not in svg
 
 
 def test_a_training_of_one_logged_point_shows_it():
@@ -169,7 +196,9 @@ def test_curves_and_errors_show_the_rows_that_the_ablation_names():
     table = replace(MAIN, figures={"curves": ("icd",), "errors": ("icd", "teacher")})
     losses().to_csv("losses.csv")
     error_table().to_csv("errors.csv")
-    draw_curves.write(table, track(), [Path("losses.csv")], [Path("curves.svg")])
+    diagnosis().to_csv("diagnosis.csv")
+    sources = [Path("losses.csv"), Path("diagnosis.csv")]
+    draw_curves.write(table, track(), sources, [Path("curves.svg")])
     draw_errors.write(table, track(), [Path("errors.csv")], [Path("errors.svg")])
     for name, labels in (("curves", ["ICD"]), ("errors", ["ICD", "Teacher"])):
         svg = Path(f"{name}.svg").read_text()

@@ -10,6 +10,7 @@ import pytest
 
 from icd.errors import InputError
 from icd.experiments.ablation import load_ablation
+from icd.figures import measure_diagnosis
 from icd.figures.measure_losses import logged, write
 from tests.figures.tracks import track
 
@@ -38,6 +39,23 @@ def test_a_resumed_training_counts_each_iteration_once(tmp_path):
 def test_a_training_without_logs_is_named(tmp_path):
     with pytest.raises(InputError, match="holds no logged losses"):
         logged(tmp_path / "work")
+
+
+def test_a_diagnosis_in_the_same_log_is_not_a_loss_and_the_reverse(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    ablation = load_ablation("main", track())
+    folders = [row.runs[0].folder / "work" for row in ablation.choose(["student", "icd"])]
+    for folder in folders:
+        layer = {f"diagnosis/layer1/head{h}/inside": 0.25 * h for h in (1, 3)}
+        entries = [{"step": 50, "diagnosis/boxes": 0.5, **layer}, {"step": 50, "loss": 1.0}]
+        entries.append({"step": 60, "diagnosis/boxes": 0.25, **layer})
+        log(folder, "20260101_120000", *entries)
+    assert logged(folders[0]) == {50: {"loss": 1.0}}
+    measure_diagnosis.write(ablation, track(), tmp_path / "diagnosis.csv")
+    table = pd.read_csv(tmp_path / "diagnosis.csv")
+    assert table["iteration"].tolist() == [50, 60, 50, 60]
+    assert table["boxes"].tolist() == [0.5, 0.25] * 2
+    assert table["layer1/inside"].tolist() == [0.5] * 4
 
 
 def test_writes_what_was_logged_to_the_last_digit(tmp_path, monkeypatch):

@@ -62,9 +62,11 @@ def test_curves_take_as_many_snapshots_as_the_track_keeps():
     ]
     assert [file.name for file in needs.sources("curves", MAIN, track(3))] == [
         "losses.csv",
+        "diagnosis.csv",
         "steps.csv",
     ]
-    assert [file.name for file in needs.sources("curves", MAIN, track(0))] == ["losses.csv"]
+    without = needs.sources("curves", MAIN, track(0))
+    assert [file.name for file in without] == ["losses.csv", "diagnosis.csv"]
 
 
 def test_only_runs_whose_curve_is_drawn_leave_snapshots():

@@ -20,6 +20,7 @@ from icd.methods.cwd import CWD
 from icd.methods.fgd import FGD
 from icd.methods.fitnet import FitNet
 from icd.methods.icd import fast, plain
+from icd.methods.icd.diagnosis import diagnose
 from icd.methods.icd.method import ICD
 from icd.methods.icd.queries import make_queries
 from icd.methods.mgd import MGD
@@ -51,6 +52,7 @@ VARIANTS: dict[str, tuple[Callable[[], nn.Module], int, int]] = {
     "icd, not normalised": (icd(normalise=False), 240, 360),
     "icd, one auxiliary loss": (icd(auxiliary=["identification"]), 240, 350),
     "icd, identity values": (icd(value_space="identity"), 240, 360),
+    "icd, scaled levels": (icd(scale_levels=True), 310, 430),
     "icd, narrow student": (icd(student_channels=NARROW), 240, 360),
     "icd, everywhere": (icd(where="everywhere"), 230, 350),
     "icd, foreground": (icd(where="foreground"), 290, 420),
@@ -161,6 +163,18 @@ def test_the_plain_formulation_runs_on_a_gpu(depth: int) -> None:
             queries = make_queries(targets, method.draw(targets, 0), method.jitter)
             losses = method.losses(teacher, student, targets, queries, False, plain)
     assert {loss.device.type for loss in losses.values()} == {"cuda"}
+    assert not recorded.waits
+
+
+@pytest.mark.parametrize("depth", [0, 2])
+def test_the_diagnosis_waits_for_nothing_either(depth: int) -> None:
+    method = ICD(PRIORS, layers=depth, scale_levels=True)
+    with fake_gpu():
+        move(method)
+        teacher, _, targets = fake_batch("cuda", [1, 0, 3])
+        with Device() as recorded:
+            found = diagnose(method, teacher, targets, 0)
+    assert {(value.device.type, value.shape) for value in found.values()} == {("cuda", ())}
     assert not recorded.waits
 
 

@@ -84,6 +84,21 @@ def test_masks_are_what_the_method_computes(trained: Distiller, sample: dict) ->
     assert masks.where["instance"].max() > masks.where["instance"].min() > 0
 
 
+def test_scaled_levels_are_looked_at_as_the_decoder_sees_them(
+    lab: Lab, sample: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A teacher ten times as large, whose RMS is known to be so, has the same attention."""
+    distiller = MODELS.build(
+        lab.config(lab.run(method="icd", options={"scale_levels": True})).model
+    )
+    before, features = look(distiller.eval(), sample, rank=0), distiller.teacher.features
+    monkeypatch.setattr(
+        distiller.teacher, "features", lambda images: [10 * x for x in features(images)]
+    )
+    distiller.method.level_scale.mean_square *= 100
+    np.testing.assert_allclose(look(distiller, sample, rank=0).heads, before.heads, rtol=1e-3)
+
+
 def test_foreground_lies_on_the_boxes(trained: Distiller, sample: dict) -> None:
     """Every pixel with a large share is in a cell that a box reaches, and no object is left out."""
     masks = look(trained, sample, rank=0)

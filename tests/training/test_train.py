@@ -69,7 +69,7 @@ def test_leaves_a_detector_and_its_provenance(lab: Lab, change: dict) -> None:
     config = json.loads((folder / "config.json").read_text())
     assert config["train_cfg"]["max_iters"] == 6
     assert "config" not in manifest
-    assert len((folder / "manifest.json").read_text().splitlines()) <= 60
+    assert len((folder / "manifest.json").read_text().splitlines()) <= 65
     assert manifest["seconds"] > 0
     assert manifest["inputs"] == {
         "annotations": lab.inputs.survey["splits"]["train"]["sha256"],
@@ -178,7 +178,7 @@ def test_the_method_knows_the_iteration(lab: Lab, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(ICD, "draw", watched)
     lab.train(lab.run(**DISTILLED))
-    assert seen == [0, 1, 2, 3, 4, 5]
+    assert seen == [0, 1, 2, 3, 4, 5, 5]  # the last one again, for the diagnosis
 
 
 def test_numbers_that_underflow_cost_no_time_while_it_trains(
@@ -197,7 +197,7 @@ def test_numbers_that_underflow_cost_no_time_while_it_trains(
 
     monkeypatch.setattr(ICD, "draw", watched)
     lab.train(lab.run(**DISTILLED))
-    assert seen == [True] * 6
+    assert seen == [True] * 7  # the last iteration is diagnosed, too
     assert not underflows()
 
 

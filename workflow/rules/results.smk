@@ -19,6 +19,7 @@ rule collect:
         lines=update(f"{RESULTS}/{{ablation}}/results.csv"),
         bootstrap=update(f"{RESULTS}/{{ablation}}/bootstrap.csv"),
         parts=multiext(f"{RESULTS}/{{ablation}}/", "per_class.csv", "per_size.csv"),
+        diagnosis=f"{RESULTS}/{{ablation}}/diagnosis.csv",
     log:
         f"{RESULTS}/runs/logs/{{ablation}}-collect.log",
     conda:
@@ -42,6 +43,7 @@ rule render:
         bootstrap=f"{RESULTS}/{{ablation}}/bootstrap.csv",
         ablation=f"{FOLDER}/{{ablation}}.yaml",
         parts=multiext(f"{RESULTS}/{{ablation}}/", "per_class.csv", "per_size.csv"),
+        diagnosis=f"{RESULTS}/{{ablation}}/diagnosis.csv",
         costs=measured_costs,
     output:
         report(

@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from types import ModuleType
 from typing import Annotated
 
@@ -24,10 +25,11 @@ from icd.methods import Distinct, Requires
 from icd.methods.icd import fast
 from icd.methods.icd.auxiliary import AUXILIARY_LOSSES, AuxiliaryLoss, AuxiliaryTask
 from icd.methods.icd.decoder import Decoder, ValueSpace, init_projection
+from icd.methods.icd.level_scale import LevelScale
 from icd.methods.icd.queries import Queries, QueryEncoder, make_queries
 from icd.methods.icd.sampling import QuerySampler, QuerySamples, query_count
 from icd.methods.shares import mean_count, share_index
-from icd.methods.tokens import Targets, flatten_levels, tokenize
+from icd.methods.tokens import Targets, Tokens, flatten_levels, tokenize
 from icd.methods.where import ALTERNATIVES, Where
 from icd.seeds import seed_of
 
@@ -53,6 +55,9 @@ class ICD(nn.Module):
         value_space: Where values are compared: a trained or fixed projection, or the features.
         where: Which tokens the distillation loss weighs, and how much.
         fakes: Whether fake instances count in the attention of the distillation loss.
+        scale_levels: Whether to divide each level of the teacher by its RMS, which the paper does
+            not do. Use it for a teacher whose levels differ in magnitude.
+        strides: Given by the trainer: stride of each level that is distilled.
         seed: Given by the trainer: seed of the fake instances and the jitter.
         student_channels: Given by the trainer: width of the student's pyramid, if it differs.
     """
@@ -78,6 +83,8 @@ class ICD(nn.Module):
         value_space: ValueSpace = "trained",
         where: Where = "instance",
         fakes: Annotated[bool, Requires(where="instance")] = False,
+        scale_levels: bool = False,
+        strides: Sequence[int] = (8, 16, 32, 64, 128),
         seed: int = 0,
         student_channels: int | None = None,
     ) -> None:
@@ -101,6 +108,7 @@ class ICD(nn.Module):
         self.weight, self.temperature, self.warmup = weight, temperature, warmup
         self.fake_ratio, self.query_cap, self.jitter = fake_ratio, query_cap, jitter
         self.where, self.fakes = where, fakes
+        self.level_scale = LevelScale(len(strides)) if scale_levels else None
 
     def forward(
         self,
@@ -151,7 +159,7 @@ class ICD(nn.Module):
         With ``detach`` they do not train the student (warm-up). The auxiliary losses are summed
         over the decoder's layers, the distillation loss is averaged.
         """
-        tokens = tokenize(teacher, targets.image_sizes, targets.padded_size)
+        tokens = self.tokens(teacher, targets, observe=self.training)
         outputs = self.decoder(self.encoder(queries), tokens, formulation.look_up)
         if self.where == "instance":
             counted = self.counted(targets, queries)
@@ -170,6 +178,15 @@ class ICD(nn.Module):
             for name in auxiliary[0]
         }
         return losses | {"loss_distillation": self.weight * torch.stack(imitation).mean()}
+
+    def tokens(self, teacher: Sequence[Tensor], targets: Targets, observe: bool = False) -> Tokens:
+        """The teacher's tokens; with ``observe``, their magnitude counts in that of its levels."""
+        tokens = tokenize(teacher, targets.image_sizes, targets.padded_size)
+        if self.level_scale is None:
+            return tokens
+        if observe:
+            self.level_scale.observe(teacher, tokens.valid)
+        return replace(tokens, levels=self.level_scale(teacher))
 
     def counted(self, targets: Targets, queries: Queries) -> Tensor:
         """Whose attention the distillation loss sums, [N, k]: annotated instances, or all."""
