@@ -22,7 +22,7 @@ CostGroup = tuple[str, str, str]  # names of detector, backbone and method
 StepKey = str  # see Run.step_key
 
 # Part of every description. Increase it when a change of the code changes what runs compute.
-VERSION = 1
+VERSION = 2
 
 
 class Cost(NamedTuple):
