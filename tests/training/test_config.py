@@ -24,9 +24,9 @@ from icd.errors import InputError
 from icd.experiments.ablation import ablation_names, load_ablation
 from icd.experiments.options import Method
 from icd.experiments.run import ImportedRun, TrainedRun
-from icd.training.base_config import say_what_is_used
 from icd.training.config import plain_config
 from icd.training.pipeline import pipeline
+from icd.training.what_is_used import say_what_is_used
 from tests.experiments.track_files import changed
 from tests.lab import Lab, differing, quick_configs, snapshot, teacher_of
 
