@@ -10,17 +10,23 @@ from collections.abc import Iterator, Mapping
 from inspect import signature
 from typing import Any
 
-from mmdet.registry import MODELS
+from mmdet.registry import MODELS, OPTIMIZERS
 from mmengine.config import Config
+from mmengine.registry import Registry
 
 from icd.experiments.run import TrainedRun
 from icd.training.base_config import base_config, short_name
 from icd.training.config import detector, train_loop
-from icd.training.optimisation import optimisation
+from icd.training.norm_decay import NormDecayConstructor
+from icd.training.optimisation import STEP_FACTOR, optimisation
 
 Settings = dict[str, str]  # a value in words by the name of the setting
 Part = Mapping[str, Any]  # a part of a config
 WARM_UPS = {"LinearLR": "linear", "ConstantLR": "constant"}
+# What settings have in words, or what changes no weights.
+KNOWN_OF_OPTIMIZER = {"type", "lr", "momentum", "weight_decay", "fused"}
+KNOWN_OF_WRAPPER = {"type", "optimizer", "clip_grad", "paramwise_cfg", "dtype", "loss_scale"}
+KNOWN_OF_PARAMETERS = {"bias_lr_mult", "bias_decay_mult", "norm_decay_mult"}
 
 
 def track_settings(run: TrainedRun) -> Settings:
@@ -55,7 +61,7 @@ def mmdet_settings(config: Config) -> Settings:
 def _optimiser(wrapper: Part, batch: int | None) -> Settings:
     """Settings of an optimiser's wrapper; its learning rate is for ``batch`` images."""
     optimizer, special = wrapper["optimizer"], wrapper.get("paramwise_cfg") or {}
-    decay = optimizer.get("weight_decay", 0)
+    decay = argument(optimizer, "weight_decay", OPTIMIZERS) or 0
     momentum = f", momentum {optimizer['momentum']:g}" if "momentum" in optimizer else ""
     images = f" for {batch} images" if batch else ""
     rate = special.get("bias_lr_mult", 1)
@@ -67,7 +73,21 @@ def _optimiser(wrapper: Part, batch: int | None) -> Settings:
         "weight decay": _number(decay),
         "weight decay of biases": _number(decay * special.get("bias_decay_mult", 1)),
         "weight decay of norms": _number(decay * special.get("norm_decay_mult", 1)),
+        "other options of the optimiser": _others(wrapper),
     }
+
+
+def _others(wrapper: Part) -> str:
+    """What no other setting says, as the config has it."""
+    parts = (
+        (wrapper, KNOWN_OF_WRAPPER),
+        (wrapper["optimizer"], KNOWN_OF_OPTIMIZER),
+        (wrapper.get("paramwise_cfg") or {}, KNOWN_OF_PARAMETERS),
+    )
+    others = {k: v for part, known in parts for k, v in part.items() if k not in known}
+    if others.get("constructor") == NormDecayConstructor.__name__:
+        del others["constructor"]
+    return ", ".join(f"{key} {value}" for key, value in others.items()) or "none"
 
 
 def _number(value: Any) -> str:
@@ -75,9 +95,12 @@ def _number(value: Any) -> str:
 
 
 def _clipping(clip: Part | None) -> str:
+    """How gradients are clipped; a norm other than the Euclidean one as the config has it."""
+    if not clip:
+        return "none"
     limits = {"clip_value": "elements to ±", "max_norm": "norm to "}
-    found = [f"{text}{clip[key]:g}" for key, text in limits.items() if clip and key in clip]
-    return ", ".join(found) or (str(dict(clip)) if clip else "none")
+    found = [f"{text}{clip[key]:g}" for key, text in limits.items() if key in clip]
+    return ", ".join(found) if clip.get("norm_type", 2) == 2 else str(dict(clip))
 
 
 def _schedule(schedulers: list[Part], loop: Part) -> Settings:
@@ -104,7 +127,9 @@ def _decay(kind: str, one: Part) -> str:
         return "cosine"
     if kind != "MultiStepLR":
         return kind
-    return "steps at " + " and ".join(f"{milestone:,}" for milestone in one["milestones"])
+    gamma = one.get("gamma", STEP_FACTOR)
+    factor = "" if gamma == STEP_FACTOR else f" by a factor of {gamma:g}"
+    return "steps at " + " and ".join(f"{place:,}" for place in one["milestones"]) + factor
 
 
 def model_settings(model: Part) -> Settings:
@@ -144,11 +169,11 @@ def _frozen(stages: int | None) -> str:
     return f"stem and {stages} stage{'s' * (stages != 1)}" if stages else "stem"
 
 
-def argument(config: Part, name: str) -> Any:
-    """An argument of a module: as the config states it, or else the default of its class."""
+def argument(config: Part, name: str, registry: Registry = MODELS) -> Any:
+    """An argument of a class: as the config states it, or else its default."""
     if name in config:
         return config[name]
-    for kind in getattr(MODELS.get(str(config.get("type"))), "__mro__", ()):
+    for kind in getattr(registry.get(str(config.get("type"))), "__mro__", ()):
         parameters = signature(kind.__init__).parameters
         if name in parameters:
             return parameters[name].default
