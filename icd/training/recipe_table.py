@@ -13,6 +13,7 @@ from icd.training.base_config import written_config
 from icd.training.settings import mmdet_settings, track_settings
 
 SAME, UNKNOWN = "same", "-"
+DISTILLED, CLIPPING = "icd", "gradient clipping with ICD"  # what ICD's authors change for students
 OF_BACKBONE = (
     "initial weights",
     "normalisation",
@@ -53,10 +54,9 @@ class Setting:
         return self.published not in (None, self.here)
 
 
-def student(track: Track, detector: str, backbone: str | None = None) -> TrainedRun:
-    """The track's student with a detector, without distillation."""
-    change = {"detector": detector} | ({"backbone": backbone} if backbone else {})
-    run = track.describe(change, seed=0)
+def student(track: Track, detector: str, **change: str) -> TrainedRun:
+    """The track's student with a detector; without distillation, unless ``change`` has a method."""
+    run = track.describe({"detector": detector, **change}, seed=0)
     assert isinstance(run, TrainedRun), "students are trained"
     return run
 
@@ -66,9 +66,13 @@ def compare(track: Track, detector: str, published: PublishedRecipes) -> list[Se
     run = student(track, detector)
     theirs, mmdet = published.settings(detector, run.backbone.name), written_config(run)
     reasons, configured = published.reasons(detector), mmdet_settings(mmdet)
+    ours = track_settings(run)
+    if DISTILLED in track.content.methods:
+        distilled = track_settings(student(track, detector, method=DISTILLED))
+        ours[CLIPPING] = distilled["gradient clipping"]
     return [
         Setting(name, here, theirs.get(name), configured.get(name), reasons.get(name, ""))
-        for name, here in track_settings(run).items()
+        for name, here in ours.items()
     ]
 
 
@@ -94,7 +98,7 @@ def mistakes(track: Track, published: PublishedRecipes) -> Iterator[str]:
 
 def _special(track: Track, backbone: str, published: PublishedRecipes) -> bool:
     """Whether the track uses a backbone otherwise than ICD's authors, or they did not use it."""
-    settings = track_settings(student(track, track.detector, backbone))
+    settings = track_settings(student(track, track.detector, backbone=backbone))
     theirs = published.settings(track.detector, backbone)
     return any(settings[name] != theirs.get(name) for name in OF_BACKBONE)
 
@@ -143,7 +147,7 @@ def _backbones(track: Track, published: PublishedRecipes) -> str:
     """One row for each backbone, with the track's detector."""
     body = []
     for name in track.content.backbones:
-        settings = track_settings(student(track, track.detector, name))
+        settings = track_settings(student(track, track.detector, backbone=name))
         known = published.backbones.get(name)
         own = (settings[setting] for setting in OF_BACKBONE)
         body.append((name, *own, known.reason if known else ""))
