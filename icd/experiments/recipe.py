@@ -155,7 +155,7 @@ class OptimizerChange(Optimizer):
     lr: float = Field(1.0, gt=0, description="learning rate")
 
     @model_validator(mode="after")
-    def _require_weight_decay(self) -> Optimizer:
+    def _require_weight_decay(self) -> OptimizerChange:
         return self  # the recipe that it changes may have it
 
 

@@ -26,10 +26,11 @@ BACKBONES = ("backbone", *OF_BACKBONE, "why not detectron2's weights and normali
 ELSEWHERE = ("detector", "what", "published", "track", "why")
 INTRODUCTION = """# Recipes of {name}
 
-What the students of the track `{name}` train with, beside what ICD's authors published and what mmdet's config of the
-detector says. `same` means: as the track. Where `published` is `same`, the track follows detectron2 or AdelaiDet; where
-only `mmdet's config` is `same`, it follows mmdet. A value of mmdet's config that is not `same` is not used, and the log
-of each training says so. Values are those of the student `{backbone}` {schedule} without distillation.
+What the students of the track `{name}` train with, beside what ICD's authors published and what
+mmdet's config of the detector says. `same` means: as the track. Where `published` is `same`, the
+track follows detectron2 or AdelaiDet; where only `mmdet's config` is `same`, it follows mmdet. A
+value of mmdet's config that is not `same` is not used, and the log of each training says so. Values
+are those of the student `{backbone}` {schedule}, without distillation unless stated.
 
 `python -m icd recipes {name}` prints this page. What was published, and each reason, is in
 `workflow/published_recipes.yaml`."""
@@ -87,7 +88,7 @@ def mistakes(track: Track, published: PublishedRecipes) -> Iterator[str]:
         for name in own.reasons if own else ():
             if name in found and not found[name].differs:
                 yield f"{detector}: {name} has a reason, but is as published"
-        for name in (published.settings(detector, "") | published.reasons(detector)).keys():
+        for name in published.settings(detector, "") | published.reasons(detector):
             if name not in found:
                 yield f"{detector}: there is no setting {name}"
     for backbone in track.content.backbones:

@@ -155,7 +155,7 @@ def backbone_settings(backbone: Part) -> Settings:
     strides = {"caffe": "in the first 1x1 convolution", "pytorch": "in the 3x3 convolution"}
     return {
         "initial weights": str(init.get("checkpoint", "random")),
-        "stride of a bottleneck": strides.get(style, "has none"),
+        "stride of a bottleneck": strides.get(str(style), "has none"),
         "frozen stages": _frozen(stages),
         "batch norm of the backbone": f"statistics {'frozen' if fixed else 'updated'},"
         f" weights and biases {'frozen' if frozen else 'trained'}",
