@@ -79,7 +79,7 @@ def check(args: argparse.Namespace) -> None:
     survey = write_survey(track.split_files, output, args.decode_all, reading)
     print(overview(survey, reading))
     if _has_own_config(track):
-        from icd.training.base_config import say_what_is_used
+        from icd.training.what_is_used import say_what_is_used
 
         say_what_is_used(_student(track), reading.smallest_side)
     if any(split["without_mask"] or split["run_lengths"] for split in survey["splits"].values()):
@@ -285,6 +285,18 @@ def schemas(args: argparse.Namespace) -> None:
 
     for name, schema in SCHEMAS.items():
         write_json(FOLDER / f"{name}.schema.json", schema())
+
+
+def recipes(args: argparse.Namespace) -> None:
+    """Compare a track's recipes with those that were published and those of mmdet's configs."""
+    from icd.files import write_text
+    from icd.training.recipe_table import page
+
+    text = page(_planned_track(args))
+    if args.output:
+        write_text(args.output, text)
+    else:
+        print(text, end="")
 
 
 def plan(args: argparse.Namespace) -> None:
@@ -588,6 +600,11 @@ COMMANDS: dict[Callable[[argparse.Namespace], None], list[Argument]] = {
         OUTPUTS,
     ],
     schemas: [],
+    recipes: [
+        TRACK,
+        ("--data", {"type": Path, "default": Path("."), "help": "root folder of the data set"}),
+        ("--output", {"type": Path, "help": "file to write; default: print"}),
+    ],
     plan: [
         ABLATIONS,
         *PLANNED,

@@ -15,13 +15,13 @@ th{vertical-align:bottom}
 td{white-space:nowrap}"""
 
 
-def table(header: Sequence[str], body: Iterable[Sequence[str]]) -> str:
-    """A table with its first column to the left and all others to the right."""
+def table(header: Sequence[str], body: Iterable[Sequence[str]], text: bool = False) -> str:
+    """A table with its first column to the left and, unless they are text, others to the right."""
     return tabulate(
         [[_escaped(cell) for cell in row] for row in body],
         headers=[_escaped(cell) for cell in header],
         tablefmt="pipe",
-        colalign=("left", *["right"] * (len(header) - 1)),
+        colalign=("left", *["left" if text else "right"] * (len(header) - 1)),
         disable_numparse=True,
     )
 

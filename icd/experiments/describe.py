@@ -155,7 +155,7 @@ class Describer:
         return TrainedRun(
             **self._base(),
             detector=detector,
-            backbone=NamedBackbone(name=named, backbone=backbone.backbone, neck=backbone.neck),
+            backbone=NamedBackbone(name=named, **backbone.stated()),
             schedule=self._schedule(schedule, recipe),
             recipe=recipe,
             method=method,

@@ -57,6 +57,9 @@ class Optimizer(Model):
         gt=0,
         description="largest magnitude of each element of a gradient; applied before clip",
     )
+    norm_decay_mult: float | None = Field(
+        None, ge=0, description="factor of weight_decay for the weights and biases of norm layers"
+    )
 
     @model_validator(mode="after")
     def _require_known(self) -> Optimizer:
@@ -71,6 +74,14 @@ class Optimizer(Model):
         for name in sorted(self.arguments.keys() - known):
             expected = f"an argument of torch.optim.{self.type}: {sorted(known)}"
             context = {"key": name, "value": self.arguments[name], "expected": expected}
+            raise PydanticCustomError("requires", "{key}", context)
+        return self
+
+    @model_validator(mode="after")
+    def _require_weight_decay(self) -> Optimizer:
+        if self.norm_decay_mult is not None and "weight_decay" not in self.arguments:
+            expected = "a number, because norm_decay_mult is a factor of it"
+            context = {"key": "weight_decay", "value": None, "expected": expected}
             raise PydanticCustomError("requires", "{key}", context)
         return self
 
@@ -142,6 +153,10 @@ class OptimizerChange(Optimizer):
 
     type: str = Field("", description="name of a torch.optim class")
     lr: float = Field(1.0, gt=0, description="learning rate")
+
+    @model_validator(mode="after")
+    def _require_weight_decay(self) -> OptimizerChange:
+        return self  # the recipe that it changes may have it
 
 
 def _optional(field: FieldInfo) -> tuple[Any, Any]:

@@ -44,12 +44,26 @@ class TrackDetector(Detector):
     )
 
 
+Channels = Annotated[list[float], Field(min_length=3, max_length=3)]
+
+
+class Normalisation(Model):
+    """how images are normalised for the weights that a backbone starts from"""
+
+    mean: Channels = Field(description="mean of each channel, in the order of the network's input")
+    std: Channels = Field(description="divisor of each channel, in the same order")
+    bgr_to_rgb: bool = Field(description="whether the network sees RGB (true) or BGR (false)")
+
+
 class Backbone(Model):
-    """values merged into the config's model, for backbone and neck"""
+    """values merged into the config's model: for backbone, neck and normalisation"""
 
     backbone: Config = Field(description="values merged into the config's model.backbone")
     neck: Config = Field(
         default_factory=dict, description="values merged into the config's model.neck"
+    )
+    data_preprocessor: Normalisation | None = Field(
+        None, description="replaces the normalisation of the config's model.data_preprocessor"
     )
 
 

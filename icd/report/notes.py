@@ -45,7 +45,7 @@ def paragraphs(summary: Summary) -> list[str]:
         " ".join([measure(summary), *intervals(summary)]),
         classes(summary),
         COSTS if ablation.costs else "",
-        DIAGNOSIS if ablation.diagnosis else "",
+        DIAGNOSIS if summary.is_diagnosed else "",
         *missing(summary),
         recipes(ablation),
         ablation.notes,

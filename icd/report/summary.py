@@ -116,6 +116,11 @@ class Summary:
         return next(entry for entry in self.entries if entry.row.id == name)
 
     @property
+    def is_diagnosed(self) -> bool:
+        """True if the table shows decoders and any was measured."""
+        return any(entry.decoder is not None for entry in self.entries)
+
+    @property
     def over(self) -> str:
         """The baseline of gains in words, e.g. ``over Student``."""
         return _whose("over", [entry.baseline for entry in self.entries], "its baseline")

@@ -52,7 +52,7 @@ def latex(summary: Summary) -> str:
 def numbers(summary: Summary) -> pd.DataFrame:
     """The table unformatted and unrounded, in percent; missing values are empty."""
     records = [_numbers(entry) for entry in summary.entries]
-    if summary.ablation.diagnosis:
+    if summary.is_diagnosed:
         for record, entry in zip(records, summary.entries, strict=True):
             record |= {
                 field.name: entry.decoder and getattr(entry.decoder, field.name)
@@ -89,7 +89,7 @@ def cells(summary: Summary) -> tuple[list[str], list[list[str]]]:
     header += [f"difference {summary.to} [95 %]"] if ablation.references else []
     header += ["published AP", "published gain"]
     header += ["time", "MiB"] if ablation.costs else []
-    header += DECODER if ablation.diagnosis else []
+    header += DECODER if summary.is_diagnosed else []
     return header, [_cells(entry, summary) for entry in summary.entries]
 
 
@@ -110,7 +110,7 @@ def _cells(entry: Entry, summary: Summary) -> list[str]:
         cells.append("")
     cells += _published(entry)
     cells += _cost(entry) if summary.ablation.costs else ()
-    return [*cells, *_decoder(entry)] if summary.ablation.diagnosis else cells
+    return [*cells, *_decoder(entry)] if summary.is_diagnosed else cells
 
 
 def _compared(entry: Entry, other: Entry, value: Estimate | None) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from copy import deepcopy
 from pathlib import Path
 from types import FunctionType
 from typing import Any
@@ -14,7 +13,6 @@ from mmengine.hub import get_config
 from icd.errors import InputError
 from icd.experiments.run import ImportedRun, TrainedRun
 from icd.experiments.zoo import configs
-from icd.process.signals import tell
 
 # Keys that a detector's config must have; an imported detector needs the first three.
 PARTS = (
@@ -22,10 +20,6 @@ PARTS = (
     "test_dataloader.dataset.pipeline",
     "test_evaluator.metric",
     "train_dataloader.dataset.pipeline",
-)
-REPLACED = (
-    "data, batch size, samplers, optimizer, schedules, default hooks, and the steps that resize or"
-    " flip"
 )
 
 
@@ -38,7 +32,7 @@ def base_config(run: TrainedRun | ImportedRun) -> Config:
     Raises:
         InputError: the config does not exist or is incomplete.
     """
-    base = _flat(_read(run))
+    base = flat(written_config(run))
     for key in PARTS[: 3 if isinstance(run, ImportedRun) else None]:
         _require_part(base, config_name(run), key)
     return base
@@ -49,7 +43,7 @@ def config_name(run: TrainedRun | ImportedRun) -> str:
     return run.config if isinstance(run, ImportedRun) else run.detector.config
 
 
-def _read(run: TrainedRun | ImportedRun) -> Config:
+def written_config(run: TrainedRun | ImportedRun) -> Config:
     """The config as it is written, with types as strings."""
     name, imported = config_name(run), isinstance(run, ImportedRun)
     file = configs() / name if isinstance(run, ImportedRun) and run.zoo else Path(name)
@@ -87,7 +81,7 @@ def short_name(kind: str) -> str:
     return kind.rpartition(".")[2]
 
 
-def _flat(config: Config) -> Config:
+def flat(config: Config) -> Config:
     """The config with the data sets inside their wrappers, such as RepeatDataset."""
     for name in ("train_dataloader", "test_dataloader"):
         loader = config.get(name)
@@ -126,26 +120,6 @@ def _require_part(base: Config, name: str, key: str) -> None:
 def min_size(base: Config) -> int:
     """Shortest side in pixels of the images that a config trains on."""
     return int((base.train_dataloader.dataset.get("filter_cfg") or {}).get("min_size", 0))
-
-
-def say_what_is_used(run: TrainedRun, surveyed_side: int) -> None:
-    """Print what of the detector's config is taken and replaced, and report what is ignored.
-
-    ``surveyed_side``: shortest side of the images that the priors count.
-    """
-    name, written = config_name(run), _read(run)
-    base = _flat(deepcopy(written))
-    steps = ", ".join(short_name(step["type"]) for step in base.train_pipeline)
-    filters = base.train_dataloader.dataset.get("filter_cfg")
-    print(f"{name}: taken: model, test pipeline, metric, filter_cfg {filters}, pipeline {steps}")
-    print(f"{name}: replaced by the track's: {REPLACED}")
-    for ignored in ignored_parts(written):
-        tell(f"{name}: ignored: {ignored}")
-    if min_size(base) != surveyed_side:
-        tell(
-            f"{name}: trains on images from {min_size(base)} pixels; the priors count those from"
-            f" {surveyed_side} (icd check uses the track's first detector)"
-        )
 
 
 def ignored_parts(written: Config) -> list[str]:

@@ -171,6 +171,8 @@ def detector(run: TrainedRun | ImportedRun, base: Config, num_classes: int) -> d
         # Copied, because mmengine removes its _delete_ keys from the dictionaries that it merges.
         backbone, chosen = run.backbone.model_copy(deep=True), deepcopy(run.detector.model)
         parts = {"backbone": backbone.backbone, "neck": backbone.neck}
+        if backbone.data_preprocessor:
+            parts["data_preprocessor"] = backbone.data_preprocessor.model_dump()
         # The backbone comes last, because one of another type replaces all that was set before.
         config.merge_from_dict({"model": chosen})
         config.merge_from_dict({"model": parts})

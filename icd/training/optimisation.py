@@ -38,6 +38,9 @@ def optim_wrapper(optimizer: Optimizer) -> dict[str, Any]:
     if optimizer.type in FUSED and "foreach" not in config:
         config.setdefault("fused", True)
     wrapper: dict[str, Any] = {"type": "ClippingOptimWrapper", "optimizer": config}
+    if optimizer.norm_decay_mult is not None:
+        wrapper["constructor"] = "NormDecayConstructor"
+        wrapper["paramwise_cfg"] = {"norm_decay_mult": optimizer.norm_decay_mult}
     limits = {"clip_value": optimizer.clip_value, "max_norm": optimizer.clip}
     clip = {name: limit for name, limit in limits.items() if limit}
     return wrapper | ({"clip_grad": clip} if clip else {})

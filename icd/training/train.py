@@ -22,7 +22,6 @@ from icd.files import read_json, sha256, write_json
 from icd.process.fetch import verify
 from icd.process.signals import tell
 from icd.training import plugins  # noqa: F401  (registers what configs name)
-from icd.training.base_config import say_what_is_used
 from icd.training.checkpoint import load_weights
 from icd.training.classes import require_same_classes
 from icd.training.config import LOG_EVERY, RunInputs, plain_config, training_config
@@ -39,6 +38,7 @@ from icd.training.masks import require_masks
 from icd.training.origins import forget_other_inputs, input_hashes, require_same_origins
 from icd.training.parallel import join, leave
 from icd.training.runner import train_model
+from icd.training.what_is_used import say_what_is_used
 
 
 @dataclass(frozen=True)

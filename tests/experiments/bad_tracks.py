@@ -75,6 +75,24 @@ TRACK_CASES = [
         in_track("data.splits.a/b", {"annotations": "a", "images": "b"}),
         ("track.yaml: data.splits.a/b: is 'a/b'", "a name of letters, digits, - and _"),
     ),
+    Case(
+        "a norm decay that is a factor of nothing",
+        in_track("recipe.optimizer", {"type": "SGD", "lr": 0.1, "norm_decay_mult": 0.0}),
+        ("recipe.optimizer.weight_decay: is None", "a number, because norm_decay_mult is a factor"),
+    ),
+    Case(
+        "a normalisation of two channels",
+        in_track(
+            "backbones.resnet18-w8.data_preprocessor",
+            {"mean": [0.0, 0.0], "std": [1.0, 1.0, 1.0], "bgr_to_rgb": True},
+        ),
+        ("backbones.resnet18-w8.data_preprocessor.mean: is [0.0, 0.0]", "a list of 3"),
+    ),
+    Case(
+        "half a normalisation",
+        in_track("backbones.resnet18-w8.data_preprocessor", {"bgr_to_rgb": True}),
+        ("backbones.resnet18-w8.data_preprocessor.mean: is missing", "mean of each channel"),
+    ),
     Case("unknown key", in_track("colour", 1), ("track.yaml: colour: unknown key", "'backbones'")),
     Case(
         "unknown nested key",

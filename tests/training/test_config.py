@@ -24,9 +24,9 @@ from icd.errors import InputError
 from icd.experiments.ablation import ablation_names, load_ablation
 from icd.experiments.options import Method
 from icd.experiments.run import ImportedRun, TrainedRun
-from icd.training.base_config import say_what_is_used
 from icd.training.config import plain_config
 from icd.training.pipeline import pipeline
+from icd.training.what_is_used import say_what_is_used
 from tests.experiments.track_files import changed
 from tests.lab import Lab, differing, quick_configs, snapshot, teacher_of
 
@@ -88,16 +88,38 @@ def test_number_of_classes_is_the_tracks_everywhere(coco: Lab, lab: Lab, shipped
 
 def test_a_model_is_mmdets_but_for_what_the_track_changes(coco: Lab) -> None:
     theirs = leaves(get_config(RETINANET).model.to_dict())
+    means, stds = ([103.53, 116.28, 123.675], [1.0, 1.0, 1.0])
+    expected = {
+        ".backbone.style": "caffe",
+        ".backbone.norm_cfg.requires_grad": False,
+        ".backbone.init_cfg.checkpoint": "open-mmlab://detectron2/resnet50_caffe",
+        ".data_preprocessor.bgr_to_rgb": False,
+        **{f".data_preprocessor.mean.{i}": means[i] for i in (0, 2)},
+        **{f".data_preprocessor.std.{i}": stds[i] for i in range(3)},
+        ".neck.relu_before_extra_convs": True,
+        ".bbox_head.loss_bbox.type": "SmoothL1Loss",
+        ".bbox_head.loss_bbox.beta": 0.1,
+    }
     student, teacher = (
         leaves(plain(coco, coco.run(role=role)).model.to_dict()) for role in ("student", "teacher")
     )
-    assert student == theirs  # ResNet-50 from ImageNet, first stage frozen, 80 classes
-    changed = {path: value for path, value in teacher.items() if theirs.get(path) != value}
-    assert changed == {
+    changed = {path: value for path, value in student.items() if theirs.get(path) != value}
+    assert changed == expected
+    assert theirs.keys() <= student.keys()
+    assert {path: value for path, value in teacher.items() if student.get(path) != value} == {
         ".backbone.depth": 101,
-        ".backbone.init_cfg.checkpoint": "torchvision://resnet101",
+        ".backbone.init_cfg.checkpoint": "open-mmlab://detectron2/resnet101_caffe",
     }
-    assert teacher.keys() == theirs.keys()
+
+
+@pytest.mark.parametrize("detector", ["retinanet", "fcos"])
+def test_normalisation_is_that_of_the_weights(coco: Lab, detector: str) -> None:
+    """Whichever mmdet's config of the detector has; padding and masks stay as it has them."""
+    for backbone, entry in coco.track.content.backbones.items():
+        assert entry.data_preprocessor
+        images = plain(coco, coco.run(detector=detector, backbone=backbone)).model.data_preprocessor
+        assert images.to_dict().items() >= entry.data_preprocessor.model_dump().items()
+        assert images.pad_size_divisor == 32
 
 
 def test_the_minis_changes_arrive(mini: Lab) -> None:
@@ -281,11 +303,11 @@ def test_a_config_may_be_a_file_of_the_users(coco: Lab, tmp_path: Path) -> None:
     own.write_text(f"_base_ = {RETINANET!r}\nmodel = dict(bbox_head=dict(stacked_convs=3))\n")
     lab = coco.changed(
         {
-            "detectors": {"retinanet": {"config": str(own)}},
+            "detectors": {"own": {"config": str(own)}},
             "backbones": {"own": {"backbone": {}}},
         }
     )
-    run = lab.run(backbone="own")
+    run = lab.run(detector="own", backbone="own")
     theirs = leaves(get_config(RETINANET).model.to_dict())
     ours = leaves(plain(lab, run).model.to_dict())
     changed = {path: value for path, value in ours.items() if theirs.get(path) != value}
@@ -430,6 +452,19 @@ def test_of_shipped_detectors_nothing_is_ignored(
         for detector in lab.track.content.detectors:
             say_what_is_used(lab.run(detector=detector), SMALLEST_SIDE)
     assert capsys.readouterr().err == ""
+
+
+def test_what_replaces_a_setting_of_mmdet_is_said(coco: Lab, capsys: pytest.CaptureFixture) -> None:
+    with quick_configs():
+        say_what_is_used(coco.run(detector="fcos", method="icd"), SMALLEST_SIDE)
+    lines = capsys.readouterr().out.splitlines()
+    for words in (
+        "learning rate of biases: as weights; the config has 2 times that of weights,",
+        "weight decay of biases: 0.0001; the config has 0,",
+        "warm-up: linear, 1,000 iterations from a factor of 0.001; the config has linear, 500",
+    ):
+        assert [line for line in lines if f".py: {words}" in line and line.endswith("is not used")]
+    assert not [line for line in lines if "initial weights" in line], "they are the same"
 
 
 @pytest.mark.parametrize("number", [8, 80, 81, 300])

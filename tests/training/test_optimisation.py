@@ -31,6 +31,8 @@ def test_the_papers_schedule(coco: Lab, role: str, iterations: int, milestones: 
             "weight_decay": 1e-4,
             "fused": True,
         },
+        "constructor": "NormDecayConstructor",
+        "paramwise_cfg": {"norm_decay_mult": 0.0},
     }
 
 
@@ -51,17 +53,12 @@ def test_detectron2s_schedules(
     assert config.param_scheduler[1]["milestones"] == milestones
 
 
-@pytest.mark.parametrize(
-    ("name", "lr", "clip"),
-    [("atss", 0.01, None), ("mask-rcnn", 0.02, None), ("solov2", 0.01, {"max_norm": 35.0})],
-)
+@pytest.mark.parametrize(("name", "lr"), [("atss", 0.01), ("mask-rcnn", 0.02), ("solov2", 0.01)])
 @pytest.mark.parametrize("role", ["student", "teacher"])
-def test_a_detector_has_its_own_rate(
-    coco: Lab, role: str, name: str, lr: float, clip: dict | None
-) -> None:
+def test_a_detector_has_its_own_rate(coco: Lab, role: str, name: str, lr: float) -> None:
     wrapper = coco.config(coco.run(role=role, detector=name)).optim_wrapper
     assert wrapper.optimizer.lr == lr
-    assert wrapper.get("clip_grad") == clip
+    assert "clip_grad" not in wrapper  # the published baselines are not clipped, mmdet's SOLOv2 is
 
 
 @pytest.mark.parametrize(("batch_size", "lr"), [(8, 0.005), (16, 0.01), (64, 0.04)])
