@@ -63,6 +63,8 @@ class ICD(nn.Module):
     """
 
     learns = True  # has parameters of its own
+    # Options that do not concern the decoder, which can be trained before any student.
+    student_options = ("weight", "temperature", "warmup", "normalise", "where", "fakes")
 
     def __init__(
         self,
