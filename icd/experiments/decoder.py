@@ -55,7 +55,9 @@ def decoder_recipe(
 ) -> Recipe:
     """The decoder's own optimizer along half a cosine, on batches like those of its students."""
     assert method.optimizer, "a method that learns has one"
-    own = student.optimizer if method.optimizer == "student" else method.optimizer
+    own = method.optimizer
+    if own == "student":
+        own = student.optimizer.model_copy(update={"lr": student.rate})
     change = {"optimizer": stated.get("optimizer", {})}
     merged = merge_recipes({"optimizer": own.stated()}, change)["optimizer"]
     key = ("methods", method.name, "decoder", "optimizer")

@@ -68,8 +68,8 @@ def train(folder: Path, data: Path, survey: Path, manifest: Path, options: Optio
     Writes into ``folder``: ``config.json`` (the resolved config of a training), ``model.py`` and
     ``model.pth`` (a plain mmdet config and checkpoint), and ``method.pth`` (the weights of the
     method alone) if there is a method. A decoder that is trained alone leaves ``decoder.pth`` and
-    ``decoder.json`` (how well it does) instead. Writes the manifest last. If they were written before and
-    are lost, they are restored, see :mod:`icd.training.finished`.
+    ``decoder.json`` (how well it does) instead. Writes the manifest last. If they were written
+    before and are lost, they are restored, see :mod:`icd.training.finished`.
 
     Args:
         folder: folder of the run; those of other runs lie beside it.
