@@ -41,7 +41,9 @@ def test_students_wait_for_the_decoder_that_they_share(tmp_path: Path) -> None:
         assert manifest["inputs"]["decoder"] == sha256(tmp_path / decoder.weights)
     assert not any("Evaluate" in job and decoder.id in job for job in order)
     record = json.loads((tmp_path / decoder.manifest).read_text())
-    assert record["decoder"] == json.loads((tmp_path / decoder.folder / "decoder.json").read_text())
+    assert record["diagnosis"] == json.loads(
+        (tmp_path / decoder.folder / "decoder.json").read_text()
+    )
     assert "Nothing to be done" in snakemake(tmp_path, *targets, *options)
 
     refused = snakemake(tmp_path, *targets, "--forcerun", "train_decoder", *options, fails=True)
