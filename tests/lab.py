@@ -26,7 +26,7 @@ from icd.data.survey import write_survey
 from icd.data.synthetic import SyntheticSpec, write_dataset
 from icd.evaluation import evaluate
 from icd.experiments.base import validate
-from icd.experiments.run import ImportedRun, Run, TrainedRun
+from icd.experiments.run import ImportedRun, Run, TrainedRun, Training
 from icd.experiments.track import Track, load_track
 from icd.experiments.track_content import TrackContent
 from icd.mappings import merge
@@ -140,7 +140,7 @@ class Lab:
     def folder(self, run: Run) -> Path:
         return self.project / run.folder
 
-    def config(self, run: TrainedRun, workers: int = 0) -> Config:
+    def config(self, run: Training, workers: int = 0) -> Config:
         """The complete config of a run, whose teacher must be in place."""
         with contextlib.chdir(self.project), quick_configs():
             return config.training_config(run, self.inputs, workers, checkpoint_every=1000)

@@ -295,7 +295,7 @@ class _Expansion:
     def _require_effect(self, row: RowContent, change: Change) -> None:
         """Raise InputError if the row states what changes nothing: it would show another run."""
         stated = row.change.model_fields_set if row.change else set()
-        needs = {"options": "a method", "adapter": "a method"}
+        needs = dict.fromkeys(("options", "adapter", "decoder"), "a method")
         if not change.inherit and change.role == "student":
             needs["teacher"] = "a method or inherit: true"
         for key, needed in needs.items():

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from icd.experiments.base import Model
+from icd.experiments.options import DecoderTraining
 from icd.experiments.recipe import ScheduleName
 
 
@@ -43,4 +44,5 @@ class Change(Model):
     adapter: bool | None = Field(
         None, description="true allows pyramids of different widths in student and teacher"
     )
+    decoder: DecoderTraining | None = None
     teacher: TeacherChange | None = None

@@ -95,7 +95,7 @@ def require_trained_on(track: Track, runs: Iterable[Run], present: Hashes) -> No
             for run in runs
             if run.split == split
             and run.iterations
-            and ((run.folder / "model.pth").exists() or (run.folder / "work").exists())
+            and (run.weights.exists() or (run.folder / "work").exists())
             and (known := trained_on(run)) not in (None, digits)
         }
         if other:

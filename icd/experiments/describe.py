@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from icd.errors import InputError
+from icd.experiments import decoder
 from icd.experiments.base import Model, validate
 from icd.experiments.change import Change
 from icd.experiments.options import OPTIMIZER, Method, check_options, shipped_methods
@@ -22,7 +23,7 @@ from icd.experiments.roles import (
     ZooTeacher,
     pyramid_width,
 )
-from icd.experiments.run import ImportedRun, Schedule, TrainedRun
+from icd.experiments.run import DecoderRun, ImportedRun, Schedule, TrainedRun
 from icd.experiments.splits import TEST, TRAIN
 from icd.experiments.track_content import TrackContent
 from icd.experiments.zoo import teacher as zoo_teacher
@@ -164,7 +165,26 @@ class Describer:
             seed=seed,
             devices=self._devices(recipe),
             pretrained=start,
+            decoder=self._decoder(change, method, recipe, teacher) if method and teacher else None,
             trained_on=split,
+        )
+
+    def _decoder(
+        self, change: Change, method: Method, recipe: Recipe, teacher: TrainedRun | ImportedRun
+    ) -> DecoderRun | None:
+        """The training of the method's decoder alone, if track or row state one."""
+        track = self.content.methods[method.name].decoder
+        stated = decoder.decoder_training(track, change.decoder, method, self.file)
+        if stated is None:
+            return None
+        return DecoderRun(
+            **self._base(),
+            teacher=teacher,
+            method=decoder.decoder_method(method, self.file),
+            schedule=Schedule(name="warm", iterations=stated["warm"]),
+            recipe=decoder.decoder_recipe(stated, method, recipe, self.file),
+            seed=decoder.SEED,
+            devices=self._devices(recipe),
         )
 
     def _base(self) -> dict[str, Any]:
@@ -273,6 +293,7 @@ class Describer:
             raise InputError(self.file, key, "is missing", expected)
         stated = entry.stated() | {"name": name, "options": options, "adapter": adapter}
         stated.pop("recipe", None)  # the run's recipe contains it
+        stated.pop("decoder", None)  # its training is a run of its own
         return validate(Method, stated, self.file, ("methods", name))
 
     def _detector(self, role: Role, change: Change) -> str:

@@ -70,6 +70,7 @@ def rehearsal_of(run: TrainedRun) -> TrainedRun:
     """The short training that stands for all runs of a run's kind.
 
     It starts from random weights and its teacher has random weights, so it needs no other run.
+    It also stands for the training of its method's decoder, which costs less.
     """
     return changed(
         run,
@@ -83,6 +84,7 @@ def rehearsal_of(run: TrainedRun) -> TrainedRun:
         method=_method(run.method) if run.method else None,
         teacher=_untrained(run.teacher, run) if run.teacher else None,
         pretrained=None,
+        decoder=None,
         seed=0,
     )
 

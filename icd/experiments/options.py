@@ -25,7 +25,7 @@ from pydantic_core import PydanticCustomError
 
 from icd.errors import InputError
 from icd.experiments.base import DIFFERENT, Model, validate
-from icd.experiments.recipe import Optimizer, RecipeChange
+from icd.experiments.recipe import Optimizer, OptimizerChange, RecipeChange
 from icd.experiments.yaml_files import ROOT
 from icd.methods import Distinct, Requires
 
@@ -47,6 +47,17 @@ class CommonOptions(Model):
         "all",
         description="levels to distil: all or all_but_coarsest of those that both pyramids have, "
         "or a list of strides in pixels, e.g. [8, 16, 32, 64]",
+    )
+
+
+class DecoderTraining(Model):
+    """training of the method's decoder alone, before students learn with it"""
+
+    warm: int | None = Field(
+        None, ge=0, description="iterations; 0: the decoder learns with each student from the start"
+    )
+    optimizer: OptimizerChange | None = Field(
+        None, description="what differs from the optimizer of the method"
     )
 
 
@@ -79,6 +90,7 @@ class MethodEntry(_MethodFields):
         description="what the method's authors change in the student's recipe; merged into the "
         "recipe of students that have the method",
     )
+    decoder: DecoderTraining | None = None
 
 
 class Method(_MethodFields):
@@ -104,11 +116,14 @@ class Signature(Model):
     path: module.Class.
     learns: whether the method has parameters of its own.
     options: a model of the options, each with its default.
+    student_options: names of the options that do not concern the method's decoder; None if it has
+        no decoder that can be trained without a student.
     """
 
     path: str
     learns: bool
     options: type[Model]
+    student_options: list[str] | None = None
 
 
 @cache
@@ -195,8 +210,20 @@ def _signature(node: ast.ClassDef, module: str, file: Path) -> Signature:
         __validators__={"requirements": _requirements(requirements)},
         **fields,
     )
-    learns = bool(stated_by_class.get("learns", False))
-    return Signature(path=f"{module}.{node.name}", learns=learns, options=options)
+    return Signature(
+        path=f"{module}.{node.name}",
+        learns=bool(stated_by_class.get("learns", False)),
+        options=options,
+        student_options=_student_options(node),
+    )
+
+
+def _student_options(node: ast.ClassDef) -> list[str] | None:
+    """The ``student_options`` that a class states, if it does."""
+    for part in node.body:
+        if isinstance(part, ast.Assign) and ast.unparse(part.targets[0]) == "student_options":
+            return list(ast.literal_eval(part.value))
+    return None
 
 
 def _class_constants(node: ast.ClassDef) -> dict[str, Any]:
@@ -303,6 +330,22 @@ def check_method(name: str, method: MethodEntry, file: Path) -> None:
     elif shipped(name, file, key).learns and method.optimizer is None:
         raise InputError(file, f"{key}.optimizer", "is missing", OPTIMIZER)
     check_options(name, method.options, file, ("methods", name, "options"))
+    if method.decoder:
+        options_of_decoder(name, method.options, file)
+
+
+def options_of_decoder(name: str, options: Mapping[str, Any], file: Path) -> dict[str, Any]:
+    """Those of a method's options that concern its decoder.
+
+    Raises:
+        InputError: the method has no decoder that can be trained without a student.
+    """
+    students = shipped_methods()[name].student_options if name in shipped_methods() else None
+    if students is None:
+        others = [other for other, one in shipped_methods().items() if one.student_options]
+        problem = "is stated, but this method has no decoder that can be trained alone"
+        raise InputError(file, f"methods.{name}.decoder", problem, f"one of {others}, which have")
+    return {key: value for key, value in options.items() if key not in students}
 
 
 def _require_module(path: str, key: str, file: Path) -> None:

@@ -64,8 +64,8 @@ class CostModel:
 
 
 def done(run: Run) -> bool:
-    """True if the folder of the run holds its trained detector."""
-    return (run.folder / "model.pth").is_file()
+    """True if the folder of the run holds its weights."""
+    return run.weights.is_file()
 
 
 def measure(track: Track) -> CostModel:

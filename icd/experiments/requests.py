@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from icd.experiments.kind import Kind, kinds
+from icd.experiments.kind import kinds
 from icd.experiments.rehearsals import Rehearsal
-from icd.experiments.run import Run, TrainedRun
+from icd.experiments.run import DecoderRun, Run, Training
 from icd.experiments.track import Track
 from icd.experiments.walltime import origin, training_memory, training_minutes
+
+DECODER = "a decoder alone"  # costs less than its students, so it is not rehearsed
 
 
 @dataclass(frozen=True)
@@ -31,15 +33,19 @@ class Request:
 
 def requests(track: Track, runs: Iterable[Run], rehearsal: Rehearsal) -> list[Request]:
     """The requests of trainings. Kinds that were not rehearsed share a line."""
-    groups: dict[tuple, list[tuple[Kind, TrainedRun]]] = {}
-    for kind in kinds(runs):
-        for run in kind.runs:
-            minutes = training_minutes(run, track.machine, rehearsal)
-            memory = training_memory(run, track.machine, rehearsal, annotation_bytes(track, run))
-            name = kind.id if kind.id in rehearsal else None
-            key = (name, minutes, memory, track.machine.gpus, origin(run, rehearsal))
-            groups.setdefault(key, []).append((kind, run))
-    return [Request(_words(group), len(group), *key[1:]) for key, group in groups.items()]
+    runs = list(runs)
+    trainings: list[tuple[str, str, Training]] = [
+        (kind.label, kind.id, run) for kind in kinds(runs) for run in kind.runs
+    ]
+    trainings += [(DECODER, DECODER, run) for run in runs if isinstance(run, DecoderRun)]
+    groups: dict[tuple, list[str]] = {}
+    for label, kind, run in trainings:
+        minutes = training_minutes(run, track.machine, rehearsal)
+        memory = training_memory(run, track.machine, rehearsal, annotation_bytes(track, run))
+        name = kind if kind in rehearsal else None
+        key = (name, minutes, memory, track.machine.gpus, origin(run, rehearsal))
+        groups.setdefault(key, []).append(label)
+    return [Request(_words(labels), len(labels), *key[1:]) for key, labels in groups.items()]
 
 
 def annotation_bytes(track: Track, run: Run) -> int:
@@ -48,7 +54,7 @@ def annotation_bytes(track: Track, run: Run) -> int:
     return file.stat().st_size if file.is_file() else 0
 
 
-def _words(group: list[tuple[Kind, TrainedRun]]) -> str:
+def _words(labels: list[str]) -> str:
     """The kind of all runs of a group, or how many kinds they are."""
-    labels = dict.fromkeys(kind.label for kind, _ in group)
-    return next(iter(labels)) if len(labels) == 1 else f"{len(labels)} kinds"
+    count = len({*labels})
+    return labels[0] if count == 1 else f"{count} kinds"

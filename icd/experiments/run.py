@@ -1,4 +1,8 @@
-"""A run: one training (or imported detector), described by data and identified by its content."""
+"""A run: one training (or imported detector), described by data and identified by its content.
+
+Three kinds: an imported detector, a trained detector, and a decoder that is trained before students
+learn with it.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +49,7 @@ class Schedule(Model):
 
 
 class Run(Model):
-    """A detector and everything that determines its weights, trained here or imported.
+    """Weights and everything that determines them, trained here or imported.
 
     files: annotations and images of each split, relative to the root of the data.
     """
@@ -149,6 +153,17 @@ class Run(Model):
         """File of the run's provenance, relative to the root of the project."""
         return Path("results", self.track, "manifests", f"{self.id}.json")
 
+    @property
+    def outputs(self) -> list[Path]:
+        """The files that it leaves, besides its description and manifest."""
+        names = ["model.py", "model.pth", *["method.pth"] * self.distils]
+        return [self.folder / name for name in names]
+
+    @property
+    def weights(self) -> Path:
+        """The file of the weights that other runs start or learn from."""
+        return self.folder / "model.pth"
+
     def files_of(self, split: str) -> Split:
         """Annotation file and image folder of a split, relative to the root of the data.
 
@@ -196,6 +211,7 @@ class TrainedRun(Run):
     devices: number of devices that share each batch.
     teacher: the run that it distils or inherits from.
     pretrained: the run whose weights it starts from.
+    decoder: the run whose decoder its method starts from.
     """
 
     trained_on: str = TRAIN
@@ -209,6 +225,7 @@ class TrainedRun(Run):
     seed: int
     devices: int = 1
     pretrained: TrainedRun | None = None
+    decoder: DecoderRun | None = None
 
     @property
     def slug(self) -> str:
@@ -241,7 +258,7 @@ class TrainedRun(Run):
 
     @property
     def sources_by_role(self) -> dict[str, Run]:
-        runs = {"pretrained": self.pretrained, "teacher": self.teacher}
+        runs = {"pretrained": self.pretrained, "teacher": self.teacher, "decoder": self.decoder}
         return {role: run for role, run in runs.items() if run}
 
     @property
@@ -273,7 +290,73 @@ class TrainedRun(Run):
         }
 
 
-def read_run(description: Mapping[str, Any], file: Path) -> TrainedRun | ImportedRun:
+class DecoderRun(Run):
+    """A method's decoder, trained on a teacher's features before students learn with it.
+
+    It depends on teacher and annotations only, so students of any kind and seed share it.
+
+    teacher: the run whose features it decodes.
+    method: the method, with the options that concern its decoder.
+    recipe: how it is trained; batch and precision are those of its students.
+    devices: number of devices that share each batch.
+    """
+
+    teacher: TrainedRun | ImportedRun
+    method: Method
+    schedule: Schedule
+    recipe: Recipe
+    seed: int
+    devices: int = 1
+
+    @property
+    def slug(self) -> str:
+        return f"{self.teacher.slug}-{self.method.name}-decoder-{self.iterations}"
+
+    @property
+    def iterations(self) -> int:
+        return self.schedule.iterations
+
+    @property
+    def training_seed(self) -> int | None:
+        return self.seed
+
+    @property
+    def processes(self) -> int | None:
+        return self.devices
+
+    @property
+    def sources_by_role(self) -> dict[str, Run]:
+        return {"teacher": self.teacher}
+
+    @property
+    def outputs(self) -> list[Path]:
+        return [self.weights, self.folder / "decoder.json"]
+
+    @property
+    def weights(self) -> Path:
+        return self.folder / "decoder.pth"
+
+    @property
+    def cost_group(self) -> CostGroup:
+        detector, backbone, _ = self.teacher.cost_group
+        return (detector, backbone, f"decoder of {self.method.name}")
+
+    @property
+    def summary(self) -> dict[str, str | int | bool | None]:
+        return {
+            "track": self.track,
+            "teacher": self.teacher.id,
+            "method": self.method.name,
+            "iterations": self.iterations,
+            "seed": self.seed,
+        }
+
+
+Training = TrainedRun | DecoderRun  # what is trained here
+AnyRun = Training | ImportedRun
+
+
+def read_run(description: Mapping[str, Any], file: Path) -> AnyRun:
     """The run with this description, which was read from ``file``.
 
     Raises:
@@ -281,10 +364,12 @@ def read_run(description: Mapping[str, Any], file: Path) -> TrainedRun | Importe
     """
     if "checkpoint" in description:
         return validate(ImportedRun, description, file)
+    if "teacher" in description and "detector" not in description:
+        return validate(DecoderRun, description, file)
     return validate(TrainedRun, description, file)
 
 
-def load_run(folder: Path) -> TrainedRun | ImportedRun:
+def load_run(folder: Path) -> AnyRun:
     """The run described in ``folder/run.json``."""
     file = folder / "run.json"
     return read_run(read_json(file, "the description of a run, made by snakemake"), file)

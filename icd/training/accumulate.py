@@ -22,7 +22,7 @@ from mmengine.runner import IterBasedTrainLoop
 from torch import Tensor
 
 from icd.methods.shares import computing, counting, totals
-from icd.training.distiller import Distiller, bare_detector, targets_of, unwrap
+from icd.training.distiller import Taught, bare_detector, targets_of, unwrap
 
 Share = dict[str, Any]  # inputs [n, 3, H, W] and data_samples of n images
 # Heads whose targets, and so whose counts, depend on the objects alone, not on predictions.
@@ -90,7 +90,7 @@ def counts(model: Any, share: Share) -> list[Tensor]:
         for head in bare_detector(model).modules():
             if getattr(type(head), "loss_by_feat", None) in [own.loss_by_feat for own in COUNTED]:
                 head.loss_by_feat(*blanks(head, share["inputs"]), *ground_truth(share))
-        if isinstance(model, Distiller) and (count := getattr(model.method, "count", None)):
+        if isinstance(model, Taught) and (count := getattr(model.method, "count", None)):
             count(targets_of(**share, strides=model.levels.strides))
     return seen
 

@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmengine.hub import get_config
 
 from icd.errors import InputError
-from icd.experiments.run import ImportedRun, TrainedRun
+from icd.experiments.run import AnyRun, DecoderRun, ImportedRun, TrainedRun
 from icd.experiments.zoo import configs
 
 # Keys that a detector's config must have; an imported detector needs the first three.
@@ -23,8 +23,10 @@ PARTS = (
 )
 
 
-def base_config(run: TrainedRun | ImportedRun) -> Config:
+def base_config(run: AnyRun) -> Config:
     """The config of the run's detector: the user's own file, or one that mmdet ships.
+
+    A decoder is trained on the images of its teacher's config.
 
     Types are strings, also if the config is written in pure Python. ``train_dataloader.dataset`` is
     the data set inside all wrappers, with the pipeline that mmdet would train with.
@@ -38,13 +40,20 @@ def base_config(run: TrainedRun | ImportedRun) -> Config:
     return base
 
 
-def config_name(run: TrainedRun | ImportedRun) -> str:
+def _detector_of(run: AnyRun) -> TrainedRun | ImportedRun:
+    """The run itself, or the teacher of a decoder."""
+    return run.teacher if isinstance(run, DecoderRun) else run
+
+
+def config_name(run: AnyRun) -> str:
     """Name or path of the config of the run's detector."""
+    run = _detector_of(run)
     return run.config if isinstance(run, ImportedRun) else run.detector.config
 
 
-def written_config(run: TrainedRun | ImportedRun) -> Config:
+def written_config(run: AnyRun) -> Config:
     """The config as it is written, with types as strings."""
+    run = _detector_of(run)
     name, imported = config_name(run), isinstance(run, ImportedRun)
     file = configs() / name if isinstance(run, ImportedRun) and run.zoo else Path(name)
     own = imported or file.is_file()

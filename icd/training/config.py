@@ -11,7 +11,7 @@ from mmdet.datasets import CocoDataset
 from mmdet.visualization import get_palette
 from mmengine.config import Config
 
-from icd.experiments.run import ImportedRun, Run, TrainedRun
+from icd.experiments.run import DecoderRun, ImportedRun, Run, TrainedRun, Training
 from icd.experiments.splits import TEST
 from icd.training.base_config import base_config, config_name
 from icd.training.dataloader import copied_asynchronously, loading, sampler
@@ -74,18 +74,18 @@ def plain_config(run: TrainedRun | ImportedRun, inputs: RunInputs) -> Config:
 
 
 def training_config(
-    run: TrainedRun, inputs: RunInputs, workers: int, checkpoint_every: int
+    run: Training, inputs: RunInputs, workers: int, checkpoint_every: int
 ) -> Config:
     """A complete config of mmengine's Runner for a run."""
     base, recipe, seed, iterations = base_config(run), run.recipe, run.seed, run.iterations
     steps = [{"type": "SeedByPlace", "seed": seed}]
     steps += pipeline(base.train_pipeline, run.images, True, config_name(run))
-    model = copied_asynchronously(detector(run, base, len(inputs.survey["classes"])))
+    model = model_config(run, base, inputs)
     return Config(
         {
             "default_scope": "mmdet",
             "work_dir": str(run.folder / "work"),
-            "model": distiller(run, inputs, model) if run.distils else model,
+            "model": model,
             "train_dataloader": {
                 "batch_size": recipe.batch_size // run.devices,
                 **loading(workers, seed),
@@ -98,7 +98,7 @@ def training_config(
                 },
             },
             "train_cfg": train_loop(iterations, recipe.accumulate),
-            **optimisation(recipe, run.method, iterations),
+            **optimisation(recipe, run.method if run.distils else None, iterations),
             "linear_rule": recipe.linear_factor,
             "default_hooks": default_hooks(run, checkpoint_every),
             "custom_hooks": custom_hooks(run, model),
@@ -124,10 +124,19 @@ def train_loop(iterations: int, accumulate: int) -> dict[str, Any]:
     return loop | ({"type": "AccumulatingLoop", "shares": accumulate} if accumulate > 1 else {})
 
 
-def custom_hooks(run: TrainedRun, student: dict[str, Any]) -> list[dict[str, Any]]:
+def model_config(run: Training, base: Config, inputs: RunInputs) -> dict[str, Any]:
+    """The model that a run trains: a detector, a Distiller around one, or a decoder alone."""
+    if isinstance(run, DecoderRun):
+        teacher = {**teacher_source(run), "config": copied_asynchronously(teacher_config(run))}
+        return {"type": "DecoderAlone", "teacher": teacher, **method_config(run, inputs)}
+    model = copied_asynchronously(detector(run, base, len(inputs.survey["classes"])))
+    return distiller(run, inputs, model) if run.distils else model
+
+
+def custom_hooks(run: Training, model: dict[str, Any]) -> list[dict[str, Any]]:
     """The hooks of :mod:`icd.training.hooks` that the run needs.
 
-    ``student``: config of the model that is trained.
+    ``model``: config of what is trained.
     """
     hooks: list[dict[str, Any]] = [
         {"type": "SeedByIteration", "seed": run.seed},
@@ -135,14 +144,19 @@ def custom_hooks(run: TrainedRun, student: dict[str, Any]) -> list[dict[str, Any
         {"type": "ProgressHook", "run": run.id},
         {"type": "InterruptHook", "run": run.id},
     ]
+    if isinstance(run, DecoderRun):
+        return [*hooks, {"type": "IterationHook"}]
     if run.pretrained:  # before inheriting, which replaces some of the weights
-        start = run.pretrained.folder / "model.pth"
+        start = run.pretrained.weights
         hooks.append({"type": "PretrainedHook", "checkpoint": str(start)})
     if run.inherit:
+        student = model["student"] if run.distils else model
         shift = level_shift(student, teacher_config(run))
-        start = teacher_of(run).folder / "model.pth"
+        start = teacher_of(run).weights
         inherit = {"type": "InheritHook", "checkpoint": str(start)}
         hooks.append(inherit | ({"shift": shift} if shift else {}))
+    if run.decoder:
+        hooks.append({"type": "WarmDecoderHook", "checkpoint": str(run.decoder.weights)})
     if run.distils:
         hooks.append({"type": "IterationHook"})
     return hooks
@@ -198,15 +212,17 @@ def distiller(run: TrainedRun, inputs: RunInputs, student: dict[str, Any]) -> di
     return {
         "type": "Distiller",
         "student": student,
-        "teacher": {
-            "config": teacher_config(run),
-            "checkpoint": str(teacher_of(run).folder / "model.pth"),
-        },
+        "teacher": teacher_source(run),
         **method_config(run, inputs),
     }
 
 
-def method_config(run: TrainedRun, inputs: RunInputs) -> dict[str, Any]:
+def teacher_source(run: Training) -> dict[str, Any]:
+    """Config and checkpoint of a run's teacher."""
+    return {"config": teacher_config(run), "checkpoint": str(teacher_of(run).weights)}
+
+
+def method_config(run: Training, inputs: RunInputs) -> dict[str, Any]:
     """A Distiller's ``method`` and ``levels``, and ``adapter`` if the run has one."""
     method = run.method
     assert method, "it distils"
@@ -218,13 +234,13 @@ def method_config(run: TrainedRun, inputs: RunInputs) -> dict[str, Any]:
     return {"method": config, "levels": levels, **adapter}
 
 
-def teacher_of(run: TrainedRun) -> TrainedRun | ImportedRun:
+def teacher_of(run: Training) -> TrainedRun | ImportedRun:
     """The teacher of a run that distils or inherits."""
     assert run.teacher, "it distils or inherits"
     return run.teacher
 
 
-def teacher_config(run: TrainedRun) -> dict[str, Any]:
+def teacher_config(run: Training) -> dict[str, Any]:
     """The model of a run's teacher, as its training exported it."""
     return Config.fromfile(teacher_of(run).folder / "model.py").model.to_dict()
 

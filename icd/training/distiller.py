@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,12 +20,38 @@ from icd.methods.adapter import Adapted
 from icd.methods.tokens import Targets
 from icd.training.checkpoint import load_weights
 from icd.training.method_class import accepted_arguments, method_class
-from icd.training.pyramid import common_levels, strides
+from icd.training.pyramid import CommonLevels, common_levels, strides
 from icd.training.teacher import Renormalise, Teacher
 
 
+class Taught(BaseModel):
+    """A model that trains a method with the features of a teacher.
+
+    The teacher's weights are neither trained nor saved.
+
+    levels: those that the method sees.
+    """
+
+    method: nn.Module
+    teacher: Teacher
+    levels: CommonLevels
+    iteration = 0  # kept up to date by IterationHook
+
+    def hide_teacher(self, detector: nn.Module, checkpoint: str) -> None:
+        """Load the weights of a detector, and let it be the teacher."""
+        load_weights(detector, Path(checkpoint))
+        loaded = f"{len(detector.state_dict())} tensors from {checkpoint}"
+        print_log(f"teacher: all {loaded}", logger="current")
+        self.teacher = Teacher(detector)
+
+    def _apply(self, function: Callable[[Tensor], Tensor], recurse: bool = True) -> Taught:
+        """Apply ``.to()``, ``.cuda()`` and ``.float()`` to the hidden teacher as well."""
+        self.teacher.detector._apply(function, recurse)
+        return super()._apply(function, recurse)
+
+
 @MODELS.register_module()
-class Distiller(BaseModel):
+class Distiller(Taught):
     """Trains ``student`` with its own losses and those of a distillation method.
 
     After training only the student matters; its weights have the prefix ``student.``.
@@ -59,17 +86,8 @@ class Distiller(BaseModel):
         self.levels = common_levels(strides(built), strides(detector), levels)
         with torch.random.fork_rng(devices=[]):
             self.method = build_method(method, built.neck, detector.neck, self.levels.strides)
-        load_weights(detector, teacher["checkpoint"])
-        loaded = f"{len(detector.state_dict())} tensors from {teacher['checkpoint']}"
-        print_log(f"teacher: all {loaded}", logger="current")
+        self.hide_teacher(detector, teacher["checkpoint"])
         self.renormalise = Renormalise(built.data_preprocessor, detector.data_preprocessor)
-        self.teacher = Teacher(detector)
-        self.iteration = 0  # kept up to date by IterationHook
-
-    def _apply(self, function: Callable[[Tensor], Tensor], recurse: bool = True) -> Distiller:
-        """Apply ``.to()``, ``.cuda()`` and ``.float()`` to the hidden teacher as well."""
-        self.teacher.detector._apply(function, recurse)
-        return super()._apply(function, recurse)
 
     def forward(
         self,
@@ -131,13 +149,10 @@ def targets_of(
 
 def require_pyramids(student: nn.Module, teacher: nn.Module, adapter: bool) -> None:
     """Raise InputError unless both detectors have a pyramid and, without adapter, of one width."""
-    necks: list[Any] = [getattr(model, "neck", None) for model in (student, teacher)]
-    for name, neck in zip(("student", "teacher"), necks, strict=True):
-        for key in ("out_channels", "num_outs"):
-            if not isinstance(getattr(neck, key, None), int):
-                problem = f"of the {name} is a {type(neck).__name__}, which does not state {key}"
-                raise InputError("model", "neck", problem, "an FPN, or another that does")
-    ours, theirs = (neck.out_channels for neck in necks)
+    ours, theirs = (
+        require_pyramid(name, model).out_channels
+        for name, model in (("student", student), ("teacher", teacher))
+    )
     if ours != theirs and not adapter:
         problem = f"is {ours} for the student, {theirs} for the teacher"
         place = "detectors.<name>.model.neck.out_channels"
@@ -146,8 +161,18 @@ def require_pyramids(student: nn.Module, teacher: nn.Module, adapter: bool) -> N
         raise InputError("model", "neck.out_channels", problem, expected)
 
 
+def require_pyramid(name: str, model: nn.Module) -> Any:
+    """The neck of a detector; raises InputError unless it is a pyramid."""
+    neck = getattr(model, "neck", None)
+    for key in ("out_channels", "num_outs"):
+        if not isinstance(getattr(neck, key, None), int):
+            problem = f"of the {name} is a {type(neck).__name__}, which does not state {key}"
+            raise InputError("model", "neck", problem, "an FPN, or another that does")
+    return neck
+
+
 def unwrap(model: nn.Module) -> Any:
-    """The model inside a data-parallel wrapper: a detector of mmdet, or a Distiller."""
+    """The model inside a data-parallel wrapper: a detector of mmdet, or a Taught model."""
     return getattr(model, "module", model)
 
 

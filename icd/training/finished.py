@@ -13,7 +13,7 @@ import shutil
 from pathlib import Path
 
 from icd.files import atomic, read_json, sha256
-from icd.training.export import CONFIG
+from icd.training.export import CONFIG, DETECTOR
 
 FOLDER, MANIFEST = "work/finished", "manifest.json"
 
@@ -36,9 +36,9 @@ def is_finished(run: Path) -> bool:
     if not (folder / MANIFEST).exists():
         return False
     outputs = read_json(folder / MANIFEST, "the manifest of a run")["outputs"]
-    return (folder / CONFIG).is_file() and all(
-        (folder / name).is_file() and sha256(folder / name) == digits
-        for name, digits in outputs.items()
+    names = [*outputs, *[CONFIG] * (DETECTOR in outputs)]
+    return all((folder / name).is_file() for name in names) and all(
+        sha256(folder / name) == digits for name, digits in outputs.items()
     )
 
 

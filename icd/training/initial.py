@@ -19,7 +19,7 @@ from mmengine.config import Config
 from mmengine.runner import checkpoint as mmengine_checkpoint
 
 from icd.errors import InputError
-from icd.experiments.run import ImportedRun, Run, TrainedRun
+from icd.experiments.run import DecoderRun, ImportedRun, Run, TrainedRun, Training
 from icd.experiments.zoo import model as zoo_model
 from icd.files import require_file, sha256
 from icd.process.fetch import fetch, verify
@@ -105,12 +105,12 @@ def find(name: str) -> Download | None:
     return cached(name, url) if url.startswith(("http://", "https://")) else None
 
 
-def require_initial_weights(run: TrainedRun, config: Config) -> dict[str, str]:
+def require_initial_weights(run: Training, config: Config) -> dict[str, str]:
     """Find or download all weights that a run starts from; returns their sha256 by name.
 
     Args:
         run: the run.
-        config: of its training. The teacher in it gets its weights otherwise.
+        config: of its training. Teacher and method in it get their weights otherwise.
 
     Raises:
         InputError: says which file is missing, where it would come from, and what to do.
@@ -118,6 +118,8 @@ def require_initial_weights(run: TrainedRun, config: Config) -> dict[str, str]:
     command = f"python -m icd fetch --track {run.track}"
     remedy = f"a copy of the file there, e.g. by `{command}` where there is internet access"
     hashes = {}
+    if isinstance(run, DecoderRun):
+        return {}
     model = config.model.student if run.distils else config.model
     for name in dict.fromkeys(initial_names(model)):
         if download := find(name):

@@ -7,10 +7,10 @@ from typing import Any
 from mmengine.config import Config
 
 from icd.errors import InputError
-from icd.experiments.run import ImportedRun, TrainedRun
+from icd.experiments.run import AnyRun, TrainedRun
 from icd.experiments.splits import TEST
 from icd.experiments.track import Track
-from icd.training.base_config import base_config
+from icd.training.base_config import base_config, config_name
 from icd.training.config import RunInputs, metrics
 
 # Counts of a survey that must be zero for some detectors, and what these detectors need.
@@ -20,14 +20,14 @@ WANTED = {
 }
 
 
-def require_masks(run: TrainedRun | ImportedRun, inputs: RunInputs) -> None:
+def require_masks(run: AnyRun, inputs: RunInputs) -> None:
     """Raise InputError if a run's detector needs masks that its data lacks."""
     error = missing_masks(run, inputs)
     if error is not None:
         raise error
 
 
-def missing_masks(run: TrainedRun | ImportedRun, inputs: RunInputs) -> InputError | None:
+def missing_masks(run: AnyRun, inputs: RunInputs) -> InputError | None:
     """The error of a run whose detector needs masks that its data lacks, or None."""
     splits = {split: inputs.survey["splits"].get(split, {}) for split in (run.split, TEST)}
     checks = [(run.split, "without_mask"), (TEST, "without_mask"), (run.split, "run_lengths")]
@@ -43,8 +43,8 @@ def missing_masks(run: TrainedRun | ImportedRun, inputs: RunInputs) -> InputErro
     return None
 
 
-def _problem(run: TrainedRun | ImportedRun, count: int, key: str) -> str:
-    name = run.config if isinstance(run, ImportedRun) else run.detector.name
+def _problem(run: AnyRun, count: int, key: str) -> str:
+    name = run.detector.name if isinstance(run, TrainedRun) else config_name(run)
     lack = "have no mask" if key == "without_mask" else "have a run-length code"
     return f"{count:,} {lack}, but the detector {name} learns masks"
 

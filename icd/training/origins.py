@@ -33,7 +33,7 @@ def input_hashes(run: Run, inputs: RunInputs) -> dict[str, str]:
         return hashes | {"checkpoint": sha256(Path(run.checkpoint))}
     hashes["images"] = images_sha256(annotations, inputs.data / files.images)
     sources = run.sources_by_role.items()
-    return hashes | {role: sha256(source.folder / "model.pth") for role, source in sources}
+    return hashes | {role: sha256(source.weights) for role, source in sources}
 
 
 def require_same_origins(run: Run, hashes: dict[str, str], manifests: Path) -> None:

@@ -4,6 +4,7 @@ from icd.training import (
     accumulate,
     clipping,
     dataset,
+    decoder_alone,
     distiller,
     focal_loss,
     loading,
@@ -13,6 +14,7 @@ from icd.training import (
     workers,
 )
 from icd.training.hooks import (
+    decoder,
     inherit,
     interrupt,
     losses,
@@ -27,6 +29,7 @@ MODULES = (
     accumulate,
     clipping,
     dataset,
+    decoder_alone,
     distiller,
     focal_loss,
     loading,
@@ -34,6 +37,7 @@ MODULES = (
     sampler,
     two_optimizers,
     workers,
+    decoder,
     inherit,
     interrupt,
     losses,

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from icd.training.distiller import Distiller
+from icd.training.distiller import Distiller, Taught
 
 
 @contextmanager
@@ -44,27 +44,29 @@ def set_precision(model: nn.Module, precision: str, teacher: str) -> None:
     """Make a model compute in float32 or bfloat16.
 
     Args:
-        model: a detector, or a Distiller with its method.
+        model: a detector, or one with a teacher and a method.
         precision: of what is trained.
-        teacher: of a Distiller's teacher.
+        teacher: of the teacher.
     """
     if precision == BFLOAT16:
         use_bfloat16(model, teacher == BFLOAT16)
-    elif teacher == BFLOAT16 and isinstance(model, Distiller):
+    elif teacher == BFLOAT16 and isinstance(model, Taught):
         freeze_in_bfloat16(model.teacher.detector)
 
 
 def use_bfloat16(model: nn.Module, teacher: bool = True) -> None:
-    """Make a detector, or a Distiller with its method, compute in bfloat16.
+    """Make a detector, or a model with a teacher and a method, compute in bfloat16.
 
-    The weights stay float32, except those of a Distiller's teacher, which is included by default.
+    The weights stay float32, except those of a teacher, which is included by default.
     """
     detector: Any = model
-    if isinstance(model, Distiller):
+    if isinstance(model, Taught):
         autocast(model.method)
-        detector = model.student
         if teacher:
             freeze_in_bfloat16(model.teacher.detector)
+        if not isinstance(model, Distiller):  # there is no student
+            return
+        detector = model.student
     for network in networks(detector):
         autocast(network)
     for module in detector.modules():

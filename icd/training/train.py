@@ -17,7 +17,7 @@ from torch import nn
 from icd.data.pixels import memory_of
 from icd.data.reading import SMALLEST_SIDE
 from icd.experiments.annotation_files import verify as verify_annotations
-from icd.experiments.run import ImportedRun, Run, TrainedRun, load_run
+from icd.experiments.run import DecoderRun, ImportedRun, Run, Training, load_run
 from icd.files import read_json, sha256, write_json
 from icd.process.fetch import verify
 from icd.process.signals import tell
@@ -25,7 +25,7 @@ from icd.training import plugins  # noqa: F401  (registers what configs name)
 from icd.training.checkpoint import load_weights
 from icd.training.classes import require_same_classes
 from icd.training.config import LOG_EVERY, RunInputs, plain_config, training_config
-from icd.training.export import export
+from icd.training.export import export, export_decoder
 from icd.training.finished import FOLDER, MANIFEST, empty_folder, is_finished, publish
 from icd.training.hooks.diagnosis import DiagnosisHook
 from icd.training.hooks.images import OpenedImagesHook
@@ -67,8 +67,9 @@ def train(folder: Path, data: Path, survey: Path, manifest: Path, options: Optio
 
     Writes into ``folder``: ``config.json`` (the resolved config of a training), ``model.py`` and
     ``model.pth`` (a plain mmdet config and checkpoint), and ``method.pth`` (the weights of the
-    method alone) if there is a method. Writes the manifest last. If they were written before and
-    are lost, they are restored, see :mod:`icd.training.finished`.
+    method alone) if there is a method. A decoder that is trained alone leaves ``decoder.pth`` and
+    ``decoder.json`` (how well it does) instead. Writes the manifest last. If they were written
+    before and are lost, they are restored, see :mod:`icd.training.finished`.
 
     Args:
         folder: folder of the run; those of other runs lie beside it.
@@ -98,16 +99,21 @@ def train(folder: Path, data: Path, survey: Path, manifest: Path, options: Optio
         origin |= {"initial_weights": initial} if initial else {}
     if is_main_process():
         finished = empty_folder(folder)
-        outputs = {file.name: sha256(file) for file in export(run, inputs, model, finished)}
-        files = {"inputs": hashes | {"survey": sha256(survey)}, "outputs": outputs}
-        content = {"run": run.id, "description": run.description, **origin, **files}
+        if isinstance(run, DecoderRun):
+            files = export_decoder(run, inputs, model.method, origin["diagnosis"], finished)
+        else:
+            files = export(run, inputs, model, finished)
+        outputs = {file.name: sha256(file) for file in files}
+        hashes |= {"survey": sha256(survey)}
+        content = {"run": run.id, "description": run.description, **origin}
+        content |= {"inputs": hashes, "outputs": outputs}
         write_json(finished / MANIFEST, content, compact=True)
         publish(folder, manifest)
     leave()
 
 
 def prepare(
-    run: TrainedRun,
+    run: Training,
     inputs: RunInputs,
     hashes: dict[str, str],
     parallel: dict[str, Any],
@@ -125,7 +131,7 @@ def prepare(
     if is_main_process():
         say_what_is_used(run, inputs.survey.get("smallest_side", SMALLEST_SIDE))
         for source in run.sources:
-            require_same_classes(source.folder / "model.pth", inputs.survey["classes"])
+            require_same_classes(source.weights, inputs.survey["classes"])
         initial = require_initial_weights(run, config)
         forget_other_inputs(Path(config.work_dir), hashes)
         write_json(run.folder / "config.json", to_plain(config.to_dict()))
@@ -134,7 +140,7 @@ def prepare(
 
 
 def trained_model(
-    run: TrainedRun,
+    run: Training,
     config: Config,
     here: dict[str, Any],
     pixels: Path,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from copy import deepcopy
 
-from icd.experiments.run import TrainedRun
+from icd.experiments.run import TrainedRun, Training
 from icd.process.signals import tell
 from icd.training.base_config import (
     config_name,
@@ -23,7 +23,7 @@ REPLACED = (
 )
 
 
-def say_what_is_used(run: TrainedRun, surveyed_side: int) -> None:
+def say_what_is_used(run: Training, surveyed_side: int) -> None:
     """Print what of the detector's config is taken and replaced, and report what is ignored.
 
     ``surveyed_side``: shortest side of the images that the priors count.
@@ -34,7 +34,7 @@ def say_what_is_used(run: TrainedRun, surveyed_side: int) -> None:
     filters = base.train_dataloader.dataset.get("filter_cfg")
     print(f"{name}: taken: model, test pipeline, metric, filter_cfg {filters}, pipeline {steps}")
     print(f"{name}: replaced by the track's: {REPLACED}")
-    for replaced in replaced_settings(run):
+    for replaced in replaced_settings(run) if isinstance(run, TrainedRun) else ():
         print(f"{name}: {replaced}")
     for ignored in ignored_parts(written):
         tell(f"{name}: ignored: {ignored}")

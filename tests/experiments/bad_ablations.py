@@ -11,6 +11,29 @@ ABLATION_CASES = [
         ("table.yaml: rows.student.change.options: changes nothing", "a method in the row"),
     ),
     Case(
+        "a decoder without a method",
+        in_ablation("rows.0.change", {"decoder": {"warm": 2}}),
+        ("table.yaml: rows.student.change.decoder: changes nothing", "a method in the row"),
+    ),
+    Case(
+        "a decoder of a method that has none",
+        in_ablation("rows.1.change", {"method": "cwd", "decoder": {"warm": 2}}),
+        ("table.yaml: rows.icd: does not fit", "methods.cwd.decoder is stated, but this method"),
+    ),
+    Case(
+        "a decoder's optimizer without a length",
+        in_ablation("rows.1.change.decoder", {"optimizer": {"lr": 0.1}}),
+        ("rows.icd: does not fit", "methods.icd.decoder.warm is missing", "a number of iterations"),
+    ),
+    Case(
+        "a decoder that learns from nothing",
+        in_ablation(
+            "rows.1.change",
+            {"method": "icd", "decoder": {"warm": 2}, "options": {"auxiliary": []}},
+        ),
+        ("rows.icd: does not fit", "decoder.warm is 2, but options.auxiliary is []"),
+    ),
+    Case(
         "another teacher of whom nothing is learned",
         in_ablation("rows.0.change", {"teacher": {"schedule": "2x"}}),
         ("table.yaml: rows.student.change.teacher: changes nothing", "a method or inherit: true"),

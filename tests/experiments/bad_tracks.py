@@ -154,6 +154,21 @@ TRACK_CASES = [
         ("track.yaml: methods.icd.options.where: is 'foreground'", "because fakes is true"),
     ),
     Case(
+        "a decoder that the method does not have",
+        in_track("methods.cwd.decoder", {"warm": 100}),
+        ("track.yaml: methods.cwd.decoder: is stated, but this method has no", "['icd']"),
+    ),
+    Case(
+        "a decoder that is trained for less than nothing",
+        in_track("methods.icd.decoder", {"warm": -1}),
+        ("track.yaml: methods.icd.decoder.warm: is -1", "a whole number from 0"),
+    ),
+    Case(
+        "unknown key of a decoder",
+        in_track("methods.icd.decoder", {"iterations": 1}),
+        ("track.yaml: methods.icd.decoder.iterations: unknown key", "['optimizer', 'warm']"),
+    ),
+    Case(
         "a schedule of nothing",
         in_track("roles.student.schedule", "0.0x"),
         ("track.yaml: roles.student.schedule: is '0.0x'", "positive multiple"),

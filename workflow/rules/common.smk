@@ -35,7 +35,7 @@ from icd.experiments.data_versions import (
     trained_on,
 )
 from icd.report.results import tabulated
-from icd.experiments.run import ImportedRun
+from icd.experiments.run import DecoderRun, ImportedRun
 from icd.experiments.snapshots import metrics_file, snapshot_file
 from icd.experiments.splits import MADE as MADE_FOLDER, TEST
 from icd.experiments.track import load_track
@@ -89,6 +89,7 @@ if unknown := [key for key in config if key not in KEYS]:
 
 REUSE, RETRAIN = answer("reuse"), answer("retrain")
 RUNS = {run.id: run for ablation in ABLATIONS.values() for run in ablation.runs}
+DECODERS = {run.id for run in RUNS.values() if isinstance(run, DecoderRun)}
 DISTILLED = {run.id for run in RUNS.values() if run.distils}
 SOURCES = {source.id for run in RUNS.values() for source in run.sources}
 IMPORTED = {run.id: run for run in RUNS.values() if isinstance(run, ImportedRun)}
@@ -146,6 +147,7 @@ def is_forced(run, settings):
     """True if the command line forces a training to be repeated."""
     name = "train_source" if run.id in SOURCES else "train"
     name = "train_distilled" if run.id in DISTILLED else name
+    name = "train_decoder" if run.id in DECODERS else name
     forced = {*settings.forcerun, *(settings.targets if settings.forcetargets else ())}
     return settings.forceall or not forced.isdisjoint([name, *map(str, run_files(run))])
 
@@ -233,8 +235,7 @@ def table_files(name):
 
 def run_files(run):
     """The files that a training writes."""
-    names = ["run.json", "model.py", "model.pth", *["method.pth"] * (run.id in DISTILLED)]
-    return [*(run.folder / name for name in names), f"{RESULTS}/manifests/{run.id}.json"]
+    return [run.folder / "run.json", *run.outputs, run.manifest]
 
 
 def lost_page():
@@ -320,9 +321,7 @@ def source_files(wildcards):
     run = RUNS[wildcards.run]
     if run.id in IMPORTED:
         return [run.checkpoint] if run.zoo else [run.config, run.checkpoint]  # mmdet ships configs
-    files = [
-        f"{source.folder}/{name}" for source in run.sources for name in ("model.py", "model.pth")
-    ]
+    files = [str(file) for source in run.sources for file in source.outputs]
     if teacher := run.sources_by_role.get("teacher"):
         # A teacher is evaluated before it teaches. When it was evaluated does not matter.
         files.append(renewable(str(teacher.metrics()), complete(run_files(run))))

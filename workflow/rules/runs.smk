@@ -12,7 +12,7 @@ localrules:
 KEEP_MEMORY = "MALLOC_TRIM_THRESHOLD_=-1 MALLOC_MMAP_THRESHOLD_=33554432 MALLOC_MMAP_MAX_=0"
 
 
-ruleorder: train_distilled > train_source > train
+ruleorder: train_decoder > train_distilled > train_source > train
 
 
 rule describe:
@@ -109,6 +109,16 @@ use rule train as train_distilled with:
         manifest=f"{RESULTS}/manifests/{{run}}.json",
     wildcard_constraints:
         run="|".join(map(re.escape, DISTILLED)),
+
+
+use rule train as train_decoder with:
+    output:
+        checkpoint=f"{RESULTS}/runs/{{run}}/decoder.pth",
+        recognition=f"{RESULTS}/runs/{{run}}/decoder.json",
+        manifest=f"{RESULTS}/manifests/{{run}}.json",
+    wildcard_constraints:
+        run="|".join(map(re.escape, DECODERS)) or "(?!)",
+    priority: 1  # students wait for it
 
 
 rule evaluate:

@@ -24,7 +24,7 @@ from icd.data.priors import Priors
 from icd.methods import Distinct, Requires
 from icd.methods.icd import fast
 from icd.methods.icd.auxiliary import AUXILIARY_LOSSES, AuxiliaryLoss, AuxiliaryTask
-from icd.methods.icd.decoder import Decoder, ValueSpace, init_projection
+from icd.methods.icd.decoder import Decoder, LayerOutput, ValueSpace, init_projection
 from icd.methods.icd.level_scale import LevelScale
 from icd.methods.icd.queries import Queries, QueryEncoder, make_queries
 from icd.methods.icd.sampling import QuerySampler, QuerySamples, query_count
@@ -63,6 +63,8 @@ class ICD(nn.Module):
     """
 
     learns = True  # has parameters of its own
+    # Options that do not concern the decoder, which can be trained before any student.
+    student_options = ("weight", "temperature", "warmup", "normalise", "where", "fakes")
 
     def __init__(
         self,
@@ -113,16 +115,27 @@ class ICD(nn.Module):
     def forward(
         self,
         teacher: Sequence[Tensor],
-        student: Sequence[Tensor],
+        student: Sequence[Tensor] | None,
         targets: Targets,
         iteration: int,
     ) -> dict[str, Tensor]:
         """Auxiliary and distillation losses of one batch.
 
         Teacher and student are FPN levels [N, C, h, w] of the same sizes; iterations count from 0.
+        Without a student: the auxiliary losses alone.
         """
         queries = make_queries(targets, self.draw(targets, iteration), self.jitter)
+        if student is None:
+            tokens = self.tokens(teacher, targets, observe=self.training)
+            outputs = self.decoder(self.encoder(queries), tokens, fast.look_up)
+            return self.auxiliary_losses(outputs, queries)
         return self.losses(teacher, student, targets, queries, detach=iteration < self.warmup)
+
+    def decoder_parts(self) -> nn.ModuleDict:
+        """The modules that learn from the teacher alone, with or without a student."""
+        names = ("encoder", "decoder", "auxiliary", "level_scale")
+        parts = {name: getattr(self, name) for name in names}
+        return nn.ModuleDict({name: part for name, part in parts.items() if part is not None})
 
     def draw(self, targets: Targets, iteration: int) -> list[QuerySamples]:
         """Fakes and jitter of each image: a function of seed, share and iteration alone.
@@ -172,12 +185,18 @@ class ICD(nn.Module):
             formulation.imitation_loss(features, project, output.values, weight, self.normalise)
             for project, output, weight in zip(self.student_values, outputs, weights, strict=True)
         ]
-        auxiliary = [self.auxiliary(output.queries, queries) for output in outputs]
-        losses = {
-            f"loss_{name}": torch.stack([layer[name] for layer in auxiliary]).sum()
-            for name in auxiliary[0]
-        }
+        losses = self.auxiliary_losses(outputs, queries)
         return losses | {"loss_distillation": self.weight * torch.stack(imitation).mean()}
+
+    def auxiliary_losses(
+        self, outputs: Sequence[LayerOutput], queries: Queries
+    ) -> dict[str, Tensor]:
+        """The auxiliary losses by name, summed over the decoder's layers."""
+        layers = [self.auxiliary(output.queries, queries) for output in outputs]
+        return {
+            f"loss_{name}": torch.stack([layer[name] for layer in layers]).sum()
+            for name in layers[0]
+        }
 
     def tokens(self, teacher: Sequence[Tensor], targets: Targets, observe: bool = False) -> Tokens:
         """The teacher's tokens; with ``observe``, their magnitude counts in that of its levels."""

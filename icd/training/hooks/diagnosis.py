@@ -21,7 +21,7 @@ from icd.methods.icd.diagnosis import diagnose
 from icd.methods.icd.method import ICD
 from icd.methods.tokens import full_precision
 from icd.training.diagnosis import summary, warnings
-from icd.training.distiller import Distiller, unwrap
+from icd.training.distiller import Taught, unwrap
 from icd.training.hooks.losses import read_all
 from icd.training.pyramid import FPN, strides
 
@@ -56,7 +56,7 @@ class DiagnosisHook(Hook):
 
     def observe(self, model: Any) -> Iterator[RemovableHandle]:
         """Hooks on the modules that see the pyramids."""
-        if isinstance(model, Distiller):
+        if isinstance(model, Taught):
             yield model.method.register_forward_hook(self.measure_method)
         elif isinstance(getattr(model, "neck", None), FPN):
             known = strides(model)
@@ -70,7 +70,8 @@ class DiagnosisHook(Hook):
             return
         teacher, student, targets, iteration = inputs
         self.measure_levels("teacher", teacher, targets.strides)
-        self.measure_levels("student", student, targets.strides)
+        if student is not None:  # not while a decoder is trained alone
+            self.measure_levels("student", student, targets.strides)
         if isinstance(method, ICD):
             self.found |= diagnose(method, teacher, targets, iteration)
 

@@ -19,7 +19,7 @@ SECONDS_BETWEEN_LINES = 10.0
 
 @HOOKS.register_module()
 class IterationHook(Hook):
-    """Tells a Distiller its iteration, also after resuming."""
+    """Tells a Taught model its iteration, also after resuming."""
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: object = None) -> None:
         """Set the iteration."""

@@ -168,6 +168,34 @@ def test_every_parameter_gets_a_gradient(
         assert gradient(parameter).isfinite().all(), name
 
 
+@pytest.mark.parametrize("layers", [0, 1, 2])
+@pytest.mark.parametrize("counts", [(2, 0, 3), (0, 0, 0)])
+def test_without_a_student_the_auxiliary_losses_are_the_same(
+    layers: int, counts: tuple[int, ...]
+) -> None:
+    method, batch = random_method(layers=layers), random_batch(counts)
+    expected = run(method, batch, 3)
+    alone = method(batch.teacher, None, batch.targets, 3)
+    assert alone.keys() == {*AUXILIARY}
+    assert all(torch.equal(alone[name], expected[name]) for name in AUXILIARY)
+
+
+def test_without_a_student_the_parts_of_the_decoder_are_trained_and_nothing_else() -> None:
+    method, batch = random_method(layers=2), random_batch()
+    total(method(batch.teacher, None, batch.targets, 0)).backward()
+    trained = {*method.decoder_parts().parameters()}
+    assert {p for p in method.parameters() if p.grad is not None} == trained
+    others = method.state_dict().keys() - method.decoder_parts().state_dict().keys()
+    assert others == {n for n in method.state_dict() if n.startswith("student_values.")}
+
+
+def test_scaled_levels_are_part_of_what_a_decoder_learns_without_a_student() -> None:
+    method, batch = random_method(scale_levels=True), random_batch()
+    method(batch.teacher, None, batch.targets, 0)
+    state = method.decoder_parts().state_dict()
+    assert state["level_scale.batches"] == 1
+
+
 # --- Variants ---------------------------------------------------------------------------------
 
 

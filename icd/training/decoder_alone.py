@@ -1,0 +1,51 @@
+"""Trains the decoder of a method on a teacher's features, before any student learns with it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample
+from torch import Tensor
+
+from icd.experiments.options import Levels
+from icd.training.distiller import Taught, build_method, require_pyramid, targets_of
+from icd.training.pyramid import common_levels, strides
+
+
+@MODELS.register_module()
+class DecoderAlone(Taught):
+    """The auxiliary task of a method without a student.
+
+    Args:
+        teacher: ``config`` of a detector and ``checkpoint``, its weights.
+        method: config of the method, whose ``forward`` and ``decoder_parts`` are like those of
+            :class:`icd.methods.icd.method.ICD`.
+        levels: which of the teacher's levels the decoder sees.
+    """
+
+    def __init__(
+        self, teacher: dict[str, Any], method: dict[str, Any], levels: Levels = "all"
+    ) -> None:
+        detector = MODELS.build(teacher["config"])
+        require_pyramid("teacher", detector)
+        super().__init__(data_preprocessor=detector.data_preprocessor)
+        known = strides(detector)
+        self.levels = common_levels(known, known, levels)
+        built: Any = build_method(method, detector.neck, detector.neck, self.levels.strides)
+        self.method = built
+        trained = {*built.decoder_parts().parameters()}
+        for parameter in {*built.parameters()} - trained:  # a student's projections
+            parameter.requires_grad_(False)
+        self.hide_teacher(detector, teacher["checkpoint"])
+
+    def forward(
+        self,
+        inputs: Tensor,
+        data_samples: list[DetDataSample],
+        mode: str = "loss",
+    ) -> dict[str, Any]:
+        """The auxiliary losses."""
+        features = self.levels.of_teacher(self.teacher.features(inputs))
+        targets = targets_of(inputs, data_samples, self.levels.strides)
+        return self.method(features, None, targets, self.iteration)
