@@ -109,7 +109,7 @@ def test_other_statistics_of_the_teacher_and_a_narrow_student(
     """Images are normalised for the teacher, and features adapted to its width."""
     model = built(coco, monkeypatch, method="cwd", **SMALL)
     model.renormalise = Renormalise(*(preprocessor(rgb) for rgb in (True, False)))
-    model.method = Adapted(model.method, 256, 256, 5)
+    model.method = Adapted(model.method, 256, 256, len(model.levels.strides))
     check(model, (800, 1344), monkeypatch)
 
 
