@@ -159,7 +159,7 @@ def test_an_inheritance_across_pyramids_goes_by_stride(pairs: Lab) -> None:
     ("source", "shared"),
     [
         ("fcos", ["neck.fpn_convs.0.conv.weight", "bbox_head.cls_convs.0.conv.weight"]),
-        ("faster-rcnn", ["neck.lateral_convs.0.conv.weight"]),
+        ("faster-rcnn", ["neck.lateral_convs.0.gn.weight"]),
     ],
 )
 def test_a_run_inherits_what_agrees(pairs: Lab, source: str, shared: list[str]) -> None:

@@ -99,11 +99,14 @@ def effective_rank(output: LayerOutput, valid: Tensor) -> Tensor:
     """Effective rank [M] of the teacher's values at the valid [N, L] tokens of all images.
 
     It is the exponential of the entropy of the normalised singular values (Roy and Vetterli, 2007),
-    from 1 to the number of a head's channels.
+    from 1 to the number of a head's channels; NaN if values are not finite.
     """
     values = full_precision(output.values) * valid[:, None, :, None]
     values = values.transpose(0, 1).flatten(1, 2)  # [M, N * L, d]
-    squares = torch.linalg.eigvalsh((values.transpose(1, 2) @ values).double())
+    products = (values.transpose(1, 2) @ values).double()
+    # The decomposition would raise for what is not finite; of zeros, the rank is NaN.
+    finite = products.isfinite().all(dim=-1).all(dim=-1)
+    squares = torch.linalg.eigvalsh(products.where(finite[:, None, None], 0))
     singular = squares.clamp(min=0).sqrt()
     shares = singular / singular.sum(dim=-1, keepdim=True)
     return torch.special.entr(shares).sum(dim=-1).exp()

@@ -146,6 +146,15 @@ def test_a_batch_without_objects_says_nothing() -> None:
     assert diagnose(random_method(), batch.teacher, batch.targets, 0) == {}
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_training_that_has_diverged_does_not_end_here(value: float) -> None:
+    """The losses say so, with the iteration and its images."""
+    method, batch = random_method(), random_batch()
+    batch.teacher[0][0, 0, 0, 0] = value
+    found = diagnose(method, batch.teacher, batch.targets, 0)
+    assert found["layer1/head1/rank"].isnan()
+
+
 @pytest.mark.parametrize("scale_levels", [False, True])
 def test_it_changes_no_loss_and_no_state(scale_levels: bool) -> None:
     batch = random_batch()
