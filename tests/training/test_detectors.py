@@ -53,7 +53,7 @@ PYRAMIDS = {
     "condinst": (HIGH, 8.0, 300),
     "faster-rcnn": (LOW, 3.0, 100),
     "mask-rcnn": (LOW, 3.0, 100),
-    "solov2": (LOW, 8.0, 100),
+    "solov2": (LOW, 8.0, 300),
 }
 
 
