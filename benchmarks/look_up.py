@@ -130,7 +130,8 @@ def fresh_peak(case: Case, name: str) -> float:
     command = [sys.executable, "-m", "benchmarks.look_up", "--peak", name]
     command += ["--case", json.dumps(asdict(case))]
     environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"}
-    return float(subprocess.check_output(command, env=environment, text=True))
+    printed = subprocess.check_output(command, env=environment, text=True)
+    return float(printed.splitlines()[-1])  # libraries print while they are imported
 
 
 def table(case: Case, objects: Sequence[int], rounds: int) -> str:

@@ -188,7 +188,10 @@ def test_a_node_without_its_gpus_is_told_from_a_wrong_track(
     """Slurm gives a job as many as it asks for; the pipeline then tries another node."""
     (machine / "bin/nvidia-smi").write_text("#!/bin/sh\nexit 9\n")
     files = ["--data", "data", "--survey", "data.json", "--manifest", "manifest.json"]
-    command = ["train", str(tmp_path), *files, "--gpus", "1"]
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "run.json").write_text("{}")
+    command = ["train", str(run), *files, "--gpus", "1"]
     assert main(command) == InputError.status == 2
     monkeypatch.setenv("SLURM_JOB_ID", "12")
     assert main(command) == NodeError.status == 126

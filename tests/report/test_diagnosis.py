@@ -83,7 +83,7 @@ def test_a_table_that_does_not_ask_for_it_stays_as_it_is(
     assert "effective" not in numbers(summarise(silent, results))
 
 
-def test_without_any_diagnosis_the_cells_are_empty(ablation: Ablation, content: dict) -> None:
+def test_without_any_diagnosis_there_are_no_columns(ablation: Ablation, content: dict) -> None:
     asking = replace(ablation, diagnosis=True)
     cells = shown(asking, collected(asking, content))
-    assert [cells["ICD"][name] for name in DECODER] == ["-"] * 3
+    assert not {*DECODER} & cells["ICD"].keys()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import shutil
 from pathlib import Path
 from pickle import UnpicklingError
 from types import SimpleNamespace
@@ -175,5 +176,6 @@ def test_a_run_does_not_resume_from_a_stranger(lab: Lab) -> None:
     content = torch.load(file, weights_only=False)
     content["state_dict"] = {f"old.{name}": x for name, x in content["state_dict"].items()}
     torch.save(content, file)
+    shutil.rmtree(folder / "work/finished")  # otherwise the finished run is restored
     with pytest.raises(InputError, match="differs between model and checkpoint"):
         lab.train(run)

@@ -376,7 +376,7 @@ def test_the_report_is_one_page_with_the_question_of_the_table(project):
 
 def test_figures_need_no_further_training(project):
     """And none is planned for what they take from the runs: the track keeps no snapshots."""
-    numbers = {f"Measure the {name} for figures" for name in ("losses", "errors")}
+    numbers = {f"Measure the {name} for figures" for name in ("losses", "errors", "diagnosis")}
     expected = numbers | {f"Draw figures/{name}" for name in FIGURES}
     expected |= {"Complete the figures"}
     assert jobs(project.snakemake("--dry-run", "figures")) == expected

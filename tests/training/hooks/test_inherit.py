@@ -17,9 +17,10 @@ from icd.training.hooks.inherit import InheritHook, inherit
 from tests.lab import Lab, differing, snapshot, weights
 
 # Five levels: three from the backbone, two on top of them.
-NECK = [f"neck.fpn_convs.{i}.conv.{kind}" for i in range(5) for kind in ("weight", "bias")]
-# The lateral convolutions start from the backbone's widths, which differ; their biases do not.
-LATERAL_BIASES = [f"neck.lateral_convs.{i}.conv.bias" for i in range(3)]
+OF_CONVS = ("conv.weight", "gn.weight", "gn.bias")
+NECK = [f"neck.fpn_convs.{i}.{kind}" for i in range(5) for kind in OF_CONVS]
+# The lateral convolutions start from the backbone's widths, which differ; their norms do not.
+LATERAL_NORMS = [f"neck.lateral_convs.{i}.{kind}" for i in range(3) for kind in OF_CONVS[1:]]
 LATERAL_WEIGHTS = [f"neck.lateral_convs.{i}.conv.weight" for i in range(3)]
 HEAD = [
     *(f"bbox_head.{branch}_convs.0.conv.weight" for branch in ("cls", "reg")),
@@ -53,7 +54,7 @@ def test_takes_over_neck_and_head_where_they_agree(student: nn.Module, theirs: d
     before = snapshot(student)
     taken, left = inherit(student, theirs)
     after = snapshot(student)
-    assert sorted(taken) == sorted(NECK + LATERAL_BIASES + HEAD)
+    assert sorted(taken) == sorted(NECK + LATERAL_NORMS + HEAD)
     assert left == sorted(LATERAL_WEIGHTS)
     assert all(torch.equal(after[name], theirs[name]) for name in taken)
     assert set(differing(before, after)) <= set(taken)

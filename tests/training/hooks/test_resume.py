@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -92,6 +93,7 @@ def test_a_training_says_what_it_does_without_and_ends_the_same(lab: Lab, spoile
     for file in files[-spoiled:]:
         os.truncate(file, 1000)
     (folder / "model.pth").unlink()
+    shutil.rmtree(folder / "work/finished")  # otherwise the finished run is restored
     lab.train(run, checkpoint_every=2)
     log = max(folder.glob("work/*/*.log")).read_text()
     assert "iter_6.pth is not a complete checkpoint" in log
