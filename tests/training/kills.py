@@ -39,7 +39,8 @@ HOOKS = config.default_hooks
 def logged_often(run: TrainedRun, checkpoint_every: int) -> dict[str, dict]:
     """mmengine's hooks, with a log of losses also of trainings as short as these."""
     hooks = HOOKS(run, checkpoint_every)
-    return hooks | {"logger": {"type": "LoggerHook", "interval": 2}}
+    log = {"logger": {"type": "LoggerHook", "interval": 2}}
+    return hooks | log | {"runtime_info": {"type": "LossHook", "interval": 2}}
 
 
 def train(lab: Lab, run: TrainedRun, every: int = EVERY) -> Path:
