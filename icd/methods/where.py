@@ -8,7 +8,6 @@ in the padding. All of them weight the same error between the same values.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -93,7 +92,6 @@ def all_anchors(sizes: Sequence[Size], strides: Sequence[int], device: torch.dev
     )
 
 
-@cache
 def base_anchors(strides: tuple[int, ...]) -> Tensor:
     """[levels, A, 4], the anchors of the first cell of each level."""
     generator = TASK_UTILS.build({"type": "AnchorGenerator", "strides": strides, **ANCHORS})

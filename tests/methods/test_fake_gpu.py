@@ -56,7 +56,7 @@ VARIANTS: dict[str, tuple[Callable[[], nn.Module], int, int]] = {
     "icd, narrow student": (icd(student_channels=NARROW), 240, 360),
     "icd, everywhere": (icd(where="everywhere"), 230, 350),
     "icd, foreground": (icd(where="foreground"), 290, 420),
-    "icd, fine_grained": (icd(where="fine_grained"), 410, 1470),
+    "icd, fine_grained": (icd(where="fine_grained"), 410, 1560),
     "icd, activation": (icd(where="activation"), 340, 460),
     "fitnet": (FitNet, 70, 70),
     "fitnet, narrow student": (lambda: FitNet(student_channels=NARROW), 70, 70),
