@@ -3,7 +3,9 @@
 ``tokens`` holds what all methods share: the targets, and the valid cells of feature pyramids.
 ``icd`` is Instance-Conditional Knowledge Distillation, one concept per file. ``where`` holds the
 alternatives to its attention (table 6). ``fitnet``, ``cwd``, ``pkd``, ``mgd`` and ``fgd`` are
-other methods. ``adapter`` adapts a student's pyramid to the teacher's width.
+other methods of imitating features; ``crosskd``, ``bckd`` and ``ld`` imitate ``predictions``, and
+``kddetr`` those of decoders with queries. ``combination`` adds the losses of several methods.
+``adapter`` adapts a student's pyramid to the teacher's width.
 """
 
 from __future__ import annotations

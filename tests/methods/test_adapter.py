@@ -28,7 +28,7 @@ def test_the_method_sees_convolved_features_and_all_else_as_it_is() -> None:
             return {"loss_some": student[0].sum()}
 
     batch = narrow(random_batch())
-    adapted = Adapted(Method(), student=6, teacher=16, levels=5)
+    adapted = Adapted(Method(), [6] * 5, [16] * 5, 16)
     assert run(adapted, batch, 7).keys() == {"loss_some"}
     teacher, student, targets, iteration = seen
     assert (teacher, targets, iteration) == (batch.teacher, batch.targets, 7)
@@ -43,7 +43,7 @@ def test_the_method_sees_convolved_features_and_all_else_as_it_is() -> None:
 @pytest.mark.parametrize(
     "method",
     [
-        Adapted(CWD(), 6, 16, 5),
+        Adapted(CWD(), [6] * 5, [16] * 5, 16),
         FitNet(16, student_channels=6),
         random_method(student_channels=6),
         random_method(student_channels=6, layers=2),
@@ -63,4 +63,28 @@ def test_narrow_students_and_what_maps_them_learn(method: nn.Module) -> None:
 
 def test_another_number_of_levels_is_an_error() -> None:
     with pytest.raises(ValueError, match="zip"):
-        run(Adapted(CWD(), 6, 16, 4), narrow(random_batch()))
+        run(Adapted(CWD(), [6] * 4, [16] * 4, 16), narrow(random_batch()))
+
+
+def test_each_level_has_a_convolution_of_its_own_widths() -> None:
+    """The student's channels of zeros are not read, and what lacks of the teacher's is zero."""
+    seen: list = []
+
+    class Method(nn.Module):
+        def forward(self, teacher: list, student: list, targets: Targets, iteration: int) -> dict:
+            seen.extend(student)
+            return {"loss_some": student[0].sum()}
+
+    ours, theirs = [2, 6, 4, 6, 6], [16, 8, 4, 16, 16]
+    batch = narrow(random_batch())
+    adapted = Adapted(Method(), ours, theirs, 16)
+    run(adapted, batch)
+    kernels = [dict(conv.named_parameters())["weight"] for conv in adapted.adapters]
+    shapes = [kernel.shape[:2] for kernel in kernels]
+    assert shapes == [(other, own) for own, other in zip(ours, theirs, strict=True)]
+    for conv, level, own, other, found in zip(
+        adapted.adapters, batch.student, ours, theirs, seen, strict=True
+    ):
+        assert torch.equal(found[:, :other], conv(level[:, :own]))
+        assert found.shape[1] == 16
+        assert not found[:, other:].any()

@@ -39,7 +39,7 @@ def icd(**options: Any) -> Callable[[], ICD]:
 
 
 def adapted(method: Callable[[], nn.Module]) -> Callable[[], Adapted]:
-    return lambda: Adapted(method(), NARROW, 256, 5)
+    return lambda: Adapted(method(), [NARROW] * 5, [256] * 5, 256)
 
 
 # How a variant is built; what it may launch at most in the forward pass, and with the backward one.
