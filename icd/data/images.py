@@ -1,9 +1,9 @@
-"""The image files of a split: all headers, and the pixels of a sample or of all."""
+"""The image files of a split: all headers and contents, and the pixels of a sample or of all."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import ExifTags, Image
 
-from icd.data.pixels import read_image, read_pixels, reason
+from icd.data.annotations import COCO_FILE
+from icd.data.contents import Content, contents_sha256, listing_sha256
+from icd.data.made import left_out
+from icd.data.pixels import read_image, read_images, reason
 from icd.errors import InputError
+from icd.files import read_json, sha256
 
 READERS = 8  # threads, because files may lie on a network
 DECODED = 200  # size of the sample of a split whose pixels are read
@@ -46,61 +50,106 @@ class Problem(NamedTuple):
     expected: str
 
 
+class ImagesSurvey(NamedTuple):
+    """What the images of a split are.
+
+    summary: ``formats`` (number of images by format and mode), ``turned`` (number of images with an
+        EXIF orientation), ``decoded`` (number of images whose pixels were read).
+    digests: sha256 of each file by its name.
+    """
+
+    summary: dict[str, Any]
+    digests: dict[str, str]
+
+
 def survey_images(
     content: dict[str, Any],
     file: Path,
     folder: Path,
     decode_all: bool = False,
     memory: Path | None = None,
-) -> dict[str, Any]:
-    """Read the headers of all images of a split and the pixels of a sample, or of all.
+) -> ImagesSurvey:
+    """Read all images of a split: headers and contents, and the pixels of a sample or of all.
 
     Args:
         content: content of the annotation file ``file``.
         folder: folder of the images.
         decode_all: read the pixels of every image.
-        memory: file of the images that were read before, see :func:`icd.data.pixels.read_pixels`.
-
-    Returns:
-        ``formats`` (number of images by format and mode), ``turned`` (number of images with an
-        EXIF orientation), ``decoded`` (number of images whose pixels were read).
+        memory: file of the images that were read before, see :mod:`icd.data.contents`.
 
     Raises:
         InputError: names images that are missing, broken, unreadable for training, or of another
             size than the annotation file says.
     """
     images = content["images"]
-    paths = [folder / image["file_name"] for image in images]
+    names = [image["file_name"] for image in images]
     with ThreadPoolExecutor(READERS) as pool:
-        read = list(pool.map(read_header, paths))
+        read = list(pool.map(read_header, (folder / name for name in names)))
         _refuse(_unlike_annotations(images, read, folder), file)
         headers = [header for header in read if isinstance(header, Header)]
     chosen = range(len(images)) if decode_all else _sample(headers)
-    decoded = read_pixels([paths[i] for i in chosen], memory)
-    _refuse(_undecodable(images, chosen, decoded), file)
-    brightest = [value for value in decoded if isinstance(value, int)]
-    _refuse(_too_dark(images, headers, chosen, brightest), file)
-    return {
+    annotations = sha256(file) if memory else None
+    found, _ = read_images(names, folder, memory, annotations, chosen, renew=True)
+    _refuse(_undecodable(content, file, found), file)
+    contents = [one for one in found if isinstance(one, Content)]
+    brightest = {i: contents[i].brightest or 0 for i in chosen}
+    _refuse(_too_dark(names, headers, brightest), file)
+    summary = {
         "formats": dict(Counter(f"{header.format} {header.mode}" for header in headers)),
         "turned": sum(header.orientation != 1 for header in headers),
         "decoded": len(chosen),
     }
+    digests = {name: one.sha256 for name, one in zip(names, contents, strict=True)}
+    return ImagesSurvey(summary, digests)
 
 
-def require_pixels(names: Sequence[str], paths: Sequence[Path], file: Path, memory: Path) -> None:
-    """Read the pixels of all images that a training uses.
+def broken_images(
+    content: dict[str, Any], folder: Path, memory: Path | None = None
+) -> dict[str, str]:
+    """Why images of a split cannot be read, by their names; empty if all can.
 
     Args:
-        names: what the annotation file ``file`` calls them.
-        paths: the image files.
-        memory: file of the images that were read before, see :func:`icd.data.pixels.read_pixels`.
+        content: content of the annotation file.
+        folder: folder of the images.
+        memory: file of the images that were read before, see :mod:`icd.data.contents`.
+    """
+    names = [image["file_name"] for image in content["images"]]
+    found, _ = read_images(names, folder, memory)
+    return {name: one for name, one in zip(names, found, strict=True) if isinstance(one, str)}
+
+
+class ImageHashes(NamedTuple):
+    """Which images these are.
+
+    listing: hash of names and sizes, as of earlier versions.
+    contents: hash of names and contents.
+    """
+
+    listing: str
+    contents: str
+
+
+def require_images(file: Path, folder: Path, memory: Path | None = None) -> ImageHashes:
+    """Read all images, with their pixels, that a training or an evaluation uses.
+
+    Args:
+        file: the annotation file that lists them.
+        folder: folder of the images.
+        memory: file of the images that were read before, see :mod:`icd.data.contents`.
 
     Raises:
-        InputError: names images whose pixels cannot be read.
+        InputError: names images that cannot be read.
     """
-    images = [{"file_name": name} for name in names]
-    read = read_pixels(paths, memory)
-    _refuse(_undecodable(images, range(len(names)), read), file, "images")
+    annotations = sha256(file)
+    content = read_json(file, COCO_FILE)
+    names = [image["file_name"] for image in content["images"]]
+    found, states = read_images(names, folder, memory, annotations)
+    _refuse(_undecodable(content, file, found), file)
+    digests = {
+        name: one.sha256 for name, one in zip(names, found, strict=True) if isinstance(one, Content)
+    }
+    sizes = [size for size, *_ in states]
+    return ImageHashes(listing_sha256(names, sizes), contents_sha256(digests))
 
 
 def require_image(path: Path) -> np.ndarray:
@@ -156,35 +205,31 @@ def _unlike_annotations(
 
 
 def _undecodable(
-    images: list[dict[str, Any]], chosen: Sequence[int], brightest: Sequence[int | str]
+    content: dict[str, Any], file: Path, read: Sequence[Content | str]
 ) -> Iterable[Problem]:
-    """Images whose pixels cannot be read."""
-    for i, value in zip(chosen, brightest, strict=True):
-        if isinstance(value, str):
-            text = f"{images[i]['file_name']} cannot be decoded ({value})"
-            yield Problem(i, text, WHOLE_IMAGE)
+    """Images whose content or pixels cannot be read."""
+    remedy = "skip_broken: true for this split, which leaves it out"
+    if left_out(content) is not None:
+        remedy = f"delete {file}, and it is made again without the image"
+    for i, (image, found) in enumerate(zip(content["images"], read, strict=True)):
+        if isinstance(found, str):
+            text = f"{image['file_name']} cannot be decoded ({found})"
+            yield Problem(i, text, f"{WHOLE_IMAGE}; or {remedy}")
 
 
 def _too_dark(
-    images: list[dict[str, Any]],
-    headers: Sequence[Header],
-    chosen: Sequence[int],
-    brightest: Sequence[int],
+    names: Sequence[str], headers: Sequence[Header], brightest: Mapping[int, int]
 ) -> Iterable[Problem]:
     """16-bit images, if the upper 8 bits, which training reads, are almost black in all of them."""
-    values = {
-        i: value for i, value in zip(chosen, brightest, strict=True) if headers[i].sixteen_bits
-    }
+    values = {i: value for i, value in brightest.items() if headers[i].sixteen_bits}
     if values and max(values.values()) <= DARK:
         for i, value in values.items():
-            text = f"{images[i]['file_name']} has 16 bits, and in the upper 8, which are read, "
+            text = f"{names[i]} has 16 bits, and in the upper 8, which are read, "
             text += f"no more than {value} of 255"
             yield Problem(i, text, "values up to 65535, or an image of 8 bits")
 
 
-def _refuse(
-    problems: Iterable[Problem], file: Path, key: str = "images[{place}].file_name"
-) -> None:
+def _refuse(problems: Iterable[Problem], file: Path) -> None:
     """Raise InputError with the first problem in full and the names of more."""
     found = list(problems)
     if found:
@@ -193,4 +238,4 @@ def _refuse(
         if more:
             named = "; ".join(problem.text for problem in more[: NAMED - 1])
             text += f" (and {len(more)} more: {named}{'; ...' * (len(more) >= NAMED)})"
-        raise InputError(file, key.format(place=first.place), text, first.expected)
+        raise InputError(file, f"images[{first.place}].file_name", text, first.expected)

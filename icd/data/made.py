@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,11 @@ AGAIN = "the file as it was made; delete it, and the pipeline makes it again"
 
 
 def write_made(
-    output: Path, content: dict[str, Any], sources: Iterable[Path], digits: str | None = None
+    output: Path,
+    content: dict[str, Any],
+    sources: Iterable[Path],
+    digits: str | None = None,
+    left_out: Iterable[str] | None = None,
 ) -> None:
     """Write an annotation file. The same content gives the same bytes.
 
@@ -25,6 +29,7 @@ def write_made(
         content: images, annotations and categories.
         sources: files that it was made from; ``info.made`` names them with their sha256.
         digits: sha256 of the content that is expected, if known.
+        left_out: names of images that are left out because they cannot be read; None if none is.
 
     Raises:
         InputError: the content has another sha256.
@@ -33,9 +38,23 @@ def write_made(
     if digits not in (None, found):
         problem = f"would have the sha256 {found}"
         raise InputError(output, "info.made.sha256", problem, f"{digits}, as the track states")
-    made = {"sha256": found, "sources": {str(file): sha256(file) for file in sources}}
+    made: dict[str, Any] = {"sha256": found, "sources": {str(f): sha256(f) for f in sources}}
+    if left_out is not None:
+        made["left_out"] = sorted(left_out)
     parts = {key: content[key] for key in PARTS}
     write_text(output, json.dumps({"info": {"made": made}, **parts}, separators=(",", ":")) + "\n")
+
+
+def left_out(content: Mapping[str, Any]) -> list[str] | None:
+    """Names of the images that an annotation file leaves out; None for one that leaves none out.
+
+    Args:
+        content: of any annotation file.
+    """
+    info = content.get("info")
+    made = info.get("made") if isinstance(info, dict) else None
+    names: list[str] | None = made.get("left_out") if isinstance(made, dict) else None
+    return names
 
 
 def verify_made(file: Path, sources: Iterable[Path] = (), digits: str | None = None) -> None:

@@ -12,6 +12,7 @@ SIZES = {
     "medium": "to 96 x 96",
     "large": "above",
 }  # COCO's, by area
+NAMED = 10  # images that are left out
 NOTES = {
     "too_small": "images with a side below {smallest} pixels (not trained on, objects not counted)",
     "empty_images": "images without objects (evaluated, but not trained on)",
@@ -70,6 +71,9 @@ def _share(number: int, total: int) -> str:
 
 
 def _notes(split: str, counts: Mapping[str, Any], survey: Mapping[str, Any]) -> Iterator[str]:
+    if names := counts["left_out"]:
+        named = ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
+        yield f"images left out, because they cannot be read: {len(names):,} ({named})"
     for key, meaning in NOTES.items():
         if counts[key]:
             yield f"{meaning.format(smallest=survey['smallest_side'])}: {counts[key]:,}"

@@ -1,12 +1,11 @@
-"""Reading the pixels of many images once; what was read is remembered in a file."""
+"""Reading many images once: their contents and their pixels."""
 
 from __future__ import annotations
 
-import json
+import hashlib
+import io
 import os
-import sys
-import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,76 +13,67 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from icd.files import write_text
+from icd.data.contents import Content, Memory, State, file_states, load_memory, save_memory
+from icd.progress import counted
 
 LEAST_READERS = 8  # threads, because files may lie on a network; decoding uses all cores
-SECONDS_BETWEEN_LINES = 10.0
 
 
-def memory_of(survey: Path) -> Path:
-    """The file that remembers the images of the data set with this survey."""
-    return survey.with_name("runs") / "images-read.json"
-
-
-def read_pixels(paths: Sequence[Path], memory: Path | None = None) -> list[int | str]:
-    """Read the pixels of images, and print a line of progress every few seconds.
+def read_images(
+    names: Sequence[str],
+    folder: Path,
+    memory: Path | None = None,
+    annotations: str | None = None,
+    pixels: Collection[int] | None = None,
+    renew: bool = False,
+) -> tuple[list[Content | str], list[State]]:
+    """Read the images of a split, and print a line of progress every few seconds.
 
     Args:
-        paths: image files.
-        memory: JSON file of the images that were read before. Those whose size and time of change
-            are the same are not read again. New ones are added.
+        names: file names of all images of the split.
+        folder: which they are relative to.
+        memory: file that remembers images, see :mod:`icd.data.contents`. Those whose size and times
+            are the same are not read again.
+        annotations: sha256 of the file that lists these images.
+        pixels: places of the images whose pixels are read, too; None for all.
+        renew: remember these images, even if the memory is that of another annotation file.
 
     Returns:
-        Per image: its largest value as training reads it, or why its pixels cannot be read.
+        Per image its content, or why it cannot be read; and its state before it was read.
     """
-    known = _load(memory)
-    states = [_state(path) for path in paths]
-    values: list[int | str] = [0] * len(paths)
-    unread = []
-    for i, (path, state) in enumerate(zip(paths, states, strict=True)):
-        if state and known.get(str(path.absolute()), [])[:2] == state:
-            values[i] = known[str(path.absolute())][2]
-        else:
-            unread.append(i)
+    known = load_memory(memory)
+    states = file_states([folder / name for name in names])
+    wanted = range(len(names)) if pixels is None else {*pixels}
+    found: dict[int, Content | str] = {}
+    for i, (name, state) in enumerate(zip(names, states, strict=True)):
+        if before := known.known(name, state, i in wanted):
+            found[i] = before
+    unread = [i for i in range(len(names)) if i not in found]
+    now = Memory()
     try:
-        for i, value in zip(unread, _read([paths[i] for i in unread]), strict=True):
-            values[i], state = value, states[i]
-            if state and isinstance(value, int):
-                known[str(paths[i].absolute())] = [*state, value]
+        tasks = [(folder / names[i], i in wanted) for i in unread]
+        for i, content in zip(unread, _read_all(tasks), strict=True):
+            found[i] = content
     finally:  # also after an interrupt
-        if memory and unread:
-            write_text(memory, json.dumps(known))
-    return values
+        now.images = {
+            names[i]: (states[i], content)
+            for i, content in sorted(found.items())
+            if states[i] and isinstance(content, Content)
+        }
+        if now.images.keys() == {*names}:
+            now.annotations = annotations
+        ours = renew or known.annotations in (None, annotations)
+        if memory and ours and now != known:
+            save_memory(now, memory)
+    return [found[i] for i in range(len(names))], states
 
 
-def _load(memory: Path | None) -> dict[str, list[int]]:
-    """Size, time of change and largest value of images by path; empty if nothing is known."""
+def _read_all(tasks: Sequence[tuple[Path, bool]]) -> Iterable[Content | str]:
+    """The contents of images, read in parallel, with lines of progress."""
+    pool = ThreadPoolExecutor(max(LEAST_READERS, len(os.sched_getaffinity(0))))
     try:
-        content = json.loads(memory.read_text()) if memory else {}
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
-def _state(path: Path) -> list[int]:
-    """Size and time of change of a file; empty if it does not exist."""
-    try:
-        found = path.stat()
-    except OSError:
-        return []
-    return [found.st_size, found.st_mtime_ns]
-
-
-def _read(paths: Sequence[Path]) -> Iterable[int | str]:
-    """The largest values of images, read in parallel, with lines of progress."""
-    readers, last = max(LEAST_READERS, len(os.sched_getaffinity(0))), time.monotonic()
-    pool = ThreadPoolExecutor(readers)
-    try:
-        for done, value in enumerate(pool.map(read_brightest, paths), 1):
-            yield value
-            if time.monotonic() - last >= SECONDS_BETWEEN_LINES:
-                last = time.monotonic()
-                print(f"{done:,} of {len(paths):,} images read", file=sys.stderr, flush=True)
+        contents = pool.map(lambda task: read_content(*task), tasks)
+        yield from counted(contents, len(tasks), "images read")
     finally:  # an interrupt does not wait for all images
         pool.shutdown(cancel_futures=True)
 
@@ -93,15 +83,21 @@ def read_image(path: Path) -> np.ndarray | None:
     return cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
 
 
-def read_brightest(path: Path) -> int | str:
-    """The largest value of an image as training reads it, or why its pixels cannot be read."""
+def read_content(path: Path, pixels: bool) -> Content | str:
+    """The content of an image file, or why it (or its pixels, if asked for) cannot be read."""
     try:
-        with Image.open(path) as image:
+        data = path.read_bytes()
+        digits = hashlib.sha256(data).hexdigest()
+        if not pixels:
+            return Content(digits)
+        with Image.open(io.BytesIO(data)) as image:
             image.load()  # OpenCV accepts some truncated files
-        pixels = read_image(path)
-    except Exception as error:
+        decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except Exception as error:  # a damaged file can make Pillow raise anything
         return reason(error)
-    return "OpenCV does not read this format" if pixels is None else int(pixels.max())
+    if decoded is None:
+        return "OpenCV does not read this format"
+    return Content(digits, int(decoded.max()))
 
 
 def reason(error: Exception) -> str:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from icd.data.clutter import background, paint
-from icd.data.shapes import CLASSES, OUTLINES, coverage, transform
+from icd.data.clutter import Canvas, background, paint
+from icd.data.shapes import CLASSES, OUTLINES, Outline, coverage, transform
 
 MIN_VISIBLE = 0.6  # share of its area that must be visible
 # Areas as shares of the image. At 128 x 128 px, after cuts and occlusion, 50, 45 and 5 percent of
@@ -59,34 +59,59 @@ class Scene:
 def compose(rng: np.random.Generator, size: int, max_objects: int) -> Scene:
     """Scene of 1 to `max_objects` objects on a cluttered background of `size` x `size` px."""
     count = int(rng.integers(1, max_objects + 1))
-    candidates = [draw_object(rng, size) for _ in range(count)]
-    # Smaller objects are mostly on top, because a completely hidden object cannot be learned.
-    depth = [candidate.area * math.exp(rng.uniform(-1, 1)) for candidate in candidates]
-    stack = [candidates[i] for i in np.argsort(depth)]
-    objects, masks = keep_visible(stack, size)
+    objects, masks = stacked([draw_object(rng, size) for _ in range(count)], rng, size)
     canvas = background(rng, size)
     for placed in reversed(objects):
         paint(canvas, placed.cover, rng)
-    noise = int(rng.integers(0, MAX_NOISE + 1))
-    noisy = canvas + rng.integers(-noise, noise + 1, canvas.shape, dtype=np.int16)
-    image = np.clip(noisy, 0, 255).astype(np.uint8)
-    return Scene(image, tuple(placed.label for placed in objects), masks)
+    return finish(canvas, objects, masks, rng)
 
 
 def draw_object(rng: np.random.Generator, size: int) -> PlacedObject:
-    """Object of a random class. Size, pose and position do not depend on the class.
-
-    The set of orientations is closed under flips and transposition, which training augments with.
-    """
+    """Object of a random class. Size, pose and position do not depend on the class."""
     label = int(rng.integers(len(CLASSES)))
     smallest, largest = LARGE_AREAS if rng.random() < LARGE_SHARE else COMMON_AREAS
     area = size**2 * math.exp(rng.uniform(math.log(smallest), math.log(largest)))
+    return place(label, OUTLINES[CLASSES[label]], area, rng, size)
+
+
+def place(
+    label: int,
+    outline: Outline,
+    area: float,
+    rng: np.random.Generator,
+    size: int,
+    stretch: float | None = None,
+) -> PlacedObject:
+    """Put an outline at a random place in a random pose.
+
+    The set of orientations is closed under flips and transposition, which training augments with.
+
+    Args:
+        label: class index.
+        outline: outline of area 1.
+        area: in px^2.
+        rng: random generator.
+        size: side of the image in px.
+        stretch: see :func:`icd.data.shapes.transform`; drawn up to MAX_STRETCH if None.
+    """
     angle = rng.integers(4) * math.pi / 2 + rng.uniform(-MAX_TILT, MAX_TILT)
-    stretch = MAX_STRETCH ** rng.uniform(-1, 1)
-    outline = transform(OUTLINES[CLASSES[label]], area, angle, stretch)
-    margin = np.minimum((0.5 - MAX_CUT) * np.ptp(outline[0], axis=0), size / 2)
+    if stretch is None:
+        stretch = MAX_STRETCH ** rng.uniform(-1, 1)
+    placed = transform(outline, area, angle, stretch)
+    margin = np.minimum((0.5 - MAX_CUT) * np.ptp(placed[0], axis=0), size / 2)
     centre = rng.uniform(margin, size - margin)
-    return PlacedObject(label, area, coverage(tuple(ring + centre for ring in outline), size))
+    return PlacedObject(label, area, coverage(tuple(ring + centre for ring in placed), size))
+
+
+def stacked(
+    candidates: list[PlacedObject], rng: np.random.Generator, size: int
+) -> tuple[list[PlacedObject], NDArray[np.bool_]]:
+    """The visible ones of some objects in a random order (topmost first), and their masks.
+
+    Smaller objects are mostly on top, because a completely hidden object cannot be learned.
+    """
+    depth = [candidate.area * math.exp(rng.uniform(-1, 1)) for candidate in candidates]
+    return keep_visible([candidates[i] for i in np.argsort(depth)], size)
 
 
 def keep_visible(
@@ -107,3 +132,13 @@ def keep_visible(
             masks.append(visible)
             covered |= placed.mask
     return kept, np.array(masks, bool).reshape(-1, size, size)
+
+
+def finish(
+    canvas: Canvas, objects: list[PlacedObject], masks: NDArray[np.bool_], rng: np.random.Generator
+) -> Scene:
+    """The scene of a painted canvas and its objects, with noise."""
+    noise = int(rng.integers(0, MAX_NOISE + 1))
+    noisy = canvas + rng.integers(-noise, noise + 1, canvas.shape, dtype=np.int16)
+    image = np.clip(noisy, 0, 255).astype(np.uint8)
+    return Scene(image, tuple(placed.label for placed in objects), masks)

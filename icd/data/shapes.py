@@ -53,7 +53,8 @@ def ring_area(ring: NDArray[np.float64]) -> float:
     return 0.5 * abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1)))
 
 
-def _unit_area(*rings: NDArray[np.float64]) -> Outline:
+def unit_area(*rings: NDArray[np.float64]) -> Outline:
+    """An outline of area 1 from closed rings [n, 2]; all but the first are holes."""
     outer, *holes = (ring_area(ring) for ring in rings)
     scale = 1 / math.sqrt(outer - sum(holes))
     # Rounding to nine decimals removes last-bit differences between maths libraries.
@@ -61,14 +62,14 @@ def _unit_area(*rings: NDArray[np.float64]) -> Outline:
 
 
 OUTLINES: dict[str, Outline] = {
-    "disk": _unit_area(polar(np.ones(48))),
-    "square": _unit_area(np.array([[-1.0, -1], [1, -1], [1, 1], [-1, 1]])),
-    "triangle": _unit_area(polar(np.ones(3))),
-    "star": _unit_area(polar(np.tile([1.0, 0.46], 5))),
-    "ring": _unit_area(polar(np.ones(48)), polar(np.full(48, 0.5))),
-    "cross": _unit_area(_cross(0.35)),
-    "crescent": _unit_area(_crescent(bite_radius=0.7, bite_offset=0.62)),
-    "hourglass": _unit_area(np.array([[-1.0, -1], [1, -1], [0.2, 0], [1, 1], [-1, 1], [-0.2, 0]])),
+    "disk": unit_area(polar(np.ones(48))),
+    "square": unit_area(np.array([[-1.0, -1], [1, -1], [1, 1], [-1, 1]])),
+    "triangle": unit_area(polar(np.ones(3))),
+    "star": unit_area(polar(np.tile([1.0, 0.46], 5))),
+    "ring": unit_area(polar(np.ones(48)), polar(np.full(48, 0.5))),
+    "cross": unit_area(_cross(0.35)),
+    "crescent": unit_area(_crescent(bite_radius=0.7, bite_offset=0.62)),
+    "hourglass": unit_area(np.array([[-1.0, -1], [1, -1], [0.2, 0], [1, 1], [-1, 1], [-0.2, 0]])),
 }
 CLASSES: tuple[str, ...] = tuple(OUTLINES)
 

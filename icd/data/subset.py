@@ -1,9 +1,11 @@
-"""A part of a data set's images, drawn by a seed, independent of machine, Python and NumPy."""
+"""A part of a data set's images: drawn by a seed, independent of machine, Python and NumPy; or
+without some that are named.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 
@@ -18,7 +20,17 @@ def subset(content: dict[str, Any], fraction: float, seed: int) -> dict[str, Any
     Returns:
         Images and their annotations in the order of the file, and all categories.
     """
-    chosen = choose([image["id"] for image in content["images"]], fraction, seed)
+    return _of_images(content, choose([image["id"] for image in content["images"]], fraction, seed))
+
+
+def without_images(content: dict[str, Any], names: Collection[str]) -> dict[str, Any]:
+    """The same annotations without images of these file names."""
+    kept = {image["id"] for image in content["images"] if image["file_name"] not in names}
+    return _of_images(content, kept)
+
+
+def _of_images(content: dict[str, Any], chosen: Collection[int]) -> dict[str, Any]:
+    """The part of the annotations that belongs to images with these ids."""
     return {
         "images": [image for image in content["images"] if image["id"] in chosen],
         "annotations": [one for one in content["annotations"] if one["image_id"] in chosen],

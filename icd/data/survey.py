@@ -12,10 +12,11 @@ import numpy as np
 
 from icd.data import SplitFiles
 from icd.data.annotations import complete, mask_of, read_annotations
+from icd.data.contents import contents_sha256, memory_file
 from icd.data.copies import find_copies
-from icd.data.images import survey_images
+from icd.data.images import ImagesSurvey, survey_images
 from icd.data.instances import class_names, image_extents, instances, is_visible
-from icd.data.pixels import memory_of
+from icd.data.made import left_out
 from icd.data.priors import compute_priors
 from icd.data.reading import TRAIN, Reading
 from icd.data.requirements import require_classes, require_objects, require_sides
@@ -57,15 +58,15 @@ def write_survey(
         require_classes(content, file, classes, splits[TRAIN].annotations)
         require_objects(content, reading.used(name, content), file, reading)
         require_sides(reading.used(name, content), file, reading, name)
-    memory = memory_of(output)
-    counts = {
-        name: survey_split(
-            content, reading.used(name, content), filled[name], splits[name], decode_all, memory
-        )
-        for name, content in contents.items()
-    }
-    paths = {name: _paths(content, splits[name].images) for name, content in contents.items()}
-    for name, copies in find_copies(paths).items():
+    counts, listed = {}, {}
+    for name, content in contents.items():
+        files, memory = splits[name], memory_of(output, name, splits[name].images)
+        found = survey_images(content, files.annotations, files.images, decode_all, memory)
+        used = reading.used(name, content)
+        counts[name] = survey_split(content, used, filled[name], files, found)
+        names = (image["file_name"] for image in content["images"])
+        listed[name] = [(file, found.digests[file]) for file in names]
+    for name, copies in find_copies(listed).items():
         counts[name]["copies"] = copies
     priors = compute_priors(relative_sizes(reading.used(TRAIN, contents[TRAIN])), len(classes))
     survey = {
@@ -79,8 +80,9 @@ def write_survey(
     return survey
 
 
-def _paths(content: dict[str, Any], folder: Path) -> list[Path]:
-    return [folder / image["file_name"] for image in content["images"]]
+def memory_of(survey: Path, split: str, images: Path) -> Path:
+    """The file that remembers the images of a split of the data set with this survey."""
+    return memory_file(survey.with_name("runs"), split, images)
 
 
 def survey_split(
@@ -88,29 +90,29 @@ def survey_split(
     used: dict[str, Any],
     filled: dict[str, int],
     files: SplitFiles,
-    decode_all: bool,
-    memory: Path,
+    images: ImagesSurvey,
 ) -> dict[str, Any]:
-    """Hash, counts and sizes of one split.
+    """Hashes, counts and sizes of one split.
 
     Args:
         content: its annotations as :func:`complete` left them.
         used: those of them that count, see :meth:`Reading.used`.
         filled: what :func:`complete` filled in.
         files: its files.
-        decode_all: decode all images, not only a sample.
-        memory: file of the images that were decoded before.
+        images: what its images are.
     """
-    images = len(content["images"])
+    number = len(content["images"])
     return {
         "sha256": sha256(files.annotations),
+        "contents_sha256": contents_sha256(images.digests),
         **count_instances(used),
-        "images": images,
-        "too_small": images - len(used["images"]),
+        "images": number,
+        "too_small": number - len(used["images"]),
         **count_oddities(used),
+        "left_out": left_out(content) or [],
         "filled": filled,
         **image_sizes(content),
-        **survey_images(content, files.annotations, files.images, decode_all, memory),
+        **images.summary,
     }
 
 

@@ -10,6 +10,7 @@ import json
 import multiprocessing
 import re
 import zlib
+from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -21,15 +22,13 @@ import numpy as np
 from PIL import Image
 
 from icd.data import GENERATOR_VERSION
+from icd.data.natural import NaturalScenes
+from icd.data.natural_spec import NaturalSpec
 from icd.data.polygons import mask_to_polygons
 from icd.data.scene import Scene, compose
 from icd.data.shapes import CLASSES
 from icd.errors import InputError
 from icd.files import write_text
-
-CATEGORIES = [
-    {"id": i, "name": name, "supercategory": "shape"} for i, name in enumerate(CLASSES, 1)
-]
 
 
 @dataclass(frozen=True)
@@ -39,17 +38,37 @@ class SyntheticSpec:
     seed: seed of all images.
     image_size: side in px; object sizes scale with it.
     max_objects: largest number of objects per image.
+    natural: scenes like those of photographs instead, with their own number of objects.
     """
 
     seed: int
     image_size: int = 128
     max_objects: int = 6
+    natural: NaturalSpec | None = None
 
     def __post_init__(self) -> None:
         smallest = {"seed": 0, "image_size": 64, "max_objects": 1}
         for key, least in smallest.items():
             if not isinstance(value := getattr(self, key), int) or value < least:
                 raise InputError("synthetic data", key, f"{value!r}", f"an integer >= {least}")
+
+    @classmethod
+    def of(cls, parameters: Mapping[str, Any]) -> SyntheticSpec:
+        """The specification that a track states (``data.synthetic``)."""
+        natural = parameters.get("natural")
+        spec = None if natural is None else NaturalSpec.of(natural)
+        return cls(**{**parameters, "natural": spec})
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes, by index."""
+        return NaturalScenes(self.natural).class_names if self.natural else CLASSES
+
+    def compose(self, rng: np.random.Generator) -> Scene:
+        """A random scene."""
+        if self.natural:
+            return NaturalScenes(self.natural).compose(rng, self.image_size)
+        return compose(rng, self.image_size, self.max_objects)
 
 
 def write_dataset(
@@ -87,7 +106,7 @@ def write_split(
 def write_image(images: Path, split: str, spec: SyntheticSpec, index: int) -> list[dict[str, Any]]:
     """Write image `index` of a split into a folder and return its annotations, without ids."""
     entropy = np.random.SeedSequence(spec.seed, spawn_key=(zlib.crc32(split.encode()), index))
-    scene = compose(np.random.default_rng(entropy), spec.image_size, spec.max_objects)
+    scene = spec.compose(np.random.default_rng(entropy))
     # On noisy images, run-length encoding takes a third of the default's time at the same size.
     Image.fromarray(scene.image).save(images / _file_name(index), compress_type=zlib.Z_RLE)
     return annotate(scene)
@@ -119,7 +138,7 @@ def _coco(split: str, spec: SyntheticSpec, groups: list[list[dict[str, Any]]]) -
             "description": "Synthetic shapes on clutter",
             "version": str(GENERATOR_VERSION),
             "split": split,
-            **asdict(spec),
+            **{key: value for key, value in asdict(spec).items() if value is not None},
         },
         "licenses": [],
         "images": [
@@ -130,7 +149,10 @@ def _coco(split: str, spec: SyntheticSpec, groups: list[list[dict[str, Any]]]) -
             {"id": number, "image_id": image, **annotation}
             for number, (image, annotation) in enumerate(flat, 1)
         ],
-        "categories": CATEGORIES,
+        "categories": [
+            {"id": number, "name": name, "supercategory": "shape"}
+            for number, name in enumerate(spec.class_names, 1)
+        ],
     }
 
 

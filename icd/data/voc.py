@@ -57,7 +57,7 @@ def convert(root: Path, sets: Sequence[str]) -> dict[str, Any]:
     annotations: list[dict[str, Any]] = []
     for folder, name in image_names(root, sets):
         file = root / folder / "Annotations" / f"{name}.xml"
-        tree = _parse(file)
+        tree = parse(file)
         image = {"id": len(images) + 1, "file_name": f"{folder}/JPEGImages/{name}.jpg"}
         images.append(image | _size(tree, file))
         for number, entry in enumerate(tree.findall("object")):
@@ -90,7 +90,8 @@ def image_names(root: Path, sets: Sequence[str]) -> Iterator[tuple[str, str]]:
             yield folder, name
 
 
-def _parse(file: Path) -> ElementTree.Element:
+def parse(file: Path) -> ElementTree.Element:
+    """The outermost element of an annotation file; raises InputError unless it is VOC's."""
     expected = "the XML of PASCAL VOC"
     try:
         tree = ElementTree.parse(file).getroot()

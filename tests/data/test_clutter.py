@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from icd.data.clutter import MAX_TONE, MIN_CONTRAST, background, paint
+from icd.data.clutter import LOOK, background, paint
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -39,8 +39,8 @@ def test_every_paint_is_visible_and_some_are_hard_to_see():
         paint(canvas, np.full((30, 30), 255, np.uint8), np.random.default_rng(seed))
         contrasts.append(np.linalg.norm(canvas.mean(axis=(0, 1)) - 100))
     # A texture may shift the mean a little.
-    assert min(contrasts) > 0.6 * MIN_CONTRAST
-    assert 0.1 < np.mean(np.array(contrasts) < MIN_CONTRAST + MAX_TONE) < 0.5
+    assert min(contrasts) > 0.6 * LOOK.contrast
+    assert 0.1 < np.mean(np.array(contrasts) < LOOK.contrast + LOOK.tone) < 0.5
 
 
 def test_backgrounds_differ():

@@ -41,7 +41,7 @@ def entry(path: Path, **change: Any) -> dict[str, Any]:
 
 def survey(*paths: Path, decode_all: bool = False, **change: Any) -> dict[str, Any]:
     content = {"images": [entry(path, **change) for path in paths]}
-    return survey_images(content, Path("a.json"), paths[0].parent, decode_all)
+    return survey_images(content, Path("a.json"), paths[0].parent, decode_all).summary
 
 
 def save(path: Path, orientation: int = 1) -> Path:

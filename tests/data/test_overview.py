@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from icd.data.overview import overview
+from icd.data.overview import NAMED, overview
 from icd.data.reading import Reading
 
 COUNTS = {
@@ -18,6 +18,7 @@ COUNTS = {
     "empty_images": 0,
     "full_images": 0,
     "too_small": 0,
+    "left_out": [],
     "copies": {},
     "filled": {"area": 0, "iscrowd": 0, "id": 0},
     "width": [40.0, 70.5, 100.0],
@@ -77,6 +78,11 @@ def test_only_what_is_odd_is_noted() -> None:
     assert "note: images that are also in test: 1,234, such as b.png" in text
     text = printed(**full, too_small=3)
     assert "images with a side below 32 pixels (not trained on, objects not counted): 3" in text
+    names = [f"{i}.png" for i in range(NAMED)]
+    text = printed(**full, left_out=names)
+    assert f"images left out, because they cannot be read: 10 ({', '.join(names)})" in text
+    assert "read: 11 (0.png, 1.png, 2" in printed(**full, left_out=[*names, "x.png"])
+    assert "9.png, ...)" in printed(**full, left_out=[*names, "x.png"])
     kinds = {"PNG RGB": 2, "TIFF I;16": 3, "PNG RGBA": 1}
     text = printed(**full, formats=kinds)
     assert "note: TIFF I;16: only the upper 8 of 16 bits are read" in text

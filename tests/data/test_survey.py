@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from icd.data import SplitFiles
+from icd.data.contents import contents_sha256
 from icd.data.instances import instances
 from icd.data.reading import Reading, resized
 from icd.data.survey import count_instances, count_oddities, relative_sizes, write_survey
@@ -242,11 +243,15 @@ def test_the_survey_holds_classes_counts_and_priors(tmp_path):
     digest = hashlib.sha256((tmp_path / "train.json").read_bytes()).hexdigest()
     copies = {split: {"count": 2, "example": "7.png"} for split in ("test", "extra")}
     assert survey["smallest_side"] == 32
+    files = [tmp_path / f"train/{image}.png" for image, _, _ in IMAGES]
+    images = {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
     assert survey["splits"]["train"] == {
         "sha256": digest,
+        "contents_sha256": contents_sha256(images),
         **count_instances(CONTENT),
         **count_oddities(CONTENT),
         "too_small": 0,
+        "left_out": [],
         "filled": {"area": 0, "iscrowd": 0, "id": 0},
         "width": [40, 70, 100],
         "height": [40, 45, 50],
