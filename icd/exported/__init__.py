@@ -1,0 +1,1 @@
+"""Exported models: what they state about themselves and how to run them, without PyTorch."""
