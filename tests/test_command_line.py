@@ -127,6 +127,15 @@ def test_show_says_how_to_make_a_table_that_is_not_there(tmp_path, monkeypatch, 
     assert capsys.readouterr() == ("", expected)
 
 
+def test_show_refuses_a_track_that_is_not_there(track_file, capsys):
+    assert main(["show", "main", "--track", "tinny"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: --track: there is no track 'tinny'; expected one of [")
+    assert "'mini', 'tiny', 'voc'] or the path of a YAML file" in error
+    assert main(["show", "main", "--track", "tiny"]) == 2
+    assert "snakemake main --config track=FILE" in capsys.readouterr().err
+
+
 def test_only_a_track_that_makes_its_data_has_a_command_for_it(track_file, capsys):
     content = yaml.safe_load(Path(track_file).read_text())
     split = {"annotations": "a.json", "images": "images"}
@@ -157,7 +166,8 @@ def test_help_lists_every_command():
         check=True,
     )
     for command in COMMANDS:
-        assert re.search(rf"^    {command.__name__}\s", result.stdout, re.M)
+        name = command.__name__.replace("_", "-")
+        assert re.search(rf"^    {name}\s", result.stdout, re.M)
         assert command.__doc__ is not None
         assert command.__doc__.split("\n")[0].rstrip(".")[:30] in result.stdout
 
@@ -189,7 +199,7 @@ MISTAKES = {
     "data TRACK --data x --split nope": "data.splits: has no 'nope'; expected one of",
     "show nope": "ablations: nope: no such table; expected one of ['auxiliary_task', ",
     "show main --track coco": "expected to run: snakemake main --config track=coco coco=FOLDER",
-    "show main --track other": "expected to run: snakemake main --config track=FILE",
+    "show main --track other": "--track: there is no track 'other'; expected one of ['coco', ",
     "show main --track TRACK": "results/tiny/main/table.md: does not exist; expected to run",
     "plan nope": "nope: no such ablation",
     "figure errors heads TRACK --data x --outputs x.svg": "figures.errors: is missing",

@@ -1,0 +1,1 @@
+"""The commands by theme. They import what they need themselves: ``show`` does not load torch."""
