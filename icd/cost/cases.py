@@ -15,6 +15,7 @@ from icd.errors import InputError
 from icd.experiments.ablation import missing
 from icd.experiments.base import Model
 from icd.experiments.change import Change
+from icd.experiments.known_tracks import require_known_track
 from icd.experiments.run import Cost, StepKey, TrainedRun
 from icd.experiments.track import Track
 from icd.experiments.yaml_files import WORKFLOW, load_yaml
@@ -70,6 +71,13 @@ class CostRow(Model):
     id: str = Field(description="name in the raw numbers")
     label: str = Field(description="name in the table")
     change: Change = Field(description="changes to the track's student")
+    only: list[str] | None = Field(
+        None, min_length=1, description="names of the detectors that the row suits; default: all"
+    )
+
+    def suits(self, detector: str) -> bool:
+        """Whether the row can be measured with this detector."""
+        return self.only is None or detector in self.only
 
 
 class CostContent(Model):
@@ -120,14 +128,17 @@ class Plan:
     def runs(self, detector: str) -> dict[str, TrainedRun]:
         """A run for each row; for detectors other than the track's, only the rows in ``methods``.
 
-        Rows that the track cannot have are left out.
+        Rows that the track cannot have, or that do not suit the detector, are left out.
         """
         rows = {
             row.id: Change(**{"detector": detector, **row.change.stated()})
             for row in self.content.rows
+            if row.suits(detector)
         }
         chosen = rows if detector == self.detector else self.content.methods
-        there = {row: rows[row] for row in chosen if not missing(rows[row], self.track)}
+        there = {
+            row: rows[row] for row in chosen if row in rows and not missing(rows[row], self.track)
+        }
         return {row: self._run(change) for row, change in there.items()}
 
     def _run(self, change: Change) -> TrainedRun:
@@ -165,14 +176,16 @@ def load_plan(track: Track) -> Plan:
     """The plan of a track.
 
     Raises:
-        InputError: the file does not match its schema, refers to unknown rows, or has no row that
-            the track can have.
+        InputError: the file does not match its schema, refers to unknown rows or tracks, or has no
+            row that the track can have.
     """
     content = load_yaml(FILE, CostContent, "cost")
     known = [row.id for row in content.rows]
     for key, name in content.named_rows():
         if name not in known:
             raise InputError(FILE, key, f"{name!r} is not a row", f"one of {known}")
+    for name in content.tracks:
+        require_known_track(name, track, FILE, f"tracks.{name}")
     plan = Plan(track, content)
     if not plan.runs(plan.detector):
         problem, known = f"the track {track.name} cannot have any", sorted(track.content.methods)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,17 +13,19 @@ from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmengine.config import ConfigDict
 from mmengine.model import BaseModel
-from mmengine.optim import build_optim_wrapper
+from mmengine.optim import OptimWrapper, build_optim_wrapper
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from icd.experiments.options import Method
+from icd.experiments.options import Combination, Method
 from icd.experiments.recipe import Recipe
 from icd.experiments.run import ImportedRun, TrainedRun
+from icd.methods.combination import named_parts
 from icd.methods.tokens import Size, Targets
 from icd.training import plugins  # noqa: F401  (registers what configs name)
 from icd.training.base_config import base_config
+from icd.training.channels_last import to_channels_last
 from icd.training.checkpoint import write_weights
 from icd.training.config import RunInputs, detector, method_config
 from icd.training.distiller import Distiller, build_method, targets_of
@@ -83,7 +85,7 @@ def build(run: TrainedRun, device: str, precision: str) -> Distiller:
         model = Distiller(_config(run), source, **method_config(run, RunInputs(Path(), SURVEY)))
     model.to(device)
     if run.recipe.channels_last:
-        model.to(memory_format=torch.channels_last)
+        to_channels_last(model)
     set_precision(model, precision, run.recipe.teacher_precision or precision)
     model.iteration = AFTER_WARM_UP
     return model.train()
@@ -96,12 +98,12 @@ def _config(run: TrainedRun | ImportedRun) -> ConfigDict:
 def method_of(run: TrainedRun, model: Distiller, device: str, precision: str) -> nn.Module:
     """The method of a run, built for the student and teacher of ``model``, in training mode."""
     config = method_config(run, RunInputs(Path(), SURVEY))["method"]
-    necks = model.student.neck, model.teacher.detector.neck
-    method = build_method(config, *necks, model.levels.strides).to(device)
+    method = build_method(config, model.student_pyramid, model.teacher_pyramid).to(device)
     if run.recipe.channels_last:
-        method.to(memory_format=torch.channels_last)
+        to_channels_last(method)
     if precision == "bfloat16":
-        autocast(method)
+        for part in named_parts(method).values():
+            autocast(part)
     return method.train()
 
 
@@ -117,18 +119,21 @@ def distilled_step(
     run: TrainedRun, model: Distiller, method: nn.Module, data: dict[str, list]
 ) -> Step:
     """One training iteration with a method, including both optimisers."""
-    model.method = method
+    model.use(method)
     train = _train_step(run.recipe, run.method, model, data)
 
     def step() -> None:
-        model.method = method
+        model.use(method)
         train()
 
     return step
 
 
 def _train_step(
-    recipe: Recipe, method: Method | None, model: BaseModel, data: dict[str, list]
+    recipe: Recipe,
+    method: Method | Combination | None,
+    model: BaseModel,
+    data: dict[str, list],
 ) -> Step:
     wrapper = optimisation(recipe, method, 1000)["optim_wrapper"]
     optimiser = build_optim_wrapper(model, wrapper)
@@ -148,41 +153,78 @@ def teacher_forward(model: Distiller, data: dict[str, list]) -> Step:
 
 @dataclass(frozen=True)
 class Pyramids:
-    """The inputs of a method: levels [N, C, h, w] of teacher and student, and the ground truth."""
+    """The inputs of a method: levels [N, C, h, w] of teacher and student, and the ground truth.
+
+    batch: images and annotations.
+    whole: all levels of the teacher.
+    """
 
     teacher: Sequence[Tensor]
     student: Sequence[Tensor]
     targets: Targets
+    batch: dict[str, Any]
+    whole: Sequence[Tensor]
 
 
 def pyramids(model: Distiller, data: dict[str, list]) -> Pyramids:
     """The pyramids of a batch. The student's levels require gradients."""
     ready = model.data_preprocessor(data, True)
-    levels = model.levels
     with torch.no_grad():
-        student = levels.of_student(model.student.extract_feat(ready["inputs"]))
+        student = model.student_levels(model.student.extract_feat(ready["inputs"]))
     student = [level.detach().requires_grad_() for level in student]
-    teacher = levels.of_teacher(model.teacher.features(ready["inputs"]))
-    targets = targets_of(ready["inputs"], ready["data_samples"], levels.strides)
-    return Pyramids(teacher, student, targets)
+    whole = model.teacher.features(ready["inputs"])
+    targets = targets_of(ready["inputs"], ready["data_samples"], model.levels.strides)
+    return Pyramids(model.teacher_levels(whole), student, targets, ready, whole)
 
 
-def method_step(run: TrainedRun, method: nn.Module, given: Pyramids) -> Step:
-    """The method's part of a step: losses of two pyramids, their gradients and its optimiser."""
-    optimiser = None
-    if any(parameter.requires_grad for parameter in method.parameters()):
-        assert run.method
-        assert run.method.optimizer, "a method that learns has an optimiser"
-        own = run.recipe.optimizer if run.method.optimizer == "student" else run.method.optimizer
-        optimiser = build_optim_wrapper(method, optim_wrapper(own))
+def predictions(model: Distiller, method: nn.Module, given: Pyramids) -> Callable[[], Any] | None:
+    """Computes what the method asks for beside the pyramids; None if it does not ask.
+
+    The student's predictions are those of its own loss, so they are computed here. The teacher's
+    belong to the method's part of a step. The student's require gradients.
+    """
+    model.use(method)
+    heads = model.heads
+    if heads is None:
+        return None
+    with torch.no_grad(), heads.watch() as seen:
+        model.student(**given.batch, mode="loss")
+    parts = seen.values() if isinstance(seen, dict) else [seen]  # of several methods
+    predicted = [tensor for part in parts for tensor in part.predicted]
+    for tensor in predicted:
+        tensor.requires_grad_()
+
+    def read() -> Any:
+        for tensor in predicted:
+            tensor.grad = None
+        return heads.read(seen, given.whole, given.batch["data_samples"])
+
+    return read
+
+
+def method_step(run: TrainedRun, model: Distiller, method: nn.Module, given: Pyramids) -> Step:
+    """The method's part of a step: its losses, their gradients and its optimiser."""
+    predict = predictions(model, method, given)
+    optimisers = list(optimisers_of(run, method))
 
     def step() -> None:
-        losses = method(given.teacher, given.student, given.targets, AFTER_WARM_UP)
+        asked = [predict()] if predict else []
+        losses = method(given.teacher, given.student, given.targets, AFTER_WARM_UP, *asked)
         sum(losses.values()).backward()
-        if optimiser:
+        for optimiser in optimisers:
             optimiser.step()
             optimiser.zero_grad()
         for level in given.student:
             level.grad = None
 
     return step
+
+
+def optimisers_of(run: TrainedRun, method: nn.Module) -> Iterator[OptimWrapper]:
+    """The optimisers of a run's methods: a combination has one for each part that learns."""
+    stated = run.method.parts if run.method else []
+    for part, own in zip(named_parts(method).values(), stated, strict=True):
+        if any(parameter.requires_grad for parameter in part.parameters()):
+            assert own.optimizer, "a method that learns has an optimiser"
+            chosen = run.recipe.optimizer if own.optimizer == "student" else own.optimizer
+            yield build_optim_wrapper(part, optim_wrapper(chosen))

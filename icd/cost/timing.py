@@ -63,7 +63,7 @@ def steps(plan: Plan, setting: Setting, device: str) -> Iterator[tuple[dict[str,
             parts: Steps = {("student", STEP): student_step(student, model, data)}
             parts["teacher", STEP] = teacher_forward(model, data)
             for row, run in runs.items():
-                parts[row, METHOD] = method_step(run, methods[row], given)
+                parts[row, METHOD] = method_step(run, model, methods[row], given)
                 if setting.steps is None or row in setting.steps:
                     parts[row, STEP] = distilled_step(run, model, methods[row], data)
             yield {**columns, "objects": objects}, parts
