@@ -91,7 +91,10 @@ def counts(model: Any, share: Share) -> list[Tensor]:
             if getattr(type(head), "loss_by_feat", None) in [own.loss_by_feat for own in COUNTED]:
                 head.loss_by_feat(*blanks(head, share["inputs"]), *ground_truth(share))
         if isinstance(model, Taught) and (count := getattr(model.method, "count", None)):
-            count(targets_of(**share, strides=model.levels.strides))
+            known: list[Any] = [targets_of(**share, strides=model.levels.strides)]
+            if model.heads:
+                known.append(model.heads.assign(**share))
+            count(*known)
     return seen
 
 

@@ -95,16 +95,22 @@ def flat(config: Config) -> Config:
     for name in ("train_dataloader", "test_dataloader"):
         loader = config.get(name)
         if isinstance(loader, dict) and isinstance(loader.get("dataset"), dict):
-            *_, loader["dataset"] = _nested(loader["dataset"])
+            *wrappers, loader["dataset"] = _nested(loader["dataset"])
             if name == "train_dataloader":
-                _use_one_pipeline(config, loader["dataset"])
+                _use_one_pipeline(config, loader["dataset"], wrappers)
     return config
 
 
-def _use_one_pipeline(config: Config, dataset: Any) -> None:
-    """Let ``train_pipeline`` be that of the data set, with which mmdet trains, if it has one."""
-    if not dataset.get("pipeline") and config.get("train_pipeline"):
-        dataset["pipeline"] = config.train_pipeline
+def _use_one_pipeline(config: Config, dataset: Any, wrappers: list[Any]) -> None:
+    """Let ``train_pipeline`` be all steps with which mmdet trains.
+
+    Those of wrappers follow those of the data set inside. If it has none, ``train_pipeline`` is its
+    own.
+    """
+    steps = dataset.get("pipeline") or config.get("train_pipeline")
+    if steps:
+        more = [step for wrapper in reversed(wrappers) for step in wrapper.get("pipeline") or ()]
+        dataset["pipeline"] = [*steps, *more]
     config.train_pipeline = dataset.get("pipeline")
 
 
@@ -135,7 +141,8 @@ def ignored_parts(written: Config) -> list[str]:
     """What a config states that would change mmdet's training, but not the benchmark's."""
     *wrappers, inner = _nested(written.train_dataloader.dataset)
     found = [_wrapper(dataset) for dataset in wrappers]
-    if inner.get("pipeline") and written.get("train_pipeline") not in (None, inner.pipeline):
+    used = [dataset.get("pipeline") for dataset in (*wrappers, inner)]
+    if inner.get("pipeline") and written.get("train_pipeline") not in (None, *used):
         found.append("train_pipeline, because train_dataloader.dataset has another pipeline")
     if hooks := written.get("custom_hooks"):
         found.append(f"custom_hooks {', '.join(short_name(hook['type']) for hook in hooks)}")
@@ -145,11 +152,11 @@ def ignored_parts(written: Config) -> list[str]:
 
 
 def _wrapper(dataset: Any) -> str:
-    """A data set around others: its type and arguments, and its steps if it has any."""
+    """A data set around others: its type and arguments. Its steps are used, but on one image."""
     text = short_name(dataset["type"])
     if several := dataset.get("datasets"):
         text += f" of {len(several)} (the pipeline and filter_cfg of the first are taken)"
-    if steps := dataset.get("pipeline"):
-        text += f" with the steps {', '.join(short_name(step['type']) for step in steps)}"
+    if dataset.get("pipeline"):
+        text += " (its steps are taken, without any that mixes images)"
     others = dataset.keys() - {"type", "dataset", "datasets", "pipeline", "_scope_"}
     return text + "".join(f" {key}={dataset[key]}" for key in sorted(others))

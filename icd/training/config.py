@@ -11,13 +11,14 @@ from mmdet.datasets import CocoDataset
 from mmdet.visualization import get_palette
 from mmengine.config import Config
 
+from icd.experiments.options import Combination, Method
 from icd.experiments.run import DecoderRun, ImportedRun, Run, TrainedRun, Training
 from icd.experiments.splits import TEST
-from icd.training.base_config import base_config, config_name
+from icd.training.base_config import base_config
 from icd.training.dataloader import copied_asynchronously, loading, sampler
 from icd.training.method_class import accepted_arguments, method_class
 from icd.training.optimisation import optimisation
-from icd.training.pipeline import pipeline
+from icd.training.pipeline import drop_sized_augments, pipeline
 from icd.training.pyramid import level_shift
 
 LOG_EVERY = 50  # iterations between two lines of the log
@@ -39,7 +40,7 @@ def plain_config(run: TrainedRun | ImportedRun, inputs: RunInputs) -> Config:
     """A config of the plain detector and its evaluation, which mmdet loads without this package."""
     base, classes = base_config(run), inputs.survey["classes"]
     written = base.test_dataloader.dataset.pipeline
-    steps = pipeline(written, run.images, False, config_name(run))
+    steps = pipeline(written, run.images, False)
     loader = {
         "batch_size": 16,
         "num_workers": 0,
@@ -79,7 +80,7 @@ def training_config(
     """A complete config of mmengine's Runner for a run."""
     base, recipe, seed, iterations = base_config(run), run.recipe, run.seed, run.iterations
     steps = [{"type": "SeedByPlace", "seed": seed}]
-    steps += pipeline(base.train_pipeline, run.images, True, config_name(run))
+    steps += pipeline(base.train_pipeline, run.images, True)
     model = model_config(run, base, inputs)
     return Config(
         {
@@ -159,6 +160,8 @@ def custom_hooks(run: Training, model: dict[str, Any]) -> list[dict[str, Any]]:
         hooks.append({"type": "WarmDecoderHook", "checkpoint": str(run.decoder.weights)})
     if run.distils:
         hooks.append({"type": "IterationHook"})
+    if contains(model, "initial_epoch"):
+        hooks.append({"type": "EpochHook", "batch": run.recipe.batch_size})
     return hooks
 
 
@@ -184,15 +187,27 @@ def detector(run: TrainedRun | ImportedRun, base: Config, num_classes: int) -> d
     if isinstance(run, TrainedRun):
         # Copied, because mmengine removes its _delete_ keys from the dictionaries that it merges.
         backbone, chosen = run.backbone.model_copy(deep=True), deepcopy(run.detector.model)
-        parts = {"backbone": backbone.backbone, "neck": backbone.neck}
+        several = isinstance(base.model.get("neck"), list | tuple)  # the first sees the backbone
+        parts = {"backbone": backbone.backbone}
+        if backbone.neck:
+            parts["neck"] = {"0": backbone.neck} if several else backbone.neck
         if backbone.data_preprocessor:
             parts["data_preprocessor"] = backbone.data_preprocessor.model_dump()
         # The backbone comes last, because one of another type replaces all that was set before.
         config.merge_from_dict({"model": chosen})
         config.merge_from_dict({"model": parts})
+        drop_sized_augments(config.model)
     model = config.model.to_dict()
     set_everywhere(model, "num_classes", num_classes)
+    set_things(model, num_classes)
     return model
+
+
+def contains(tree: Any, key: str) -> bool:
+    """Whether ``key`` occurs in nested dictionaries and lists."""
+    if isinstance(tree, dict):
+        return key in tree or any(contains(branch, key) for branch in tree.values())
+    return isinstance(tree, (list, tuple)) and any(contains(branch, key) for branch in tree)
 
 
 def set_everywhere(tree: Any, key: str, value: Any) -> None:
@@ -226,12 +241,24 @@ def method_config(run: Training, inputs: RunInputs) -> dict[str, Any]:
     """A Distiller's ``method`` and ``levels``, and ``adapter`` if the run has one."""
     method = run.method
     assert method, "it distils"
+    if isinstance(method, Combination):
+        parts = {part.name: part_config(part, run, inputs) for part in method.parts}
+        adapted = all(part.pop("adapter", False) for part in parts.values())
+        return {"method": {"parts": parts}, "levels": "all", **_adapter(adapted)}
+    return part_config(method, run, inputs)
+
+
+def part_config(method: Method, run: Training, inputs: RunInputs) -> dict[str, Any]:
+    """The same for one method, alone or among several."""
     kind, options = method_class(method.path), dict(method.options)
     levels = options.pop("levels", getattr(kind, "distils", "all"))
     offered = {"priors": inputs.survey["priors"], "seed": run.seed}
     config = {"type": method.path, **accepted_arguments(kind, offered), **options}
-    adapter = {"adapter": True} if method.adapter else {}
-    return {"method": config, "levels": levels, **adapter}
+    return {"method": config, "levels": levels, **_adapter(method.adapter)}
+
+
+def _adapter(adapted: bool) -> dict[str, bool]:
+    return {"adapter": True} if adapted else {}
 
 
 def teacher_of(run: Training) -> TrainedRun | ImportedRun:
@@ -255,6 +282,20 @@ def dataset(run: Run, inputs: RunInputs, split: str) -> dict[str, Any]:
         "data_prefix": {"img": files.images},
         "metainfo": {"classes": inputs.survey["classes"]},
     }
+
+
+def set_things(tree: Any, count: int) -> None:
+    """Set the number of classes of heads for panoptic segmentation that segment instances alone."""
+    if isinstance(tree, dict):
+        if "num_things_classes" in tree and not tree.get("num_stuff_classes"):
+            tree["num_things_classes"] = count
+            weights = (tree.get("loss_cls") or {}).get("class_weight")
+            if isinstance(weights, (list, tuple)):  # one for each class and the background
+                tree["loss_cls"]["class_weight"] = [weights[0]] * count + [weights[-1]]
+        tree = list(tree.values())
+    if isinstance(tree, (list, tuple)):
+        for branch in tree:
+            set_things(branch, count)
 
 
 def metainfo(classes: list[str]) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from mmdet.structures import DetDataSample
 from torch import Tensor
 
 from icd.experiments.options import Levels
-from icd.training.distiller import Taught, build_method, require_pyramid, targets_of
-from icd.training.pyramid import common_levels, strides
+from icd.training.distiller import Taught, build_method, targets_of
+from icd.training.pyramid import common_levels, pyramid_of
 
 
 @MODELS.register_module()
@@ -28,11 +28,11 @@ class DecoderAlone(Taught):
         self, teacher: dict[str, Any], method: dict[str, Any], levels: Levels = "all"
     ) -> None:
         detector = MODELS.build(teacher["config"])
-        require_pyramid("teacher", detector)
         super().__init__(data_preprocessor=detector.data_preprocessor)
-        known = strides(detector)
-        self.levels = common_levels(known, known, levels)
-        built: Any = build_method(method, detector.neck, detector.neck, self.levels.strides)
+        known = pyramid_of(detector)
+        self.levels = common_levels(known.strides, known.strides, levels)
+        self.teacher_pyramid = known.only(self.levels.strides)
+        built: Any = build_method(method, self.teacher_pyramid, self.teacher_pyramid)
         self.method = built
         trained = {*built.decoder_parts().parameters()}
         for parameter in {*built.parameters()} - trained:  # a student's projections
@@ -46,6 +46,6 @@ class DecoderAlone(Taught):
         mode: str = "loss",
     ) -> dict[str, Any]:
         """The auxiliary losses."""
-        features = self.levels.of_teacher(self.teacher.features(inputs))
+        features = self.teacher_levels(self.teacher.features(inputs))
         targets = targets_of(inputs, data_samples, self.levels.strides)
         return self.method(features, None, targets, self.iteration)

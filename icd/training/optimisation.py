@@ -4,30 +4,40 @@ from __future__ import annotations
 
 from typing import Any
 
-from icd.experiments.options import Method
+from icd.experiments.options import Combination, Method
 from icd.experiments.recipe import Optimizer, Recipe
 
 FUSED = ("Adam", "AdamW", "SGD")  # PyTorch can update all their parameters in one kernel
 STEP_FACTOR = 0.1  # factor of the learning rate at each step of a stepwise schedule
 
 
-def optimisation(recipe: Recipe, method: Method | None, iterations: int) -> dict[str, Any]:
+def optimisation(
+    recipe: Recipe, method: Method | Combination | None, iterations: int
+) -> dict[str, Any]:
     """``optim_wrapper`` and ``param_scheduler`` of mmengine's Runner.
 
     Without a method, and with one whose parameters follow the student's optimiser, there is one
     optimiser for all parameters of the model. A method that states an optimiser adds a second one,
     for its own modules. Its rate falls to zero along half a cosine, whatever the student's recipe.
+    Of several methods, each has its own or follows the student's.
     """
     optimizer = recipe.optimizer.model_copy(update={"lr": recipe.rate})
     wrapper, schedule = optim_wrapper(optimizer), decay(recipe, iterations)
-    if method is None or method.optimizer == "student":
+    if method is None or (isinstance(method, Method) and method.optimizer == "student"):
         return {"optim_wrapper": wrapper, "param_scheduler": schedule}
     wrappers, schedules = {"student": wrapper}, {"student": schedule}
-    if method.optimizer:
-        wrappers["method"] = optim_wrapper(method.optimizer)
-        schedules["method"] = [cosine(iterations)]
+    for part in method.parts:
+        if isinstance(part.optimizer, Optimizer):
+            name = "method" if part is method else f"method.{part.name}"
+            wrappers[name] = optim_wrapper(part.optimizer)
+            schedules[name] = [cosine(iterations)]
+    joining = [part.name for part in method.parts if part.optimizer == "student"]
     return {
-        "optim_wrapper": {"constructor": "DistillerOptimConstructor", **wrappers},
+        "optim_wrapper": {
+            "constructor": "DistillerOptimConstructor",
+            **wrappers,
+            **({"joining": joining} if joining else {}),
+        },
         "param_scheduler": schedules,
     }
 
@@ -41,6 +51,10 @@ def optim_wrapper(optimizer: Optimizer) -> dict[str, Any]:
     if optimizer.norm_decay_mult is not None:
         wrapper["constructor"] = "NormDecayConstructor"
         wrapper["paramwise_cfg"] = {"norm_decay_mult": optimizer.norm_decay_mult}
+    if optimizer.lr_mult:
+        factors = {word: {"lr_mult": factor} for word, factor in optimizer.lr_mult.items()}
+        wrapper["constructor"] = "RateFactorConstructor"
+        wrapper["paramwise_cfg"] = {**wrapper.get("paramwise_cfg", {}), "custom_keys": factors}
     limits = {"clip_value": optimizer.clip_value, "max_norm": optimizer.clip}
     clip = {name: limit for name, limit in limits.items() if limit}
     return wrapper | ({"clip_grad": clip} if clip else {})

@@ -5,7 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from icd.data.listing import images_sha256
+from icd.data.contents import memory_file
+from icd.data.images import require_images
 from icd.errors import InputError
 from icd.experiments.run import ImportedRun, Run
 from icd.experiments.sources import known_inputs, require_same_weights, sharing
@@ -14,26 +15,40 @@ from icd.process.signals import tell
 from icd.training.config import RunInputs
 
 
-def input_hashes(run: Run, inputs: RunInputs) -> dict[str, str]:
-    """The sha256 of the annotations and weights that a run reads, and of the list of its images.
+def input_hashes(run: Run, inputs: RunInputs, runs: Path) -> dict[str, str]:
+    """The sha256 of the annotations, images and weights that a run reads.
 
     A run's id does not cover them: a teacher trained on another CPU has the same id and other
-    weights.
+    weights. All images are opened, because one broken image would end the training.
+
+    Args:
+        run: the run.
+        inputs: its data.
+        runs: folder of the runs of its track, which remembers images that were read before.
 
     Raises:
-        InputError: the survey describes other annotations than those that lie there.
+        InputError: the survey describes other annotations or images than those that lie there, or
+            an image cannot be read.
     """
-    files = run.files_of(run.split)
-    annotations = files.annotation_file(inputs.data)
+    files, known = run.files_of(run.split), inputs.survey["splits"][run.split]
+    annotations, folder = files.annotation_file(inputs.data), inputs.data / files.images
     hashes = {"annotations": sha256(annotations)}
-    if hashes["annotations"] != inputs.survey["splits"][run.split]["sha256"]:
-        problem = "has changed since the data were checked"
-        raise InputError(annotations, "", problem, "a new survey, which icd check writes")
+    _require_surveyed(hashes["annotations"], known["sha256"], annotations)
     if isinstance(run, ImportedRun):
         return hashes | {"checkpoint": sha256(Path(run.checkpoint))}
-    hashes["images"] = images_sha256(annotations, inputs.data / files.images)
+    images = require_images(annotations, folder, memory_file(runs, run.split, folder))
+    # Surveys of earlier versions do not know the contents.
+    _require_surveyed(images.contents, known.get("contents_sha256", images.contents), folder)
+    hashes |= {"images": images.listing, "contents": images.contents}
     sources = run.sources_by_role.items()
     return hashes | {role: sha256(source.weights) for role, source in sources}
+
+
+def _require_surveyed(present: str, surveyed: str, path: Path) -> None:
+    """Raise InputError unless a hash is that of the survey."""
+    if present != surveyed:
+        problem = "has changed since the data were checked"
+        raise InputError(path, "", problem, "a new survey, which icd check writes")
 
 
 def require_same_origins(run: Run, hashes: dict[str, str], manifests: Path) -> None:

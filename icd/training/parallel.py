@@ -7,7 +7,9 @@ of mmdet and the method's auxiliary task do so themselves. :func:`share_counts` 
 that inherit AnchorHead's loss, and gradient accumulation.
 
 Two-stage heads, SOLOv2 and the masks of CondInst stay as in mmdet, which counts per process (with
-accumulation: per share). PKD also standardises features over the images of one share.
+accumulation: per share). GFL sums scores instead of counting objects, and a DETR assigns objects
+to its predictions, so both average over processes, but not over the shares of one. PKD also
+standardises features over the images of one share.
 """
 
 from __future__ import annotations

@@ -17,8 +17,10 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from mmdet.models.dense_heads import DETRHead
 from torch import Tensor, nn
 
+from icd.methods.combination import named_parts
 from icd.training.distiller import Distiller, Taught
 
 
@@ -61,7 +63,8 @@ def use_bfloat16(model: nn.Module, teacher: bool = True) -> None:
     """
     detector: Any = model
     if isinstance(model, Taught):
-        autocast(model.method)
+        for method in named_parts(model.method).values():
+            autocast(method)
         if teacher:
             freeze_in_bfloat16(model.teacher.detector)
         if not isinstance(model, Distiller):  # there is no student
@@ -75,12 +78,12 @@ def use_bfloat16(model: nn.Module, teacher: bool = True) -> None:
 
 
 def freeze_in_bfloat16(teacher: Any) -> None:
-    """Make the pyramid of a frozen detector compute in bfloat16, as fast as it can.
+    """Make pyramid and heads of a frozen detector compute in bfloat16, as fast as they can.
 
     A network that is trained needs weights in float32, which autocast converts in every iteration.
     These are converted once. Norms keep float32 weights.
     """
-    for network in (teacher.backbone, teacher.neck):
+    for network in networks(teacher):
         for module in network.modules():
             if isinstance(module, CONVERTED):
                 for name, weight in [*module.named_parameters(recurse=False)]:
@@ -95,11 +98,16 @@ def _converted(weight: Tensor) -> Tensor:
 
 
 def networks(detector: Any) -> Iterator[nn.Module]:
-    """Backbone, neck and heads of a detector of mmdet."""
+    """Backbone, neck and heads of a detector of mmdet.
+
+    A DETR stays in float32 behind its neck: its decoder calls parts of its head itself, and its
+    boxes are sums of coordinates and what the head returns.
+    """
     yield detector.backbone
-    yield detector.neck
+    if getattr(detector, "neck", None) is not None:
+        yield detector.neck
     for module in detector.modules():
-        if any(hasattr(module, name) for name in TAKE_OUTPUTS):
+        if any(hasattr(module, name) for name in TAKE_OUTPUTS) and not isinstance(module, DETRHead):
             yield module
 
 

@@ -1,20 +1,25 @@
-"""Matching levels of two feature pyramids: those with the same stride."""
+"""Feature pyramids: their levels, and those that two of them have in common."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from math import log2
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from icd.errors import InputError
 from icd.experiments.options import Levels
+from icd.methods.adapter import with_channels
 
 COARSEST = 32  # stride of the last stage of every backbone
-MEASURED = 256  # side in pixels of the image that reveals the strides of an unknown neck
+# Sides in pixels of the images that reveal an unknown pyramid. Some need more than the first: the
+# last levels of an SSD come from convolutions without padding.
+SIDES = (256, 512)
+EXPECTED = "levels, a sequence of tensors [N, C, h, w]"
 
 
 @runtime_checkable
@@ -22,13 +27,45 @@ class FPN(Protocol):
     """A neck that states the stages of the backbone that it uses, as mmdet's FPN does."""
 
     in_channels: Sequence[int]
+    out_channels: int
     start_level: int
     num_outs: int
 
 
 @dataclass(frozen=True)
+class Pyramid:
+    """The levels of a detector's features.
+
+    strides: pixels from cell to cell, level by level.
+    widths: channels of each level.
+    channels: of the widest level. A method sees all levels in this width.
+    """
+
+    strides: list[int]
+    widths: list[int]
+    channels: int
+
+    @classmethod
+    def of(cls, strides: list[int], widths: list[int]) -> Pyramid:
+        """A pyramid with these levels."""
+        return cls(strides, widths, max(widths))
+
+    def only(self, strides: Sequence[int]) -> Pyramid:
+        """The pyramid of those levels that have these strides, in the order of the strides."""
+        return self.of([*strides], [self.widths[self.strides.index(stride)] for stride in strides])
+
+    def part(self, strides: Sequence[int]) -> Pyramid:
+        """Those levels as one of several methods sees them: filled to the width of all."""
+        return replace(self.only(strides), channels=self.channels)
+
+    def filled(self, levels: Sequence[Tensor]) -> list[Tensor]:
+        """Levels [N, C, h, w] with the channels that they lack, of zeros; as they are if none."""
+        return [with_channels(level, self.channels) for level in levels]
+
+
+@dataclass(frozen=True)
 class CommonLevels:
-    """The levels that a method distils, which are in both pyramids.
+    """The levels that a method distils, which are in both pyramids, from fine to coarse.
 
     strides: pixels from cell to cell, level by level.
     student, teacher: where these levels are in the outputs of the two necks.
@@ -37,6 +74,12 @@ class CommonLevels:
     strides: list[int]
     student: list[int]
     teacher: list[int]
+
+    def only(self, strides: Sequence[int]) -> CommonLevels:
+        """Those of these levels that have these strides."""
+        rows = zip(self.strides, self.student, self.teacher, strict=True)
+        chosen = [row for row in rows if row[0] in strides]
+        return CommonLevels(*(list(column) for column in zip(*chosen, strict=True)))
 
     def of_student(self, pyramid: Sequence[Tensor]) -> list[Tensor]:
         """These levels of the student's pyramid."""
@@ -57,7 +100,7 @@ def common_levels(student: Sequence[int], teacher: Sequence[int], levels: Levels
     Raises:
         InputError: no stride is in both, or they lack a stride that ``levels`` names.
     """
-    common = [stride for stride in student if stride in teacher]
+    common = sorted({*student} & {*teacher})
     if not common:
         problem = f"has strides {[*student]}, the teacher's {[*teacher]}: none in common"
         raise InputError("model", "neck", problem, "pyramids that overlap")
@@ -67,28 +110,90 @@ def common_levels(student: Sequence[int], teacher: Sequence[int], levels: Levels
     if not chosen or not chosen <= set(common):
         problem = f"is {levels}, but the strides in both pyramids are {common}"
         raise InputError("methods", "options.levels", problem, "one or more of these, or all")
-    own, other = (
-        [place for place, stride in enumerate(pyramid) if stride in chosen]
-        for pyramid in (student, teacher)
-    )
-    return CommonLevels([student[place] for place in own], own, other)
+    strides = sorted(chosen)
+    own, other = ([pyramid.index(stride) for stride in strides] for pyramid in (student, teacher))
+    return CommonLevels(strides, own, other)
 
 
-def strides(detector: Any) -> list[int]:
-    """Stride in pixels of each level of a detector's pyramid: as its FPN states, or measured."""
-    if not isinstance(detector.neck, FPN):
-        return measured_strides(detector)
-    finest = finest_stride(len(detector.neck.in_channels), detector.neck.start_level)
-    return [finest * 2**level for level in range(detector.neck.num_outs)]
+def pyramid_network(detector: Any) -> nn.Module:
+    """The network whose outputs are the pyramid: the neck, or the backbone if there is none."""
+    neck: nn.Module | None = getattr(detector, "neck", None)
+    return detector.backbone if neck is None else neck
+
+
+def pyramid_of(detector: Any) -> Pyramid:
+    """The pyramid of a detector, as its FPN states it, or measured.
+
+    Raises:
+        InputError: the features cannot be measured.
+    """
+    neck = pyramid_network(detector)
+    if not isinstance(neck, FPN):
+        return measured_pyramid(detector)
+    finest = finest_stride(len(neck.in_channels), neck.start_level)
+    strides = [finest * 2**level for level in range(neck.num_outs)]
+    return Pyramid.of(strides, [neck.out_channels] * neck.num_outs)
 
 
 @torch.no_grad()
-def measured_strides(detector: Any) -> list[int]:
-    """Stride of each level, from the sizes of the levels of a blank image."""
-    was_training = detector.training
-    levels = detector.eval().extract_feat(torch.zeros(1, 3, MEASURED, MEASURED))
-    detector.train(was_training)
-    return [MEASURED // level.shape[-1] for level in levels]
+def measured_pyramid(detector: Any) -> Pyramid:
+    """The pyramid of a detector, from the levels of a blank image.
+
+    Raises:
+        InputError: the detector fails on such images, or its features are not levels.
+    """
+    *smaller, largest = SIDES
+    for side in smaller:
+        try:
+            return _measured_with(detector, side)
+        except Exception:  # a detector may fail in any way
+            continue
+    try:
+        return _measured_with(detector, largest)
+    except InputError:
+        raise
+    except Exception as error:
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        problem = f"fails on a blank image of {largest} x {largest} pixels ({reason})"
+        raise InputError("model", "neck", problem, EXPECTED) from error
+
+
+def _measured_with(detector: Any, side: int) -> Pyramid:
+    """The pyramid of a detector, from the levels of a blank image of this side."""
+    levels = _levels_of_blank(detector, side)
+    if not _are_levels(levels):
+        problem = f"makes features of type {type(levels).__name__}"
+        raise InputError("model", "neck", problem, EXPECTED)
+    widths = [level.shape[1] for level in levels]
+    return Pyramid.of([side // level.shape[-1] for level in levels], widths)
+
+
+def _levels_of_blank(detector: Any, side: int) -> Any:
+    """The features of a blank image of this side, without a trace in the detector."""
+    device = next(detector.parameters()).device
+    with torch.random.fork_rng(devices=[]), _evaluating(detector):
+        return detector.extract_feat(torch.zeros(1, 3, side, side, device=device))
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode within the block. Not by ``eval()``: mmdet's freezes weights in it."""
+    trained = [module for module in model.modules() if module.training]
+    for module in trained:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module in trained:
+            module.training = True
+
+
+def _are_levels(levels: Any) -> bool:
+    return (
+        isinstance(levels, tuple | list)
+        and len(levels) > 0
+        and all(isinstance(level, Tensor) and level.dim() == 4 for level in levels)
+    )
 
 
 def finest_stride(stages: int, start_level: int) -> int:
@@ -104,6 +209,6 @@ def level_shift(student: Mapping[str, Any], teacher: Mapping[str, Any]) -> int:
 
 def _configured_stride(neck: Any) -> int | None:
     """Stride of the first level, from the config of a neck; None if the config lacks it."""
-    if not (isinstance(neck, Mapping) and "in_channels" in neck):
+    if not (isinstance(neck, Mapping) and isinstance(neck.get("in_channels"), Sequence)):
         return None
     return finest_stride(len(neck["in_channels"]), neck.get("start_level", 0))

@@ -6,7 +6,7 @@ The same words describe mmdet's configs, the configs of runs, and what was publi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from inspect import signature
 from typing import Any
 
@@ -19,6 +19,7 @@ from icd.training.base_config import base_config, short_name
 from icd.training.config import detector, train_loop
 from icd.training.norm_decay import NormDecayConstructor
 from icd.training.optimisation import STEP_FACTOR, optimisation
+from icd.training.rate_factors import RateFactorConstructor
 
 Settings = dict[str, str]  # a value in words by the name of the setting
 Part = Mapping[str, Any]  # a part of a config
@@ -26,6 +27,7 @@ WARM_UPS = {"LinearLR": "linear", "ConstantLR": "constant"}
 # What settings have in words, or what changes no weights.
 KNOWN_OF_OPTIMIZER = {"type", "lr", "momentum", "weight_decay", "fused"}
 KNOWN_OF_WRAPPER = {"type", "optimizer", "clip_grad", "paramwise_cfg", "dtype", "loss_scale"}
+CONSTRUCTORS = (NormDecayConstructor.__name__, RateFactorConstructor.__name__)
 KNOWN_OF_PARAMETERS = {"bias_lr_mult", "bias_decay_mult", "norm_decay_mult"}
 
 
@@ -85,7 +87,7 @@ def _others(wrapper: Part) -> str:
         (wrapper.get("paramwise_cfg") or {}, KNOWN_OF_PARAMETERS),
     )
     others = {k: v for part, known in parts for k, v in part.items() if k not in known}
-    if others.get("constructor") == NormDecayConstructor.__name__:
+    if others.get("constructor") in CONSTRUCTORS:
         del others["constructor"]
     return ", ".join(f"{key} {value}" for key, value in others.items()) or "none"
 
@@ -107,8 +109,9 @@ def _schedule(schedulers: list[Part], loop: Part) -> Settings:
     """Warm-up and decay of the learning rate."""
     named = [(short_name(str(one.get("type"))), one) for one in schedulers]
     warm_ups = [_warm_up(WARM_UPS[kind], one) for kind, one in named if kind in WARM_UPS]
-    decays = [_decay(kind, one) for kind, one in named if kind not in WARM_UPS]
-    length = f"{loop.get('max_iters', loop.get('max_epochs', '?')):,}"
+    total = loop.get("max_iters", loop.get("max_epochs", "?"))
+    decays = [_decay(kind, one, total) for kind, one in named if kind not in WARM_UPS]
+    length = f"{total:,}" if isinstance(total, int) else total
     unit = "iterations" if "max_iters" in loop else "epochs"
     return {
         "warm-up": " and ".join(warm_ups) or "none",
@@ -122,9 +125,18 @@ def _warm_up(kind: str, one: Part) -> str:
     return f"{kind}, {one.get('end', 0) - one.get('begin', 0):,} {unit} from a factor of {factor:g}"
 
 
-def _decay(kind: str, one: Part) -> str:
+def _decay(kind: str, one: Part, total: int | str) -> str:
+    """How the learning rate falls in a schedule of ``total`` epochs or iterations."""
     if kind == "CosineAnnealingLR":
-        return "cosine"
+        begin, end = one.get("begin", 0), one.get("eta_min") or 0
+        period = one.get("T_max", total)
+        usual = isinstance(total, int) and period == total - begin
+        return (
+            "cosine"
+            + (f" from {begin:,}" if begin else "")
+            + (f" to {end:g}" if end else "")
+            + ("" if usual else f" with T_max {period}")
+        )
     if kind != "MultiStepLR":
         return kind
     gamma = one.get("gamma", STEP_FACTOR)
@@ -180,8 +192,14 @@ def argument(config: Part, name: str, registry: Registry = MODELS) -> Any:
     return None
 
 
-def _extra_levels(neck: Part) -> str:
-    """How an FPN makes the levels that the backbone has not."""
+def _extra_levels(neck: Part | Sequence[Part]) -> str:
+    """How a neck, the first if there are several, makes the levels that the backbone has not."""
+    neck = neck if isinstance(neck, Mapping) else neck[0]
+    kind = short_name(str(neck.get("type")))
+    if kind == "ChannelMapper":
+        return "convolution of C5"
+    if "FPN" not in kind or "num_outs" not in neck:
+        return "none"
     source = neck.get("add_extra_convs")
     if not source:
         return "max pooling"

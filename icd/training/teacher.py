@@ -36,6 +36,11 @@ class Teacher:
         """FPN levels, each [N, C, h, w], of normalised and padded images [N, 3, H, W]."""
         return tuple(self.detector.extract_feat(images))
 
+    @torch.no_grad()
+    def predictions(self, pyramid: Sequence[Tensor]) -> tuple[Sequence[Tensor], ...]:
+        """What the head of a one-stage detector predicts, each kind by level."""
+        return tuple(self.detector.bbox_head(pyramid))
+
 
 class Renormalise(nn.Module):
     """Converts images normalised for the student into images normalised for the teacher.

@@ -14,10 +14,10 @@ from mmengine.hooks import Hook
 from mmengine.registry import init_default_scope
 from torch import nn
 
-from icd.data.pixels import memory_of
 from icd.data.reading import SMALLEST_SIDE
 from icd.experiments.annotation_files import verify as verify_annotations
 from icd.experiments.run import DecoderRun, ImportedRun, Run, Training, load_run
+from icd.experiments.trackers import NO_TRACKING, Tracking
 from icd.files import read_json, sha256, write_json
 from icd.process.fetch import verify
 from icd.process.signals import tell
@@ -28,7 +28,6 @@ from icd.training.config import LOG_EVERY, RunInputs, plain_config, training_con
 from icd.training.export import export, export_decoder
 from icd.training.finished import FOLDER, MANIFEST, empty_folder, is_finished, publish
 from icd.training.hooks.diagnosis import DiagnosisHook
-from icd.training.hooks.images import OpenedImagesHook
 from icd.training.hooks.rehearsal import RehearsalHook
 from icd.training.hooks.sessions import SessionsHook, provenance
 from icd.training.hooks.snapshot import SnapshotHook
@@ -52,6 +51,7 @@ class Options:
         They must come from the same weights.
     deterministic: use deterministic algorithms, which changes rounding.
     rehearse: JSON file for the times of a rehearsal, which is stopped in the middle.
+    tracking: the experiment trackers that follow a training.
     """
 
     workers: int = 0
@@ -60,6 +60,7 @@ class Options:
     reuse: bool = False
     deterministic: bool = False
     rehearse: Path | None = None
+    tracking: Tracking = NO_TRACKING
 
 
 def train(folder: Path, data: Path, survey: Path, manifest: Path, options: Options) -> None:
@@ -85,17 +86,19 @@ def train(folder: Path, data: Path, survey: Path, manifest: Path, options: Optio
     if (split := run.files_of(run.split)).made:
         verify_annotations(split, data)
     here, parallel = environment(), join(run)
+    runs, hashes = survey.with_name("runs"), {}
     if isinstance(run, ImportedRun):
         model, origin = imported_detector(run, inputs), here
-        hashes = input_hashes(run, inputs)
+        hashes = input_hashes(run, inputs, runs)
     else:
-        hashes = input_hashes(run, inputs)
-        if options.reuse:
-            require_same_origins(run, hashes, manifest.parent)
+        if is_main_process():  # one process reads the images
+            hashes = input_hashes(run, inputs, runs)
+            if options.reuse:
+                require_same_origins(run, hashes, manifest.parent)
         config, initial = prepare(run, inputs, hashes, parallel, options)
         if is_finished(folder) and not options.rehearse:
             return restore(run, folder, manifest)
-        model, origin = trained_model(run, config, here, memory_of(survey), options)
+        model, origin = trained_model(run, config, here, options)
         origin |= {"initial_weights": initial} if initial else {}
     if is_main_process():
         finished = empty_folder(folder)
@@ -107,6 +110,8 @@ def train(folder: Path, data: Path, survey: Path, manifest: Path, options: Optio
         hashes |= {"survey": sha256(survey)}
         content = {"run": run.id, "description": run.description, **origin}
         content |= {"inputs": hashes, "outputs": outputs}
+        if names := inputs.survey["splits"][run.split].get("left_out"):
+            content["left_out"] = names
         write_json(finished / MANIFEST, content, compact=True)
         publish(folder, manifest)
     leave()
@@ -143,25 +148,22 @@ def trained_model(
     run: Training,
     config: Config,
     here: dict[str, Any],
-    pixels: Path,
     options: Options,
 ) -> tuple[nn.Module, dict[str, Any]]:
     """Train, from the last checkpoint if there is one.
 
     Args:
         here: environment of this process.
-        pixels: file that remembers which images could be opened.
 
     Returns:
         The model, and its provenance and cost for the manifest.
     """
     history = SessionsHook(here, to_plain(config.to_dict()))
     diagnosis = DiagnosisHook(LOG_EVERY)
-    hooks: list[Hook] = [history, diagnosis, OpenedImagesHook(pixels)]
-    hooks.append(SnapshotHook(run, options.snapshots))
+    hooks: list[Hook] = [history, diagnosis, SnapshotHook(run, options.snapshots)]
     if options.rehearse:
         hooks.append(RehearsalHook(options.rehearse))
-    model, cost = train_model(run, config, *hooks)
+    model, cost = train_model(run, config, *hooks, tracking=options.tracking)
     return model, provenance(history.sessions(), here) | cost | {"diagnosis": diagnosis.summary}
 
 

@@ -1,4 +1,4 @@
-"""One backward pass, two optimisers: the student's recipe and the method's own."""
+"""One backward pass, several optimisers: the student's recipe and those of the methods."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from icd.errors import InputError
 from icd.experiments.options import OPTIMIZER
+from icd.methods.combination import named_parts
 from icd.training.distiller import unwrap
 
 
@@ -47,28 +48,36 @@ class DistillerOptimConstructor:
 
     Args:
         optim_wrapper_cfg: ``student`` and, for a method with parameters, ``method``, each the
-            config of an OptimWrapper.
+            config of an OptimWrapper. Of several methods, each has its own, for example
+            ``method.icd``, or its name is in the list ``joining`` of those that follow the
+            student's.
         paramwise_cfg: part of mmengine's interface; state it inside ``student`` or ``method``.
     """
 
     def __init__(
         self, optim_wrapper_cfg: dict[str, Any], paramwise_cfg: dict[str, Any] | None = None
     ) -> None:
-        self.student = optim_wrapper_cfg["student"]
-        self.method = optim_wrapper_cfg.get("method")
+        self.configs = optim_wrapper_cfg
+        self.joining = [f"method.{name}" for name in optim_wrapper_cfg.get("joining", ())]
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
-        """Wrap the parameters of ``model.student`` and of ``model.method``, if it has any.
+        """Wrap the parameters of ``model.student`` and of each method that has any.
 
         Raises:
-            InputError: the method has parameters, but no optimiser.
+            InputError: a method has parameters, but no optimiser.
         """
         distiller = unwrap(model)
-        wrappers = {"student": build_optim_wrapper(distiller.student, self.student)}
-        if any(parameter.requires_grad for parameter in distiller.method.parameters()):
-            if self.method is None:
-                name = type(distiller.method).__name__
-                problem = f"is missing, but {name} has parameters of its own"
+        learning = {
+            name: method
+            for name, method in named_parts(distiller.method).items()
+            if any(parameter.requires_grad for parameter in method.parameters())
+        }
+        joined = [distiller.student, *(learning.pop(name) for name in self.joining)]
+        student = nn.ModuleList(joined) if len(joined) > 1 else distiller.student
+        wrappers = {"student": build_optim_wrapper(student, self.configs["student"])}
+        for name, method in learning.items():
+            if name not in self.configs:
+                problem = f"is missing, but {type(method).__name__} has parameters of its own"
                 raise InputError("methods", "optimizer", problem, OPTIMIZER)
-            wrappers["method"] = build_optim_wrapper(distiller.method, self.method)
+            wrappers[name] = build_optim_wrapper(method, self.configs[name])
         return JointOptimWrapper(**wrappers)

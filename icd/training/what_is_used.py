@@ -15,6 +15,7 @@ from icd.training.base_config import (
     short_name,
     written_config,
 )
+from icd.training.pipeline import distorts, gives_way, replaced, sized_augments
 from icd.training.settings import mmdet_settings, track_settings
 
 REPLACED = (
@@ -30,14 +31,20 @@ def say_what_is_used(run: Training, surveyed_side: int) -> None:
     """
     name, written = config_name(run), written_config(run)
     base = flat(deepcopy(written))
-    steps = ", ".join(short_name(step["type"]) for step in base.train_pipeline)
+    taken = [step for step in base.train_pipeline if not gives_way(step)]
+    steps = ", ".join(short_name(step["type"]) for step in taken)
     filters = base.train_dataloader.dataset.get("filter_cfg")
     print(f"{name}: taken: model, test pipeline, metric, filter_cfg {filters}, pipeline {steps}")
     print(f"{name}: replaced by the track's: {REPLACED}")
-    for replaced in replaced_settings(run) if isinstance(run, TrainedRun) else ():
-        print(f"{name}: {replaced}")
+    for setting in replaced_settings(run) if isinstance(run, TrainedRun) else ():
+        print(f"{name}: {setting}")
     for ignored in ignored_parts(written):
         tell(f"{name}: ignored: {ignored}")
+    if others := [*replaced(base.train_pipeline), *sized_augments(base.model)]:
+        tell(f"{name}: ignored: {', '.join(others)}, because the track's images say how large")
+    if isinstance(run, TrainedRun) and distorts(base.train_pipeline):
+        width, height = run.images.test_scale
+        tell(f"{name}: makes all images {width} x {height} pixels, whatever their aspect ratio")
     if min_size(base) != surveyed_side:
         tell(
             f"{name}: trains on images from {min_size(base)} pixels; the priors count those from"

@@ -120,10 +120,23 @@ def test_each_row_is_a_run_of_each_track_and_no_two_are_the_same():
     for name in ("mini", "coco"):
         plan = load_plan(load_track(name, {"coco": "data"}))
         runs = plan.runs(plan.detector)
-        assert len({run.id for run in runs.values()}) == len(plan.content.rows)
+        suited = [row.id for row in plan.content.rows if row.suits(plan.detector)]
+        assert list(runs) == suited
+        assert len({run.id for run in runs.values()}) == len(runs)
         assert plan.settings("cpu")
         assert {one.precision for one in plan.settings("cuda")} == {"float32", "bfloat16"}
     assert plan.size == (800, 1344)
+
+
+def test_rows_are_measured_with_the_detectors_that_they_suit(track):
+    plan = load_plan(track)
+    asking = {"crosskd", "bckd", "ld"}
+    for detector, suited in (
+        ("retinanet", {"crosskd", "bckd"}),
+        ("gfl", asking),
+        ("faster-rcnn", set()),
+    ):
+        assert asking & set(plan.runs(detector)) == suited
 
 
 def test_rows_of_methods_that_the_track_lacks_are_left_out(track):
@@ -159,4 +172,13 @@ def test_a_row_that_is_not_there_cannot_be_measured(track, tmp_path, monkeypatch
     cases.FILE.write_text(content)
     load_yaml(cases.FILE, cases.CostContent, "cost")
     with pytest.raises(InputError, match=r"cpu\.steps: 'odd' is not a row"):
+        load_plan(track)
+
+
+def test_settings_of_a_track_that_is_not_there_are_refused(track, tmp_path, monkeypatch):
+    content = cases.FILE.read_text()
+    (name,) = load_yaml(cases.FILE, cases.CostContent, "cost").tracks
+    monkeypatch.setattr(cases, "FILE", tmp_path / "cost.yaml")
+    cases.FILE.write_text(content.replace(f"\n  {name}:", "\n  cocoo:"))
+    with pytest.raises(InputError, match=r"tracks\.cocoo: 'cocoo' is not a track; expected one of"):
         load_plan(track)

@@ -22,7 +22,7 @@ class Small(Plan):
         (setting, *_) = super().settings(device)
         return [
             setting.model_copy(
-                update={"images": 1, "rounds": 1, "objects": [2], "detectors": ["faster-rcnn"]}
+                update={"images": 1, "rounds": 1, "objects": [2], "detectors": ["gfl"]}
             )
         ]
 
@@ -35,8 +35,9 @@ def small() -> Small:
 def test_every_row_is_measured_as_a_step_and_alone():
     plan = small()
     expected = []
-    for detector in ("retinanet", "faster-rcnn"):
-        rows = plan.labels if detector == plan.detector else plan.content.methods
+    for detector in ("retinanet", "gfl"):
+        rows = list(plan.runs(detector))
+        assert ("ld" in rows) == (detector == "gfl")
         parts = [("student", STEP), ("teacher", STEP)]
         parts += [(row, part) for row in rows for part in (METHOD, STEP)]
         expected += [(detector, *part) for part in parts]
@@ -52,7 +53,7 @@ def test_a_step_trains_student_and_method_and_parts_leave_no_gradients():
     (columns, parts), (others, _) = steps(plan, setting, "cpu")
     measured = {"device": "cpu", "images": 1, "precision": "float32", "objects": 2}
     assert columns == {**measured, "detector": "retinanet"}
-    assert others == {**measured, "detector": "faster-rcnn"}
+    assert others == {**measured, "detector": "gfl"}
     step = parts["icd", STEP]
     model = getclosurevars(getclosurevars(step).nonlocals["train"]).nonlocals["model"]
     step()
@@ -73,7 +74,7 @@ def test_methods_compute_in_the_precision_that_is_measured(precision, dtype):
     method = method_of(run, model, "cpu", precision)
     first = method.get_submodule("encoder.mlp.0")
     first.register_forward_hook(lambda module, x, output: seen.add(output.dtype))
-    method_step(run, method, pyramids(model, batch((64, 64), 1, 2)))()
+    method_step(run, model, method, pyramids(model, batch((64, 64), 1, 2)))()
     assert seen == {dtype}
 
 

@@ -13,6 +13,7 @@ import random
 import signal
 import tempfile
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -105,6 +106,9 @@ class Kills:
             status = 0
         except SystemExit as ended:
             status = ended.code if isinstance(ended.code, int) else 1
+        except BaseException:
+            with open(self.lab.project / "output.txt", "a") as output:
+                traceback.print_exc(file=output)
         finally:
             os._exit(status)
 

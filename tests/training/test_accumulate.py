@@ -19,7 +19,7 @@ from icd.experiments.track import load_track
 from icd.methods import shares
 from icd.training.accumulate import step
 from icd.training.parallel import share_counts
-from tests.lab import Lab, batch, differing, snapshot, teacher_of, weights
+from tests.lab import Lab, batch, differing, snapshot, suits, teacher_of, weights
 from tests.training.test_parallel import as_shares_draw, compare
 from tests.training.two_processes import freeze_norms, losses_and_gradients
 
@@ -61,8 +61,42 @@ def test_shares_give_what_the_whole_batch_gives(
     compare(losses_and_gradients(twin, data, 4), whole, name)
 
 
-@pytest.mark.parametrize("method", ["none", *MINI.methods])
-@pytest.mark.parametrize("name", MINI.detectors)
+@pytest.mark.parametrize(
+    ("name", "method"), [("retinanet", "crosskd"), ("fcos", "bckd"), ("atss", "crosskd")]
+)
+def test_shares_count_positive_priors_as_the_whole_batch_does(
+    mini: Lab, name: str, method: str
+) -> None:
+    """The third share has none of the batch's 8 objects."""
+    model, data = model_of(mini, detector=name, method=method), batch([5, 2, 0, 1], SIZES)
+    twin = copy.deepcopy(model)
+    whole = losses_and_gradients(model, copy.deepcopy(data))
+    assert whole["losses"]["loss_boxes"] > 0
+    share_counts(twin, 4)
+    compare(losses_and_gradients(twin, data, 4), whole, f"{method} {name}")
+
+
+def test_ld_counts_its_regions_as_in_the_whole_batch(mini: Lab) -> None:
+    """Its own losses: those of GFL divide by a sum of scores, which a share does not know."""
+    model, data = model_of(mini, detector="gfl", method="ld"), batch([5, 2, 0, 1], SIZES)
+    twin = copy.deepcopy(model)
+    whole = losses_and_gradients(model, copy.deepcopy(data))["losses"]
+    share_counts(twin, 4)
+    found = losses_and_gradients(twin, data, 4)["losses"]
+    for name in ("loss_main", "loss_valuable", "loss_classes"):
+        assert whole[name] > 0
+        torch.testing.assert_close(found[name], whole[name], rtol=1e-4, atol=0)
+
+
+PAIRS = [
+    (name, method)
+    for name in MINI.detectors
+    for method in ("none", *MINI.methods)
+    if suits(method, name)
+]
+
+
+@pytest.mark.parametrize(("name", "method"), PAIRS)
 def test_every_detector_and_method_accumulates(mini: Lab, name: str, method: str) -> None:
     """With objects, without in one share, without any."""
     model = model_of(mini, detector=name, method=method)

@@ -24,6 +24,7 @@ from icd.errors import InputError
 from icd.experiments.ablation import ablation_names, load_ablation
 from icd.experiments.options import Method
 from icd.experiments.run import ImportedRun, TrainedRun
+from icd.training.base_config import flat
 from icd.training.config import plain_config
 from icd.training.pipeline import pipeline
 from icd.training.what_is_used import say_what_is_used
@@ -84,6 +85,21 @@ def test_number_of_classes_is_the_tracks_everywhere(coco: Lab, lab: Lab, shipped
     assert found == {8}
     theirs = leaves(get_config(f"mmdet::{shipped}").model.to_dict())
     assert {path for path in theirs if path.endswith(".num_classes")} <= leaves(model).keys()
+
+
+def test_number_of_things_is_the_tracks(coco: Lab, lab: Lab) -> None:
+    """Mask2Former has a weight for each class and for none."""
+    shipped = "mask2former/mask2former_r50_8xb2-lsj-50e_coco.py"
+    content = coco.track.content.stated()
+    content["detectors"] = {"retinanet": {"config": shipped}}
+    content["backbones"] = {"own": {"backbone": {}}}
+    for role in content["roles"].values():
+        role["backbone"] = "own"
+    other = replace(coco.stating(content), survey=lab.survey)
+    model = plain(other, other.run()).model
+    head = model.panoptic_head
+    assert head.num_things_classes == model.panoptic_fusion_head.num_things_classes == 8
+    assert head.loss_cls.class_weight == [1.0] * 8 + [0.1]
 
 
 def test_a_model_is_mmdets_but_for_what_the_track_changes(coco: Lab) -> None:
@@ -181,17 +197,100 @@ def test_a_config_that_draws_sizes_gets_the_tracks_instead(
 ) -> None:
     steps = get_config(f"mmdet::{shipped}").train_pipeline
     assert kind in {s.type for s in steps}
-    sizes = [
-        s for s in pipeline(steps, mini.track.content.images, True, "") if "Resize" in s["type"]
-    ]
+    sizes = [s for s in pipeline(steps, mini.track.content.images, True) if "Resize" in s["type"]]
     assert sizes == [{"type": "Resize", "scale": (128, 128), "keep_ratio": True}]
 
 
-def test_a_config_that_resizes_nothing_is_refused(mini: Lab) -> None:
-    for train, loader in ((True, "train_dataloader"), (False, "test_dataloader")):
-        problem = rf"own\.py: {loader}\.dataset\.pipeline: has no step that resizes"
-        with pytest.raises(InputError, match=problem):
-            pipeline([{"type": "LoadImageFromFile"}], mini.track.content.images, train, "own.py")
+def names(steps: list[dict]) -> list[str]:
+    return [step["type"] for step in steps]
+
+
+@pytest.mark.parametrize(
+    ("shipped", "expected"),
+    [
+        (
+            "detr/detr_r50_8xb2-150e_coco.py",  # a choice of resizes and crops
+            ["RandomFlip", "Resize"],
+        ),
+        (
+            "rtmdet/rtmdet_tiny_8xb32-300e_coco.py",  # mosaics and mixtures of 640 x 640 pixels
+            ["Resize", "YOLOXHSVRandomAug", "RandomFlip", "Pad"],
+        ),
+        (
+            "yolox/yolox_s_8xb8-300e_coco.py",  # the same, from several images by a wrapper
+            ["YOLOXHSVRandomAug", "RandomFlip", "Resize", "Pad", "FilterAnnotations"],
+        ),
+        (
+            "centernet/centernet_r18_8xb16-crop512-140e_coco.py",  # crops of 512 x 512
+            ["PhotoMetricDistortion", "Resize", "RandomFlip"],
+        ),
+        (
+            "ssd/ssd300_coco.py",  # crops relative to the image
+            ["Expand", "MinIoURandomCrop", "Resize", "RandomFlip", "PhotoMetricDistortion"],
+        ),
+    ],
+)
+def test_steps_that_state_pixels_give_way(mini: Lab, shipped: str, expected: list[str]) -> None:
+    base = flat(get_config(f"mmdet::{shipped}"))
+    images = mini.track.content.images
+    steps = pipeline(base.train_pipeline, images, True)
+    around = ["LoadImageFromFile", "LoadAnnotations", *expected, "PackDetInputs"]
+    assert names(steps) == around
+    keeps = not shipped.startswith("ssd")  # which gives all images one size
+    assert step(steps, "Resize") == {"type": "Resize", "scale": (128, 128), "keep_ratio": keeps}
+    kept = {"Resize", "RandomFlip", "Pad"}
+    assert [s for s in steps if s["type"] not in kept] == [
+        s for s in base.train_pipeline if s["type"] in {*names(steps)} - kept
+    ]
+
+
+@pytest.mark.parametrize("name", ["rtmdet_tiny_8xb32-300e_coco", "rtmdet-ins_s_8xb32-300e_coco"])
+def test_padding_to_a_size_becomes_one_to_a_multiple(mini: Lab, name: str) -> None:
+    base = get_config(f"mmdet::rtmdet/{name}.py")
+    for steps, train in ((base.train_pipeline, True), (base.test_pipeline, False)):
+        found = step(pipeline(steps, mini.track.content.images, train), "Pad")
+        assert found["size_divisor"] == 32
+        assert "size" not in found
+        assert found["pad_val"] == {"img": (114, 114, 114)}
+
+
+def test_a_config_that_resizes_nothing_is_resized_once_its_images_are_read(mini: Lab) -> None:
+    """CenterNet tests images as they are, padded. Boxes are found in the resized image."""
+    base = get_config("mmdet::centernet/centernet_r18_8xb16-crop512-140e_coco.py")
+    steps = pipeline(base.test_pipeline, mini.track.content.images, False)
+    assert names(steps)[:3] == ["LoadImageFromFile", "Resize", "RandomCenterCropPad"]
+    assert steps[2] == base.test_pipeline[1]
+    assert {"border", "scale_factor"} <= {*steps[-1]["meta_keys"]}
+
+
+def test_batches_keep_the_tracks_sizes(mini: Lab) -> None:
+    """YOLOX resizes batches at random, from 480 pixels on."""
+    config = "yolox/yolox_s_8xb8-300e_coco.py"
+    backbones: dict[str, Any] = {"own": {"backbone": {}}}
+    lab = mini.from_scratch().changed(
+        {"detectors": {"yolox": {"config": config}}, "backbones": backbones}
+    )
+    run = lab.run(detector="yolox", backbone="own")
+    assert get_config(f"mmdet::{config}").model.data_preprocessor.batch_augments
+    for model in (plain(lab, run).model, lab.config(run).model):
+        assert model.data_preprocessor.batch_augments == []
+        assert model.data_preprocessor.pad_size_divisor == 32
+
+
+def test_changes_of_a_backbone_reach_the_first_of_several_necks(mini: Lab) -> None:
+    config = "dyhead/atss_r50_fpn_dyhead_1x_coco.py"
+    model = {"neck": {"1": {"num_blocks": 1}}}
+    lab = mini.changed({"detectors": {"dyhead": {"config": config, "model": model}}})
+    first, second = plain(lab, lab.run(detector="dyhead")).model.neck
+    assert (first.type, first.in_channels) == ("FPN", [8, 16, 32, 64])
+    assert (second.type, second.num_blocks) == ("DyHead", 1)
+
+
+def test_a_head_that_asks_for_the_epoch_is_told(mini: Lab) -> None:
+    lab = mini.changed({"detectors": {"tood": {"config": "tood/tood_r50_fpn_1x_coco.py"}}})
+    hooks = [lab.config(lab.run(detector=name)).custom_hooks for name in ("tood", "atss")]
+    told = [[hook for hook in own if hook["type"] == "EpochHook"] for own in hooks]
+    assert told == [[{"type": "EpochHook", "batch": 8}], []]
 
 
 def test_the_masks_of_condinst_are_read_as_polygons(mini: Lab) -> None:
@@ -408,7 +507,7 @@ WRAPPED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "mixed": (
         {"type": "MultiImageMixDataset", "dataset": INNER, "pipeline": [{"type": "Mosaic"}]},
-        "MultiImageMixDataset with the steps Mosaic",
+        "MultiImageMixDataset (its steps are taken, without any that mixes images)",
     ),
 }
 
@@ -440,6 +539,8 @@ def test_what_a_config_wraps_is_used_and_the_rest_is_said(
     assert f"own.py: ignored: {said}\n" in printed.err
     assert "own.py: ignored: custom_hooks EMAHook\n" in printed.err
     assert ("ignored: train_pipeline" in printed.err) == own_pipeline
+    mixing = "own.py: ignored: Mosaic, because the track's images say how large\n"
+    assert (mixing in printed.err) == said.startswith("MultiImage")
     assert "own.py: trains on images from 5 pixels; the priors count those from 32" in printed.err
 
 
@@ -451,7 +552,31 @@ def test_of_shipped_detectors_nothing_is_ignored(
     with quick_configs():
         for detector in lab.track.content.detectors:
             say_what_is_used(lab.run(detector=detector), SMALLEST_SIDE)
-    assert capsys.readouterr().err == ""
+    # The next test says what is ignored of these.
+    others = ("rtmdet", "deformable_detr")
+    said = capsys.readouterr().err.splitlines()
+    assert [line for line in said if not line.startswith(others)] == []
+
+
+HOOKS_OF_RTMDET = "ignored: custom_hooks EMAHook, PipelineSwitchHook"
+
+
+@pytest.mark.parametrize(
+    ("detector", "others", "steps"),
+    [
+        ("rtmdet-tiny", [HOOKS_OF_RTMDET], "CachedMosaic, RandomCrop, Pad, CachedMixUp"),
+        ("deformable-detr", [], "RandomChoice"),
+    ],
+)
+def test_what_is_ignored_of_others_is_said(
+    detector: str, others: list[str], steps: str, coco: Lab, capsys: pytest.CaptureFixture
+) -> None:
+    with quick_configs():
+        say_what_is_used(coco.run(detector=detector), SMALLEST_SIDE)
+    assert [line.partition(": ")[2] for line in capsys.readouterr().err.splitlines()] == [
+        *others,
+        f"ignored: {steps}, because the track's images say how large",
+    ]
 
 
 def test_what_replaces_a_setting_of_mmdet_is_said(coco: Lab, capsys: pytest.CaptureFixture) -> None:
@@ -484,6 +609,8 @@ def test_every_class_has_a_colour_in_mmdets_tools(lab: Lab, tmp_path: Path, numb
         ("cwd", {"type", "weight"}),
         ("pkd", {"type", "weight"}),
         ("mgd", {"type", "seed", "weight"}),
+        ("crosskd", {"type", "position"}),
+        ("bckd", {"type"}),
         ("fgd", {"type", "weight", "foreground", "background", "attention", "context"}),
     ],
 )

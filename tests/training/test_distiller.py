@@ -15,8 +15,16 @@ from mmengine.runner import set_random_seed
 from torch import Tensor, nn
 
 from icd.errors import InputError
-from icd.training.distiller import Distiller, features_of, require_pyramids, targets_of
+from icd.methods.adapter import Adapted
+from icd.training.distiller import (
+    Distiller,
+    build_method,
+    features_of,
+    require_equal_widths,
+    targets_of,
+)
 from icd.training.precision import use_bfloat16
+from icd.training.pyramid import Pyramid
 from tests.lab import Lab, batch, differing, snapshot, teacher_of
 
 METHOD_LOSSES = {"loss_identification", "loss_localisation", "loss_distillation"}
@@ -279,16 +287,52 @@ def test_pyramids_of_different_width_are_refused(lab: Lab) -> None:
     assert raised.value.expected.endswith("; or adapter: true")
 
 
-@pytest.mark.parametrize("adapter", [False, True])
-@pytest.mark.parametrize("key", ["out_channels", "num_outs"])
-def test_a_neck_that_says_nothing_of_its_pyramid_is_refused(key: str, adapter: bool) -> None:
-    stated = {"out_channels": 16, "num_outs": 5}
-    fpn, other = nn.Module(), nn.Module()
-    fpn.add_module("neck", neck(**stated))
-    other.add_module("neck", neck(**{k: v for k, v in stated.items() if k != key}))
-    for pair in ((fpn, other), (other, fpn), (other, other), (nn.Module(), fpn)):
-        with pytest.raises(InputError, match=r"model: neck: of the .* does not state"):
-            require_pyramids(*pair, adapter)
+WIDE, MIXED = Pyramid.of([8, 16], [8, 8]), Pyramid.of([8, 16], [8, 4])
+
+
+@pytest.mark.parametrize(
+    ("student", "teacher", "said"),
+    [
+        (
+            WIDE,
+            MIXED,
+            r"is 8 for the student, \[8, 4\] for the teacher; expected \[8, 4\] for both",
+        ),
+        (MIXED, WIDE, r"is \[8, 4\] for the student, 8 for the teacher"),
+    ],
+)
+def test_widths_must_be_equal_level_by_level(student: Any, teacher: Any, said: str) -> None:
+    with pytest.raises(InputError, match=rf"model: neck\.out_channels: {said}"):
+        require_equal_widths(student, teacher, adapter=False)
+    require_equal_widths(student, teacher, adapter=True)
+    require_equal_widths(student, student, adapter=False)
+
+
+@pytest.mark.parametrize(
+    ("student", "regressor", "adapters"),
+    [
+        ([16, 8, 8], [(16, 16)] * 3, None),
+        ([8, 4, 4], [(16, 8)] * 3, [(16, 8), (8, 4), (8, 4)]),
+        ([16, 8, 4], [(16, 16)] * 3, [(16, 16), (8, 8), (8, 4)]),
+    ],
+)
+def test_a_method_is_built_for_the_widest_level(
+    student: list[int], regressor: list, adapters: list | None
+) -> None:
+    """FitNet maps the student's levels itself; CWD gets a convolution of each level's widths."""
+    pair = [Pyramid.of([8, 16, 32], widths) for widths in (student, [16, 8, 8])]
+    fitnet = build_method({"type": "icd.methods.fitnet.FitNet"}, *pair)
+    assert widths(fitnet) == regressor
+    cwd = build_method({"type": "icd.methods.cwd.CWD"}, *pair)
+    assert isinstance(cwd, Adapted) == (adapters is not None)
+    if isinstance(cwd, Adapted):
+        assert widths(cwd) == adapters
+        assert cwd.channels == 16
+
+
+def widths(method: torch.nn.Module) -> list[tuple[int, ...]]:
+    """Outgoing and incoming channels of a method's convolutions."""
+    return [tuple(kernel.shape[:2]) for kernel in method.parameters() if kernel.dim() == 4]
 
 
 @pytest.fixture
@@ -313,10 +357,3 @@ def test_trains_data_parallel_as_it_does_alone(distiller: Distiller, lab: Lab) -
         for objects in ([2, 1], [0, 0], [1, 2]):
             model.train_step(batch(objects), wrapper)
     assert not differing(snapshot(distiller), snapshot(twin))
-
-
-def neck(**stated: int) -> nn.Module:
-    """A neck that states so much of its pyramid."""
-    module = nn.Module()
-    vars(module).update(stated)
-    return module

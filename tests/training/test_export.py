@@ -33,7 +33,7 @@ class Blocked:
 sys.meta_path.insert(0, Blocked())
 operators, folder = sys.argv[1], Path(sys.argv[2])
 spec = importlib.util.spec_from_file_location("operators", operators)
-module = importlib.util.module_from_spec(spec)
+module = sys.modules["operators"] = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(module)
 module.install()
 

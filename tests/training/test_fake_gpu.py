@@ -5,6 +5,8 @@ The losses of mmdet's detectors select anchors and cells by value, which fake te
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from torch import Tensor
 from icd.experiments.track import load_track
 from icd.methods.adapter import Adapted
 from icd.training.config import plain_config
+from icd.training.dense_head import HeadTargets
 from icd.training.distiller import Distiller
 from icd.training.precision import use_bfloat16
 from icd.training.teacher import Renormalise
@@ -28,7 +31,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("mmdet_on_the_cpu")]
 
 DETECTORS = load_track("mini").content.detectors
 SMALL: dict[str, Any] = {"backbone": "resnet18", "teacher": {"backbone": "resnet18"}}
-METHODS = ("icd", "fitnet", "cwd", "pkd", "mgd", "fgd")
+METHODS = ("icd", "fitnet", "cwd", "pkd", "mgd", "fgd", "crosskd", "bckd")
 
 
 def built(lab: Lab, monkeypatch: pytest.MonkeyPatch, **change: Any) -> Distiller:
@@ -68,6 +71,8 @@ def check(model: Distiller, size: tuple[int, int], monkeypatch: pytest.MonkeyPat
     with fake_gpu():
         move(model)
         images, samples = torch.empty(3, 3, *size, device="cuda"), fake_samples(3, size)
+        if model.heads:
+            give_targets(model.heads, size, monkeypatch)
         for bfloat16 in (False, True):
             if bfloat16:
                 use_bfloat16(model)
@@ -77,6 +82,25 @@ def check(model: Distiller, size: tuple[int, int], monkeypatch: pytest.MonkeyPat
             for loss in losses.values():
                 assert (loss.device.type, loss.dtype, loss.shape) == ("cuda", torch.float32, ())
             assert not recorded.waits
+
+
+def give_targets(heads: Any, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the student's head have targets for three images, although its loss is not computed."""
+    head = heads.student
+    sizes = head.sizes(torch.empty(3, 3, *size))
+    priors = [x.cuda() for x in head.head.prior_generator.grid_priors(sizes, device="cpu")]
+    with torch.device("cuda"):
+        labels = [torch.empty(3, len(own), dtype=torch.long) for own in priors]
+        weights = [torch.empty(3, len(own)) for own in priors]
+        sides = [torch.empty(3, len(own), 4) for own in priors]
+    targets = HeadTargets(priors, labels, weights, sides)
+
+    @contextmanager
+    def watch(keep: Callable[[HeadTargets], None]) -> Iterator[None]:
+        keep(targets)
+        yield
+
+    monkeypatch.setattr(head, "watch_targets", watch)
 
 
 def loss_of_networks(detector: Any) -> Any:
@@ -103,13 +127,20 @@ def test_methods_on_small_images(method: str, mini: Lab, monkeypatch: pytest.Mon
     check(built(lab, monkeypatch, backbone="resnet18-w8", method=method), (128, 128), monkeypatch)
 
 
+def test_distributions_on_small_images(mini: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab = mini.from_scratch()
+    change = {"backbone": "resnet18-w8", "detector": "gfl", "method": "ld"}
+    check(built(lab, monkeypatch, **change), (128, 128), monkeypatch)
+
+
 def test_other_statistics_of_the_teacher_and_a_narrow_student(
     coco: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Images are normalised for the teacher, and features adapted to its width."""
     model = built(coco, monkeypatch, method="cwd", **SMALL)
     model.renormalise = Renormalise(*(preprocessor(rgb) for rgb in (True, False)))
-    model.method = Adapted(model.method, 256, 256, len(model.levels.strides))
+    widths = [256] * len(model.levels.strides)
+    model.method = Adapted(model.method, widths, widths, 256)
     check(model, (800, 1344), monkeypatch)
 
 

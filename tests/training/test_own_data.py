@@ -22,8 +22,8 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from icd.__main__ import main
-from icd.data.pixels import memory_of
-from icd.data.survey import write_survey
+from icd.data.contents import load_memory
+from icd.data.survey import memory_of, write_survey
 from icd.errors import InputError
 from icd.evaluation.coco import NAMES, coco_metrics
 from icd.experiments.annotation_files import make
@@ -180,24 +180,72 @@ def test_no_crowd_is_shown_to_a_method(own: OwnData) -> None:
     assert {int(label) for labels in found.labels for label in labels} == {0, 1}
 
 
-def test_a_broken_image_ends_a_training_before_its_first_iteration(own: OwnData) -> None:
-    """Also if it broke after the check; what a training has read, the next does not read again."""
-    data = Path("broken").absolute()
+@pytest.fixture
+def copied(own: OwnData) -> OwnData:
+    """The same with images of its own, which a test may change."""
+    data = Path("copied").absolute()
     shutil.copytree(own.lab.data, data)
-    lab = replace(own.lab, track=replace(own.lab.track, data_root=data))
-    image = data / "images" / own.content["images"][4]["file_name"]
+    return replace(own, lab=replace(own.lab, track=replace(own.lab.track, data_root=data)))
+
+
+def test_a_broken_image_ends_a_training_before_its_first_iteration(copied: OwnData) -> None:
+    """Also if it broke after the check; what a training has read, the next does not read again."""
+    lab, name = copied.lab, copied.content["images"][4]["file_name"]
+    image = lab.data / "images" / name
     whole = image.read_bytes()
     image.write_bytes(whole[:-30])
     run = lab.run()
-    problem = rf"all\.json: images: {image.name} cannot be decoded \(.*; expected a complete image"
+    problem = rf"all\.json: images\[4\]\.file_name: {name} cannot be decoded \(.*; expected a compl"
     with pytest.raises(InputError, match=problem):
         lab.train(run)
     assert not (lab.folder(run) / "model.pth").exists()
-    known = json.loads(memory_of(lab.survey).read_text())
-    ours = [name for name in known if name.startswith(str(data))]
-    assert len(ours) == len(MODES) - 2  # neither the broken one nor the one without objects
+    known = load_memory(memory_of(lab.survey, "train", lab.data / "images"))
+    assert known.images.keys() == {i["file_name"] for i in copied.content["images"]} - {name}
     image.write_bytes(whole)
     lab.train(run)
+
+
+def test_a_training_and_an_evaluation_record_the_images_that_they_read(copied: OwnData) -> None:
+    """Images that were replaced after the check are not those of which the priors are."""
+    lab, run = copied.lab, copied.lab.run()
+    surveyed = lab.inputs.survey["splits"]["train"]["contents_sha256"]
+    folder = lab.train(run)
+    assert json.loads((folder / "manifest.json").read_text())["inputs"]["contents"] == surveyed
+    assert lab.evaluate(run)["contents_sha256"] == surveyed
+    image = lab.data / "images" / copied.content["images"][2]["file_name"]
+    content = bytearray(image.read_bytes())
+    content[-1] ^= 1
+    image.write_bytes(content)
+    with pytest.raises(InputError, match="images: has changed since the data were checked; exp"):
+        lab.train(lab.run(seed=1))
+    assert lab.evaluate(run)["contents_sha256"] not in (surveyed, None)
+
+
+def test_a_training_and_an_evaluation_name_the_images_that_they_leave_out(copied: OwnData) -> None:
+    name = copied.content["images"][4]["file_name"]
+    image = copied.lab.data / "images" / name
+    image.write_bytes(image.read_bytes()[:-30])
+    splits = {key: {"skip_broken": True} for key in ("train", "test")}
+    lab = copied.lab.changed({"data": {"splits": splits}})
+    make(lab.track, "train")
+    lab = replace(lab, survey=Path("data.json").absolute())
+    write_survey(lab.track.split_files, lab.survey, decode_all=True)
+    folder = lab.train(lab.run())
+    assert json.loads((folder / "manifest.json").read_text())["left_out"] == [name]
+    assert lab.evaluate(lab.run())["left_out"] == [name]
+    detections = json.loads((folder / "test/bbox.json").read_text())
+    seen = {image["id"] for image in copied.content["images"] if image["file_name"] != name}
+    assert {guess["image_id"] for guess in detections} == seen
+
+
+def test_a_broken_image_ends_an_evaluation_in_one_line(copied: OwnData) -> None:
+    lab, name = copied.lab, copied.content["images"][1]["file_name"]
+    image = lab.data / "images" / name
+    image.write_bytes(image.read_bytes()[:-30])
+    run = lab.run(role="teacher")
+    lab.place_untrained(run)
+    with pytest.raises(InputError, match=rf"images\[1\]\.file_name: {name} cannot be decoded"):
+        lab.evaluate(run)
 
 
 def read(kind: type[CocoDataset], file: Path, **options: Any) -> CocoDataset:
@@ -286,7 +334,7 @@ def test_check_names_the_detectors_that_the_data_suits(
     track = str(own.lab.data / "own.yaml")
     assert main(["check", track]) == 0
     printed = capsys.readouterr().out
-    expected = "retinanet, fcos, atss, faster-rcnn (not, because they learn masks: condinst, "
+    expected = "retinanet, fcos, atss, gfl, faster-rcnn (not, because they learn masks: condinst, "
     assert f"detectors for this data: {expected}mask-rcnn, solov2)" in printed
     assert "annotations without area (that of the mask or box is used): 15" in printed
     assert "written: results/own/data.json, results/own/samples.png" in printed

@@ -19,14 +19,15 @@ from icd.experiments.track import read_track
 from icd.experiments.yaml_files import ROOT
 from icd.report.results import read_results, write_results
 from icd.report.tables import write_tables
-from tests.lab import Lab, differing
+from tests.lab import Lab, differing, weights
 
 pytestmark = pytest.mark.slow
 
 SECTION = (ROOT / "docs/methods.md").read_text().split("## Add a method")[1]
-(METHOD,) = re.findall(r"```python\n(.+?)```", SECTION, re.S)[:1]  # the one file ...
-ENTRY = re.findall(r"```yaml\n(methods:.+?)```", SECTION, re.S)[0]
-ROW = yaml.safe_load(ENTRY)["methods"]["means"]  # ... the one entry of the track ...
+METHOD, PREDICTING = re.findall(r"```python\n(.+?)```", SECTION, re.S)  # the one file ...
+ENTRIES = re.findall(r"```yaml\n(methods:.+?)```", SECTION, re.S)
+# ... the one entry of the track, of features and of predictions ...
+ROW, SCORES = (entry for text in ENTRIES for entry in yaml.safe_load(text)["methods"].values())
 # ... and a table that asks for it.
 TABLE = """
 title: Ours
@@ -66,6 +67,17 @@ def test_it_ends_in_a_table(own: Lab) -> None:
     learned = torch.load(own.folder(run) / "model.pth", weights_only=True)
     assert learned["state_dict"].keys() == plain["state_dict"].keys()
     assert differing(learned["state_dict"], plain["state_dict"])  # it has taught something
+
+
+def test_it_may_ask_for_predictions(own: Lab) -> None:
+    Path("my_methods.py").write_text(PREDICTING)
+    lab = own.changed({"methods": {"scores": SCORES}})
+    run = lab.run(method="scores")
+    folder = lab.train(run)
+    config = json.loads((folder / "config.json").read_text())
+    assert config["model"]["method"] == {"type": "my_methods.Scores", "weight": 2.0}
+    plain = torch.load(lab.train(lab.run()) / "model.pth", weights_only=True)["state_dict"]
+    assert differing(weights(folder), plain)
 
 
 @pytest.mark.parametrize(

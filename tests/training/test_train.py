@@ -11,7 +11,7 @@ import torch
 from mmengine.model import BaseModel
 from mmengine.runner import IterBasedTrainLoop
 
-from icd.data.listing import images_sha256
+from icd.data.contents import listing_sha256
 from icd.errors import InputError
 from icd.experiments.run import TrainedRun
 from icd.files import sha256, write_json
@@ -71,9 +71,13 @@ def test_leaves_a_detector_and_its_provenance(lab: Lab, change: dict) -> None:
     assert "config" not in manifest
     assert len((folder / "manifest.json").read_text().splitlines()) <= 65
     assert manifest["seconds"] > 0
+    surveyed = lab.inputs.survey["splits"]["train"]
+    images = sorted(lab.track.images("train").iterdir())
+    names, sizes = [image.name for image in images], [image.stat().st_size for image in images]
     assert manifest["inputs"] == {
-        "annotations": lab.inputs.survey["splits"]["train"]["sha256"],
-        "images": images_sha256(lab.track.annotations("train"), lab.track.images("train")),
+        "annotations": surveyed["sha256"],
+        "images": listing_sha256(names, sizes),
+        "contents": surveyed["contents_sha256"],
         "survey": sha256(lab.survey),
         **({"teacher": sha256(lab.folder(run.teacher) / "model.pth")} if run.teacher else {}),
     }

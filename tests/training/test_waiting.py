@@ -13,12 +13,12 @@ from mmengine.runner import IterBasedTrainLoop
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.fake_gpu import READS
-from tests.lab import Lab
+from tests.lab import Lab, teacher_of
 
 pytestmark = pytest.mark.slow
 
 # The detectors' own, and the sizes of images in a batch, which are always on the CPU.
-OTHERS = ("/mmdet/", "/torchvision/", "/mmcv_ext.py", "/mmengine/model/utils.py")
+OTHERS = ("/mmdet/", "/torchvision/", "/mmcv_ext/", "/mmengine/model/utils.py")
 
 
 class Readers(TorchDispatchMode):
@@ -46,7 +46,14 @@ def reader() -> str:
 
 @pytest.mark.parametrize(
     "change",
-    [{}, {"method": "icd"}, {"method": "pkd"}, {"method": "mgd"}],
+    [
+        {},
+        {"method": "icd"},
+        {"method": "pkd"},
+        {"method": "mgd"},
+        {"method": "crosskd"},
+        {"method": "ld", "detector": "gfl"},
+    ],
     ids=str,
 )
 def test_iterations_between_two_logs_read_nothing(
@@ -63,6 +70,9 @@ def test_iterations_between_two_logs_read_nothing(
         read[number] = [r for r in readers.seen if not any(name in r for name in OTHERS)]
 
     monkeypatch.setattr(IterBasedTrainLoop, "run_iter", watched)
-    lab.train(lab.run(**change))
+    run = lab.run(**change)
+    if "detector" in change:
+        lab.place_untrained(teacher_of(run))
+    lab.train(run)
     assert sorted(read) == [1, 2, 3, 4, 5, 6]
     assert {number: who for number, who in read.items() if who}.keys() == {6}, read

@@ -8,6 +8,7 @@ import subprocess
 import time
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
+from multiprocessing.synchronize import Event
 
 import pytest
 
@@ -15,20 +16,22 @@ from icd.training.workers import uninterrupted_worker
 from tests.processes import ends_within
 
 
-def idle(setup: bool) -> None:
+def idle(setup: bool, ready: Event) -> None:
     """A data-loading process; it goes on for a minute if nobody ends it."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # whatever the process of the tests has set
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
     if setup:
         uninterrupted_worker(1, 2, 7)
+    ready.set()
     time.sleep(60)
 
 
 @pytest.mark.parametrize("setup", [True, False])
 def test_a_data_loader_leaves_signals_to_the_training(setup: bool) -> None:
-    worker = get_context("fork").Process(target=idle, args=[setup], daemon=True)
+    ready = get_context("fork").Event()
+    worker = get_context("fork").Process(target=idle, args=[setup, ready], daemon=True)
     worker.start()
-    time.sleep(0.5)
+    assert ready.wait(30)
     subprocess.run(["kill", "-TERM", str(worker.pid)], check=True)
     subprocess.run(["kill", "-INT", str(worker.pid)], check=True)
     worker.join(0.5 if setup else 10)

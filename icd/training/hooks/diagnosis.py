@@ -17,13 +17,14 @@ from mmengine.runner import Runner
 from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
+from icd.methods.combination import named_parts
 from icd.methods.icd.diagnosis import diagnose
 from icd.methods.icd.method import ICD
 from icd.methods.tokens import full_precision
 from icd.training.diagnosis import summary, warnings
 from icd.training.distiller import Taught, unwrap
 from icd.training.hooks.losses import read_all
-from icd.training.pyramid import FPN, strides
+from icd.training.pyramid import FPN, pyramid_of
 
 PREFIX = "diagnosis/"
 AVERAGED = 5  # measurements, the last of a training, of which its summary has the mean
@@ -58,22 +59,30 @@ class DiagnosisHook(Hook):
         """Hooks on the modules that see the pyramids."""
         if isinstance(model, Taught):
             yield model.method.register_forward_hook(self.measure_method)
+            for part in named_parts(model.method).values():
+                if isinstance(part, ICD):
+                    yield part.register_forward_hook(self.measure_decoder)
         elif isinstance(getattr(model, "neck", None), FPN):
-            known = strides(model)
+            known = pyramid_of(model).strides
             yield model.neck.register_forward_hook(
                 lambda neck, inputs, levels: self.measure_levels("student", levels, known)
             )
 
     def measure_method(self, method: Any, inputs: tuple[Any, ...], losses: object) -> None:
         """Measure what the method has received."""
-        if self.found:  # with gradient accumulation, the first share is enough
+        if any(name.startswith("rms/") for name in self.found):  # of the first share, if several
             return
-        teacher, student, targets, iteration = inputs
+        teacher, student, targets = inputs[:3]
         self.measure_levels("teacher", teacher, targets.strides)
         if student is not None:  # not while a decoder is trained alone
             self.measure_levels("student", student, targets.strides)
-        if isinstance(method, ICD):
-            self.found |= diagnose(method, teacher, targets, iteration)
+
+    def measure_decoder(self, method: ICD, inputs: tuple[Any, ...], losses: object) -> None:
+        """Measure what the decoder does."""
+        if any(name.startswith("layer") for name in self.found):
+            return
+        teacher, _, targets, iteration = inputs
+        self.found |= diagnose(method, teacher, targets, iteration)
 
     @torch.no_grad()
     def measure_levels(self, whose: str, levels: Sequence[Tensor], known: Sequence[int]) -> None:

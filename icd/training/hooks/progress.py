@@ -1,4 +1,4 @@
-"""Hooks that follow a training: the iteration, a line of progress."""
+"""Hooks that follow a training: the iteration, the epoch, a line of progress."""
 
 from __future__ import annotations
 
@@ -24,6 +24,25 @@ class IterationHook(Hook):
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: object = None) -> None:
         """Set the iteration."""
         unwrap(runner.model).iteration = runner.iter
+
+
+@HOOKS.register_module()
+class EpochHook(Hook):
+    """Tells heads that ask for it how often the training has seen its images.
+
+    mmengine does so only where it counts in epochs. TOOD assigns otherwise from some epoch on.
+
+    Args:
+        batch: images per iteration over all devices.
+    """
+
+    def __init__(self, batch: int) -> None:
+        self.batch = batch
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: object = None) -> None:
+        """Set the epoch, from 0 on, where mmdet's heads look for it."""
+        epoch = runner.iter * self.batch // len(runner.train_dataloader.dataset)
+        runner.message_hub.update_info("epoch", epoch)
 
 
 @HOOKS.register_module()

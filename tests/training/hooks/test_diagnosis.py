@@ -94,6 +94,13 @@ def test_rms_of_all_levels_and_the_decoder(distiller: Any) -> None:
     assert found == pytest.approx({name: value.item() for name, value in expected.items()})
 
 
+def test_a_method_that_asks_for_predictions(lab: Lab) -> None:
+    """It receives one argument more than others."""
+    model = MODELS.build(lab.config(lab.run(method="crosskd")).model)
+    found = measured(model, batch([2, 0]))
+    assert list(found) == [f"rms/{who}/{one}" for who in ("teacher", "student") for one in LEVELS]
+
+
 def test_a_detector_without_a_teacher(lab: Lab) -> None:
     model = MODELS.build(lab.config(lab.run()).model)
     assert list(measured(model, batch([1]))) == [f"rms/student/{level}" for level in LEVELS]

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from icd.training.hooks import progress
-from icd.training.hooks.progress import IterationHook, ProgressHook, clock
+from icd.training.hooks.progress import EpochHook, IterationHook, ProgressHook, clock
 
 
 @pytest.mark.parametrize(
@@ -50,3 +50,15 @@ def test_a_distiller_learns_its_iteration(parallel: bool) -> None:
     wrapped = SimpleNamespace(module=model) if parallel else model
     IterationHook().before_train_iter(SimpleNamespace(model=wrapped, iter=41), 0)
     assert model.iteration == 41
+
+
+def test_the_epoch_counts_how_often_the_images_were_seen() -> None:
+    told: dict[str, int] = {}
+    hub = SimpleNamespace(update_info=told.__setitem__)
+    loader = SimpleNamespace(dataset=range(10))
+    epochs = []
+    for iteration in range(11):
+        runner = SimpleNamespace(iter=iteration, message_hub=hub, train_dataloader=loader)
+        EpochHook(batch=3).before_train_iter(runner, 0)
+        epochs.append(told["epoch"])
+    assert epochs == [0, 0, 0, 0, 1, 1, 1, 2, 2, 2, 3]
