@@ -14,6 +14,16 @@ def merge(base: Any, change: Any) -> Any:
     return base | {key: merge(base.get(key), value) for key, value in change.items()}
 
 
+def conflicts(first: Any, second: Any, key: str = "") -> dict[str, tuple[Any, Any]]:
+    """Both values by dotted key, where two nested mappings state different ones."""
+    if not (isinstance(first, dict) and isinstance(second, dict)):
+        return {} if first == second else {key: (first, second)}
+    found: dict[str, tuple[Any, Any]] = {}
+    for name in first.keys() & second.keys():
+        found |= conflicts(first[name], second[name], f"{key}.{name}" if key else str(name))
+    return found
+
+
 def content_hash(content: Any, length: int = 10) -> str:
     """Short hash of plain data that does not depend on the order of its keys."""
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)

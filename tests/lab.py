@@ -29,6 +29,7 @@ from icd.experiments.base import validate
 from icd.experiments.run import ImportedRun, Run, TrainedRun, Training
 from icd.experiments.track import Track, load_track
 from icd.experiments.track_content import TrackContent
+from icd.experiments.trackers import NO_TRACKING, Tracking
 from icd.mappings import merge
 from icd.training import base_config, config, export, train
 from icd.training.config import RunInputs
@@ -172,13 +173,18 @@ class Lab:
         checkpoint_every: int = 1000,
         snapshots: int = 0,
         deterministic: bool = False,
+        tracking: Tracking = NO_TRACKING,
     ) -> Path:
         """Carry out a run as the pipeline does; its folder."""
         folder = self.folder(run)
         self.write_description(run)
         with self.runner():
             options = train.Options(
-                workers, checkpoint_every, snapshots, deterministic=deterministic
+                workers,
+                checkpoint_every,
+                snapshots,
+                deterministic=deterministic,
+                tracking=tracking,
             )
             train.train(run.folder, self.data, self.survey, folder / "manifest.json", options)
         return folder
@@ -206,7 +212,7 @@ def make(root: Path) -> Lab:
     content = merge(track.content.stated(), SMALL)
     content["data"]["splits"] = IMAGES
     lab = Lab(track, root / "survey.json", root / "project").stating(content).from_scratch()
-    write_dataset(track.data_root, SyntheticSpec(**content["data"]["synthetic"]), IMAGES)
+    write_dataset(track.data_root, SyntheticSpec.of(content["data"]["synthetic"]), IMAGES)
     write_survey(lab.track.split_files, lab.survey)
     lab.project.mkdir()
     return lab
@@ -223,6 +229,13 @@ def quick_configs() -> Iterator[None]:
 
 
 shipped = functools.cache(base_config.get_config)
+
+
+def suits(method: str, detector: str) -> bool:
+    """Whether a detector of mini or coco has the heads that a method of the package asks for."""
+    dense = ("retinanet", "fcos", "atss", "gfl")
+    asks = {"crosskd": dense, "bckd": dense, "ld": ("gfl",), "kddetr": ("deformable-detr",)}
+    return detector in asks.get(method, (detector,))
 
 
 def teacher_of(run: TrainedRun) -> TrainedRun:

@@ -1,9 +1,13 @@
-"""What tests need to know about processes that are not their children."""
+"""Processes that hold a lock, and what tests need to know about those that others have started."""
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from pathlib import Path
+
+from icd.process.lock import locked
 
 
 def ends_within(seconds: float, process: int) -> bool:
@@ -28,3 +32,22 @@ def runs(process: int) -> bool:
 def children(process: int) -> list[int]:
     """The processes that a process has started."""
     return [*map(int, Path(f"/proc/{process}/task/{process}/children").read_text().split())]
+
+
+def hold(folder: Path) -> int:
+    """A process that holds the lock of a run until it is killed; its id."""
+    reader, writer = os.pipe()
+    process = os.fork()
+    if process == 0:
+        with locked(folder):
+            os.write(writer, b".")
+            time.sleep(60)
+        os._exit(1)
+    assert os.read(reader, 1) == b"."
+    return process
+
+
+def end(process: int) -> None:
+    """Kill a process of the tests."""
+    os.kill(process, signal.SIGKILL)
+    os.waitpid(process, 0)

@@ -18,6 +18,7 @@ from icd.experiments.track import load_track
 from icd.experiments.yaml_files import ROOT
 from icd.figures.catalogue import captions
 from icd.report.earlier import as_planned
+from icd.report.existing import existing
 from icd.report.notes import EARLIER
 from icd.report.page import heading_anchor, page
 from icd.report.results import DONE, read_results
@@ -49,7 +50,12 @@ def test_tables_are_rendered_from_the_raw_numbers(
     write_tables(ablation, read_results(MINI / name), tmp_path, costs)
     for kind in ("md", "html", "csv", "tex"):
         committed = MINI / name / f"table.{kind}"
-        assert (tmp_path / committed.name).read_text() == committed.read_text()
+        assert rounded((tmp_path / committed.name).read_text()) == rounded(committed.read_text())
+
+
+def rounded(text: str) -> str:
+    """A text whose numbers have ten digits: the last ones depend on the processor."""
+    return re.sub(r"\d+\.\d{8,}(?:e-?\d+)?", lambda match: f"{float(match[0]):.10g}", text)
 
 
 @pytest.mark.parametrize("name", COMMITTED)
@@ -127,7 +133,7 @@ def test_the_page_shows_what_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     track = load_track("mini")
     ablations = [load_ablation(name, track) for name in ablation_names()]
-    expected = page(track, ablations, captions(track, ablations))
+    expected = page(track, existing(track, ablations), captions(track, ablations))
     assert (MINI / "README.md").read_text() == expected
 
 

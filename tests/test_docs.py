@@ -175,7 +175,7 @@ def test_every_page_stands_in_the_navigation() -> None:
     assert all((ROOT / page).is_file() for page in pages)
 
 
-GROUND = ("errors", "files", "mappings", "markdown", "seeds", "mmcv_ext")
+GROUND = ("errors", "files", "mappings", "markdown", "seeds", "deferred", "progress", "mmcv_ext")
 
 
 def package(module: str) -> str:

@@ -24,14 +24,15 @@ def modules() -> dict[str, Path]:
 
 def imported(path: Path) -> Iterator[str]:
     """Dotted names that a file imports anywhere: in functions and for type checkers, too."""
+    package = ".".join(path.parent.relative_to(ROOT).parts)
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert not node.level, f"{path} has a relative import"
-            assert node.module
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            assert node.level <= 1, f"{path} imports from above its folder"
+            module = ".".join(filter(None, [package if node.level else "", node.module]))
+            yield module
+            yield from (f"{module}.{alias.name}" for alias in node.names)
 
 
 def module_graph() -> dict[str, set[str]]:
@@ -88,6 +89,16 @@ def test_no_packages_import_each_other_in_a_circle() -> None:
 
 def test_the_methods_need_nothing_that_stands_above_them() -> None:
     assert package_graph()["icd.methods"] <= {"icd.data", "icd.errors", "icd.files", "icd.seeds"}
+
+
+def test_commands_stand_above_everything_and_on_their_own() -> None:
+    assert {name for name, others in package_graph().items() if "icd.commands" in others} == {
+        "icd.__main__"
+    }
+    graph = module_graph()
+    themes = {name for name in graph if name.startswith("icd.commands.")}
+    for theme in themes:
+        assert graph[theme] & themes <= {"icd.commands.arguments"}
 
 
 def test_finds_circles() -> None:

@@ -20,10 +20,12 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 RUNTIME = [Requirement(text) for text in PROJECT["dependencies"]]
-DOCS, SLURM, TEST = (
-    [Requirement(text) for text in PROJECT["optional-dependencies"][extra]]
-    for extra in ("docs", "slurm", "test")
-)
+EXTRAS = {
+    extra: [Requirement(text) for text in texts]
+    for extra, texts in PROJECT["optional-dependencies"].items()
+}
+DOCS, TEST = EXTRAS.pop("docs"), EXTRAS.pop("test")
+USERS = [requirement for extra in EXTRAS.values() for requirement in extra]
 PIN_LINES = [
     line
     for line in (ROOT / "constraints.txt").read_text().splitlines()
@@ -35,6 +37,10 @@ pinned_only = pytest.mark.skipif(
     os.environ.get("ICD_PINNED") != "1",
     reason="needs the pinned environment: run `make test`, or set ICD_PINNED=1 in it",
 )
+
+
+def test_the_tests_have_all_extras_for_users() -> None:
+    assert {*map(str, USERS)} <= {*map(str, TEST)}
 
 
 def names(requirements: list[Requirement]) -> set[str]:
@@ -82,7 +88,7 @@ def imported_modules(path: Path) -> set[str]:
 @pytest.mark.parametrize(
     ("patterns", "declared"),
     [
-        (["icd/**/*.py"], RUNTIME + SLURM),  # imported where the plugin is installed
+        (["icd/**/*.py"], RUNTIME + USERS),  # imported where they are installed
         (["Snakefile", "workflow/**/*.py", "workflow/**/*.smk"], RUNTIME),
         (["docs/hooks/*.py"], RUNTIME + DOCS),
         (["tests/**/*.py"], RUNTIME + TEST),

@@ -1,1 +1,7 @@
-"""COCO metrics of a trained detector, and their bootstrap over images."""
+"""Detections, COCO metrics, bootstrap."""
+
+from icd.deferred import deferring
+from icd.training import RARELY_USED  # importing icd.training comes before mmengine and mmdet
+
+with deferring(*RARELY_USED):
+    import mmdet.evaluation  # noqa: F401

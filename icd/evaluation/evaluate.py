@@ -7,14 +7,16 @@ import logging
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 from mmengine.runner import Runner
 
 import icd.training.workers  # noqa: F401  (registers with mmengine)
 from icd.data.annotations import read_annotations
-from icd.data.listing import images_sha256
-from icd.data.made import verify_made
+from icd.data.contents import memory_file
+from icd.data.images import require_images
+from icd.data.made import left_out, verify_made
 from icd.evaluation import detection_files  # noqa: F401  (registers with mmdet)
 from icd.evaluation.breakdown import resampled
 from icd.evaluation.coco import match, summary
@@ -46,9 +48,10 @@ def evaluate(
             boxes writes an empty list of boxes.
         split: split of the run's data set.
         output: JSON file with the split, ``annotations_sha256`` (of the annotation file),
-            ``images_sha256`` (of the images' names and sizes), ``metrics`` ({kind: {name: value}}),
-            ``bootstrap`` ({kind: AP of each resample of the images}), ``parts`` (the same by class
-            and by size of the objects, see :mod:`icd.evaluation.breakdown`) and seconds.
+            ``images_sha256`` (of the images' names and sizes), ``contents_sha256`` (of their names
+            and contents), ``left_out`` (names of broken images, if any), ``metrics`` ({kind: {name:
+            value}}), ``bootstrap`` ({kind: AP of each resample of the images}), ``parts`` (the same
+            by class and by size of the objects, see :mod:`icd.evaluation.breakdown`) and seconds.
         weights: evaluate these weights instead; their detections are not kept.
         evaluator: one of :data:`icd.experiments.machine.EVALUATORS`; all give the same numbers.
         files: annotation file and image folder of the split. By default, those that the run was
@@ -60,24 +63,10 @@ def evaluate(
     """
     logging.captureWarnings(True)  # warnings go to the log
     start = time.monotonic()
-    model = require_file(folder / "model.py", "the config that a finished training leaves")
-    config = Config.fromfile(model)
-    run = load_run(folder)
-    if files is None:
-        use_files(config, run.files_of(split), config.test_dataloader.dataset.data_root)
-    else:
-        use_files(config, files, "")
+    config = config_of(folder, split, files)
     config.test_dataloader.merge(loading(workers, seed=0))  # nothing is drawn at random
-    annotations = require_file(Path(config.test_evaluator.ann_file), "a COCO JSON file")
-    if split in run.files and run.files[split].made:
-        verify_made(annotations)
-    images = config.test_dataloader.dataset
-    folder_of_images = Path(images.data_root, images.data_prefix.img)
-    measured_on = {  # before they are read: a later change must not look evaluated
-        "annotations_sha256": sha256(annotations),
-        "images_sha256": images_sha256(annotations, folder_of_images),
-    }
-    read_annotations(annotations)  # refuses a file that libraries would stumble over
+    annotations, images = data_of(config)
+    measured_on = data_evaluated(annotations, images, memory_file(folder.parent, split, images))
     place = tempfile.TemporaryDirectory() if weights else contextlib.nullcontext(folder / split)
     with place as work:
         found = detect(config, weights or folder / "model.pth", Path(work))
@@ -92,6 +81,48 @@ def evaluate(
         "parts": {kind: parts for kind, (_, parts) in resamples.items()},
     }
     write_json(output, result | {"seconds": time.monotonic() - start})
+
+
+def config_of(folder: Path, split: str, files: Split | None = None) -> Config:
+    """The plain config of a run, pointed at a split; arguments as of :func:`evaluate`.
+
+    Raises:
+        InputError: the run has no detector yet, or its data no such split.
+    """
+    model = require_file(folder / "model.py", "the config that a finished training leaves")
+    config, run = Config.fromfile(model), load_run(folder)
+    if files is None:
+        use_files(config, run.files_of(split), config.test_dataloader.dataset.data_root)
+    else:
+        use_files(config, files, "")
+    annotations = require_file(Path(config.test_evaluator.ann_file), "a COCO JSON file")
+    if split in run.files and run.files[split].made:
+        verify_made(annotations)
+    return config
+
+
+def data_of(config: Config) -> tuple[Path, Path]:
+    """The annotation file and the image folder that a plain config is pointed at."""
+    read = config.test_dataloader.dataset
+    return Path(config.test_evaluator.ann_file), Path(read.data_root, read.data_prefix.img)
+
+
+def data_evaluated(annotations: Path, images: Path, memory: Path) -> dict[str, Any]:
+    """What an evaluation records of its data, before the detector reads them.
+
+    Raises:
+        InputError: the annotation file is not valid, or an image cannot be read.
+    """
+    digits = sha256(annotations)
+    content = read_annotations(annotations)  # refuses a file that libraries would stumble over
+    found = require_images(annotations, images, memory)
+    names = left_out(content)
+    return {
+        "annotations_sha256": digits,
+        "images_sha256": found.listing,
+        "contents_sha256": found.contents,
+        **({"left_out": names} if names else {}),
+    }
 
 
 def use_files(config: Config, files: Split, root: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -18,6 +18,7 @@ from icd.experiments.ablation_content import (
 )
 from icd.experiments.base import validate
 from icd.experiments.change import Change
+from icd.experiments.known_tracks import require_known_split, require_known_track
 from icd.experiments.run import ImportedRun, Run, TrainedRun
 from icd.experiments.splits import TEST, TRAIN, TUNE
 from icd.experiments.track import Track, shipped_names
@@ -30,7 +31,7 @@ FOLDER = ROOT / "ablations"
 NAMED = {"detectors": "detector", "backbones": "backbone", "methods": "method"}
 
 
-RESERVED = ("runs", "manifests")  # folders beside those of tables
+RESERVED = ("runs", "manifests", "deployment")  # folders beside those of tables
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class Ablation:
     split: the split on which AP is measured.
     costs: True if the table also shows the cost of a step with each row's method.
     diagnosis: True if the table also shows what each row's decoder does.
+    deployment: True if the table also shows how large and how fast each row's detector is.
     reference: id of a second row that all others are compared with.
     axis: the axis of a figure that shows AP at each row's ``x``.
     figures: for each figure of the runs' behaviour, the ids of the rows that it shows.
@@ -84,6 +86,7 @@ class Ablation:
     split: str = TEST
     costs: bool = False
     diagnosis: bool = False
+    deployment: bool = False
 
     def row(self, name: str) -> Row:
         """The row with this id."""
@@ -145,6 +148,11 @@ def _add_with_sources(run: Run, ordered: dict[str, Run]) -> None:
     ordered.setdefault(run.id, run)
 
 
+def main_first(ablations: Iterable[Ablation]) -> list[Ablation]:
+    """The main table, then the others by name."""
+    return sorted(ablations, key=lambda one: (one.name != "main", one.name))
+
+
 def ablation_names(track: Track | None = None) -> list[str]:
     """Names of all ablations (the files in ablations/), or of those that a track has."""
     files = sorted(FOLDER.glob("*.yaml"))
@@ -155,7 +163,11 @@ def _names_track(file: Path, track: Track) -> bool:
     """False if the table lists its tracks (``only``) and this one is not among them."""
     content = read_yaml(file, "ablation")
     only = content.get("only") if isinstance(content, dict) else None
-    return track.name in only if isinstance(only, list) else True
+    if not isinstance(only, list) or track.name in only:
+        return True
+    for i, name in enumerate(only):  # a mistyped name would hide the table from its track
+        require_known_track(str(name), track, file, f"only.{i}")
+    return False
 
 
 def load_ablation(name: str, track: Track) -> Ablation:
@@ -170,6 +182,7 @@ def read_ablation(file: Path, track: Track) -> Ablation:
     """Read an ablation file and expand every row into runs, one per seed of the track."""
     _require_usable_name(file)
     content = load_yaml(file, AblationContent, "ablation")
+    _require_tracks(content, track, file)
     if content.only and track.name not in content.only:
         raise InputError(file, "only", f"leaves out the track {track.name}", str(content.only))
     content.require_consistent(file)
@@ -191,6 +204,7 @@ def read_ablation(file: Path, track: Track) -> Ablation:
         split=track.tuning_split if content.split == TUNE else content.split,
         costs=content.costs and distilled,
         diagnosis=content.diagnosis,
+        deployment=content.deployment,
     )
     _require_held_out(ablation, track, file)
     _require_attention(ablation, file)
@@ -239,6 +253,14 @@ def rule_names() -> frozenset[str]:
     return frozenset(name for file in files for name in rule.findall(file.read_text()))
 
 
+def _require_tracks(content: AblationContent, track: Track, file: Path) -> None:
+    """Raise InputError if the table names a track or a split that there is not."""
+    for key, name in content.named_tracks():
+        require_known_track(name, track, file, key)
+    if content.split != TUNE:
+        require_known_split(content.split, track, file)
+
+
 def _require_detector(content: AblationContent, track: Track, file: Path) -> None:
     """Raise InputError unless ``published_for`` is a detector of this or a shipped track."""
     known = {*track.content.detectors, *shipped_names("detectors")}
@@ -252,7 +274,8 @@ def _require_attention(ablation: Ablation, file: Path) -> None:
     for name in ablation.figures.get("attention", ()):
         for run in ablation.row(name).runs[:1]:
             method = run.method if isinstance(run, TrainedRun) else None
-            if not (method and (method.name == "icd" or method.class_)):
+            parts = method.parts if method else []
+            if not any(part.name == "icd" or part.class_ for part in parts):
                 expected = "a row with the method icd, or one of yours that is derived from it"
                 problem = f"{name!r} has no attention"
                 raise InputError(file, "figures.attention.0", problem, expected)
@@ -299,7 +322,7 @@ class _Expansion:
         if not change.inherit and change.role == "student":
             needs["teacher"] = "a method or inherit: true"
         for key, needed in needs.items():
-            if key in stated and change.method == "none":
+            if key in stated and not change.methods:
                 place = f"rows.{row.id}.change.{key}"
                 raise InputError(self.file, place, "changes nothing", f"{needed} in the row")
 
@@ -336,17 +359,23 @@ def missing(change: Change, track: Track) -> str | None:
 
     A name that no track has is a mistake. :meth:`Track.describe` reports it.
     """
-    for part in (change, change.teacher):
-        for section, key in NAMED.items():
-            name = getattr(part, key, None)
-            known = getattr(track.content, section)
-            if name and name not in known and name in shipped_names(section):
-                return f"the track has no {key} {name}"
+    for section, key, name in _names(change):
+        if name not in getattr(track.content, section) and name in shipped_names(section):
+            return f"the track has no {key} {name}"
     if change.pretrained and not track.describer.pretrains(change):
         return "the track pre-trains nothing"
     if other := track.describer.other_teacher(change):
         return f"the track's teacher is {other}"
     return None
+
+
+def _names(change: Change) -> Iterator[tuple[str, str, str]]:
+    """Section, key and name of each entry of the track that a row selects."""
+    for part in (change, change.teacher):
+        for section, key in NAMED.items():
+            stated = getattr(part, key, None) or []
+            names = [stated] if isinstance(stated, str) else stated
+            yield from ((section, key, name) for name in names)
 
 
 def _published(runs: tuple[TrainedRun | ImportedRun, ...], iou_type: str) -> Published | None:

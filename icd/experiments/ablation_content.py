@@ -139,6 +139,13 @@ class AblationContent(Model):
         False,
         description="show where the decoder of each row with ICD looks and what it has learnt",
     )
+    deployment: bool = Field(
+        False,
+        description=(
+            "show parameters, operations, milliseconds per image and megabytes of each row's "
+            "detector"
+        ),
+    )
     seeds: int | None = Field(
         None, ge=1, description="how many of the track's seeds the table uses; default: all"
     )
@@ -157,6 +164,13 @@ class AblationContent(Model):
             if name not in ids:
                 raise InputError(file, key, f"{name!r} is not a row", f"one of {ids}")
         self._require_places(file)
+
+    def named_tracks(self) -> Iterator[tuple[str, str]]:
+        """Each key that refers to a track, and the name that it gives."""
+        yield from ((f"only.{i}", name) for i, name in enumerate(self.only or ()))
+        yield from ((f"findings.{name}", name) for name in self.findings)
+        for i, row in enumerate(self.rows):
+            yield from ((f"rows.{i}.tracks.{name}", name) for name in row.tracks)
 
     def _named_rows(self) -> Iterator[tuple[str, str]]:
         """Each key that refers to a row, and the id that it gives."""

@@ -1,12 +1,17 @@
-"""The annotation files that the pipeline makes: parts of others, and VOC's XML converted."""
+"""The annotation files that the pipeline makes: parts of others, and VOC's XML converted.
+
+A part is drawn by a seed, or leaves out images that cannot be read.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from icd.data.annotations import read_annotations
+from icd.data.contents import memory_file
+from icd.data.images import broken_images
 from icd.data.made import verify_made, write_made
-from icd.data.subset import subset
+from icd.data.subset import subset, without_images
 from icd.data.voc import convert
 from icd.errors import InputError
 from icd.experiments.splits import Split
@@ -21,15 +26,21 @@ def make(track: Track, name: str) -> Path:
     """
     if name not in track.made_splits:
         problem = f"no file is made for {name!r}"
-        expected = f"a split with subset or voc: one of {track.made_splits}"
+        expected = f"a split with subset, voc or skip_broken: one of {track.made_splits}"
         raise InputError(track.file, "data.splits", problem, expected)
     split, root = track.splits[name], track.data_root
     sources, part = split.sources(root), split.subset
     content = convert(root, split.voc) if split.voc else read_annotations(sources[0])
     if part:
         content = subset(content, part.fraction, part.seed)
-    file = split.annotation_file(root)
-    write_made(file, content, sources, part.sha256 if part else None)
+    file, broken = split.annotation_file(root), None
+    if split.skip_broken:
+        memory = memory_file(track.results / "runs", name, track.images(name))
+        broken = broken_images(content, track.images(name), memory)
+        content = without_images(content, broken)
+        named = "; ".join(f"{image}: {why}" for image, why in broken.items()) or "none"
+        print(f"{len(broken):,} images that cannot be read are left out: {named}")
+    write_made(file, content, sources, part.sha256 if part else None, broken)
     print(f"{len(content['images']):,} images, written: {file}")
     return file
 

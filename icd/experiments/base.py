@@ -101,6 +101,8 @@ def _place(problem: ErrorDetails, content: Any) -> list[str | int]:
         if is_key or (isinstance(content, list) and isinstance(part, int)):
             content = content[part]
             place.append(part)
+    if problem["type"] in ("unknown_key", "requires"):  # raised for the mapping that has the key
+        return [*place, problem["ctx"]["key"]]
     return [*place, location[-1]] if problem["type"] == "missing" else place
 
 
@@ -114,10 +116,8 @@ def _words(
 ) -> tuple[str, str]:
     """The problem with a value, and what is expected instead."""
     if problem["type"] == "unknown_key":
-        place.append(problem["ctx"]["key"])
         return "unknown key", f"one of {problem['ctx']['known']}"
     if problem["type"] == "requires":
-        place.append(problem["ctx"]["key"])
         return f"is {problem['ctx']['value']!r}", problem["ctx"]["expected"]
     expected = expectation(model.model_json_schema(), place, _is_of_key(problem))
     if problem["type"] == "missing":
@@ -180,7 +180,7 @@ def _expected(node: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
 def type_words(node: Mapping[str, Any]) -> str:
     """A schema's type and bounds in words, e.g. ``a whole number from 1``; may be empty."""
     if "enum" in node or "const" in node:
-        *others, last = (str(value) for value in node.get("enum", [node.get("const")]))
+        *others, last = map(_word, node.get("enum", [node.get("const")]))
         return f"{', '.join(others)} or {last}" if others else last
     if node.get("type") == "boolean":
         return "true or false"
@@ -191,7 +191,7 @@ def type_words(node: Mapping[str, Any]) -> str:
     noun = "whole number" if node["type"] == "integer" else "number"
     if node.get("exclusiveMinimum") == 0:
         return f"a positive {noun}" + _below(node)
-    least = f" from {node['minimum']:g}" if "minimum" in node else ""
+    least = f" from {_word(node['minimum'])}" if "minimum" in node else ""
     return f"a {noun}{least}" + _below(node)
 
 
@@ -207,5 +207,12 @@ def _list_words(node: Mapping[str, Any]) -> str:
 
 def _below(node: Mapping[str, Any]) -> str:
     if "maximum" in node:
-        return f" to {node['maximum']:g}"
-    return f" below {node['exclusiveMaximum']:g}" if "exclusiveMaximum" in node else ""
+        return f" to {_word(node['maximum'])}"
+    return f" below {_word(node['exclusiveMaximum'])}" if "exclusiveMaximum" in node else ""
+
+
+def _word(value: Any) -> str:
+    """A value as YAML has it, with all digits of a whole number."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)

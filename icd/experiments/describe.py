@@ -11,7 +11,14 @@ from icd.errors import InputError
 from icd.experiments import decoder
 from icd.experiments.base import Model, validate
 from icd.experiments.change import Change
-from icd.experiments.options import OPTIMIZER, Method, check_options, shipped_methods
+from icd.experiments.options import (
+    OPTIMIZER,
+    Combination,
+    Method,
+    check_options,
+    has_decoder,
+    shipped_methods,
+)
 from icd.experiments.recipe import Recipe, TrackRecipe, merge_recipes
 from icd.experiments.roles import (
     Backbone,
@@ -21,13 +28,14 @@ from icd.experiments.roles import (
     Role,
     TrackDetector,
     ZooTeacher,
+    is_width,
     pyramid_width,
 )
 from icd.experiments.run import DecoderRun, ImportedRun, Schedule, TrainedRun
 from icd.experiments.splits import TEST, TRAIN
 from icd.experiments.track_content import TrackContent
 from icd.experiments.zoo import teacher as zoo_teacher
-from icd.mappings import merge
+from icd.mappings import conflicts, merge
 
 LONGEST = 10**9  # iterations of a training
 PRETRAINING_SEED = 0  # all seeds share one pre-trained detector, as with ImageNet weights
@@ -51,7 +59,7 @@ class Describer:
             InputError: the row names something that the track does not have, or does not fit it.
         """
         role = self._role(change)
-        if change.role == "teacher" and (change.method != "none" or change.inherit):
+        if change.role == "teacher" and (change.methods or change.inherit):
             problem = "is the teacher, which has no teacher of its own"
             raise InputError(self.file, "role", problem, "a row without method and inherit")
         if isinstance(role, OwnTeacher):
@@ -145,14 +153,15 @@ class Describer:
         recipe = self._recipe(change, role, entry, schedule)
         if method is None or recipe.teacher_precision == recipe.precision:  # has no effect
             recipe = recipe.model_copy(update={"teacher_precision": None})
-        named = change.backbone or role.backbone
+        named = self._backbone(role, change, name)
         backbone = self._named("backbones", self.content.backbones, named)
         teacher = self._teacher(change, name, seed) if method or change.inherit else None
         detector = NamedDetector(name=name, config=entry.config, model=entry.model)
         if method and isinstance(teacher, TrainedRun):
-            if not method.adapter:
+            if not all(part.adapter for part in method.parts):
                 self._require_same_width(detector, named, backbone, teacher)
-            self._require_whole_heads(method, teacher)
+            for part in method.parts:
+                self._require_whole_heads(part, teacher)
         return TrainedRun(
             **self._base(),
             detector=detector,
@@ -170,9 +179,17 @@ class Describer:
         )
 
     def _decoder(
-        self, change: Change, method: Method, recipe: Recipe, teacher: TrainedRun | ImportedRun
+        self,
+        change: Change,
+        chosen: Method | Combination,
+        recipe: Recipe,
+        teacher: TrainedRun | ImportedRun,
     ) -> DecoderRun | None:
-        """The training of the method's decoder alone, if track or row state one."""
+        """The training of the method's decoder alone, if track or row state one.
+
+        Of several methods, it is that of the one with a decoder.
+        """
+        method = next((part for part in chosen.parts if has_decoder(part.name)), chosen.parts[0])
         track = self.content.methods[method.name].decoder
         stated = decoder.decoder_training(track, change.decoder, method, self.file)
         if stated is None:
@@ -239,9 +256,10 @@ class Describer:
         width = pyramid_width(detector, backbone)
         teacher_width = pyramid_width(teacher.detector, teacher.backbone)
         for one, channels in ((detector.name, width), (teacher.detector.name, teacher_width)):
-            if not isinstance(channels, int) or isinstance(channels, bool):
+            if not is_width(channels):
                 key = f"detectors.{one}.model.neck.out_channels"
-                raise InputError(self.file, key, f"is {channels!r}", "a whole number of channels")
+                expected = "a whole number of channels, or one for each level"
+                raise InputError(self.file, key, f"is {channels!r}", expected)
         if width != teacher_width:
             key = f"backbones.{name}.neck.out_channels"
             teacher_name = teacher.backbone.name
@@ -256,18 +274,19 @@ class Describer:
         if shipped is None or "heads" not in shipped.options.model_fields:
             return
         heads = method.options.get("heads", shipped.options.model_fields["heads"].default)
-        width = pyramid_width(teacher.detector, teacher.backbone)
+        stated = pyramid_width(teacher.detector, teacher.backbone)
+        width = max(stated) if isinstance(stated, list) and is_width(stated) else stated
         if isinstance(width, int) and width % heads:
             problem = f"is {heads}, which does not divide the {width} channels of the pyramid"
             key = f"methods.{method.name}.options.heads"
             raise InputError(self.file, key, problem, f"a divisor of {width}")
 
     def _recipe(self, change: Change, role: Role, detector: TrackDetector, schedule: str) -> Recipe:
-        """The track's recipe with the changes of the detector, of the role, then of the method."""
-        recipe, method = self.content.recipe.stated(), self.content.methods.get(change.method)
-        for part in (detector, role, method):
-            changes = part.recipe.stated() if part and part.recipe else {}
-            recipe = merge_recipes(recipe, changes)
+        """The track's recipe with the changes of the detector, of the role, then of the methods."""
+        recipe = self.content.recipe.stated()
+        for part in (detector, role):
+            recipe = merge_recipes(recipe, part.recipe.stated() if part.recipe else {})
+        recipe = merge_recipes(recipe, self._recipe_of_methods(change.methods))
         key = ("roles", change.role, "recipe")
         merged = validate(TrackRecipe, recipe, self.file, key)
         if isinstance(merged.decay, dict):
@@ -278,14 +297,39 @@ class Describer:
             recipe["decay"] = merged.decay[schedule]
         return validate(Recipe, recipe, self.file, key)
 
-    def _method(self, change: Change, detector: TrackDetector) -> Method | None:
+    def _recipe_of_methods(self, names: list[str]) -> dict[str, Any]:
+        """What the methods of a row change in the student's recipe.
+
+        Raises:
+            InputError: two methods want different values.
+        """
+        found: dict[str, dict[str, Any]] = {}
+        for name in names:
+            entry = self._named("methods", self.content.methods, name)
+            changes = entry.recipe.stated() if entry.recipe else {}
+            for other, theirs in found.items():
+                for key, (stated, value) in conflicts(theirs, changes).items():
+                    problem = f"is {value}, but {stated} in methods.{other}, and a row has both"
+                    expected = "one value for methods that a row combines"
+                    raise InputError(self.file, f"methods.{name}.recipe.{key}", problem, expected)
+            found[name] = changes
+        merged: dict[str, Any] = {}
+        for changes in found.values():
+            merged = merge(merged, changes)
+        return merged
+
+    def _method(self, change: Change, detector: TrackDetector) -> Method | Combination | None:
+        """The method of a row, or its methods."""
+        parts = [self._part(name, change, detector) for name in change.methods]
+        if len(parts) > 1:
+            return Combination(methods=parts)
+        return parts[0] if parts else None
+
+    def _part(self, name: str, change: Change, detector: TrackDetector) -> Method:
         """A method with the options of track, detector and row; later ones take precedence."""
-        name = change.method
-        if name == "none":
-            return None
         entry = self._named("methods", self.content.methods, name)
-        special = detector.methods.get(name)
-        options = merge(merge(entry.options, special.options if special else {}), change.options)
+        special, own = detector.methods.get(name), change.options_of(name)
+        options = merge(merge(entry.options, special.options if special else {}), own)
         options = check_options(name, options, self.file, ("methods", name, "options"))
         adapter = entry.adapter if change.adapter is None else change.adapter
         if adapter and entry.optimizer is None:
@@ -299,6 +343,15 @@ class Describer:
     def _detector(self, role: Role, change: Change) -> str:
         """Name of the detector that is trained."""
         return change.detector or role.detector or self.content.detector
+
+    def _backbone(self, role: Role, change: Change, detector: str) -> str:
+        """Name of the backbone of a detector, which may state the only one that it works with."""
+        needed = self.content.detectors[detector].backbone
+        if needed and change.backbone not in (None, needed):
+            problem = f"is {needed}, but a row names {change.backbone}"
+            key = f"detectors.{detector}.backbone"
+            raise InputError(self.file, key, problem, "a row that names no backbone")
+        return needed or change.backbone or role.backbone
 
     def _named(self, section: str, entries: Mapping[str, E], name: str) -> E:
         """The entry of a section with this name."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar, get_args
 
-from icd.experiments.options import Method, shipped_methods
+from icd.experiments.options import Combination, Method, shipped_methods
 from icd.experiments.recipe import Optimizer
 from icd.experiments.roles import NamedBackbone, NamedDetector
 from icd.experiments.run import ImportedRun, Run, Schedule, TrainedRun
@@ -44,7 +44,8 @@ class Kind:
         run = self.rehearsal
         parts = [run.detector.name, run.backbone.name]
         if run.method:
-            parts.append(" ".join([run.method.name, *_words(run.method.options)]))
+            methods = (" ".join([one.name, *_words(one.options)]) for one in run.method.parts)
+            parts.append(" + ".join(methods))
         parts += ["inherit"] * run.inherit
         if isinstance(run.teacher, TrainedRun):
             parts.append(f"teacher {run.teacher.detector.name} {run.teacher.backbone.name}")
@@ -121,8 +122,14 @@ def _slow(optimizer: Optimizer) -> Optimizer:
     return optimizer.model_copy(update={"lr": LEARNING_RATE, **clips})
 
 
-def _method(method: Method) -> Method:
-    """The method with the default weights of its losses, from the first iteration on."""
+def _method(method: Method | Combination) -> Method | Combination:
+    """The same with the default weights of all losses, from the first iteration on."""
+    if isinstance(method, Combination):
+        return Combination(methods=[_part(part) for part in method.parts])
+    return _part(method)
+
+
+def _part(method: Method) -> Method:
     options = {k: v for k, v in method.options.items() if not _is_weight(method.name, k, v)}
     if "warmup" in _fields(method.name):
         options["warmup"] = 0

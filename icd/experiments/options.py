@@ -99,6 +99,11 @@ class Method(_MethodFields):
     name: str
 
     @property
+    def parts(self) -> list[Method]:
+        """The methods whose losses are added: this one."""
+        return [self]
+
+    @property
     def path(self) -> str:
         """module.Class.
 
@@ -108,6 +113,25 @@ class Method(_MethodFields):
         if self.class_:
             return self.class_
         return shipped(self.name, "methods", "").path
+
+
+class Combination(Model):
+    """Several distillation methods, whose losses are added, in the description of a run.
+
+    methods: by name in alphabetical order, so that the order in a row does not matter.
+    """
+
+    methods: list[Method] = Field(min_length=2)
+
+    @property
+    def name(self) -> str:
+        """The names of the methods."""
+        return "+".join(part.name for part in self.methods)
+
+    @property
+    def parts(self) -> list[Method]:
+        """The methods whose losses are added."""
+        return self.methods
 
 
 class Signature(Model):
@@ -332,6 +356,11 @@ def check_method(name: str, method: MethodEntry, file: Path) -> None:
     check_options(name, method.options, file, ("methods", name, "options"))
     if method.decoder:
         options_of_decoder(name, method.options, file)
+
+
+def has_decoder(name: str) -> bool:
+    """Whether a method has a decoder that can be trained without a student."""
+    return name in shipped_methods() and shipped_methods()[name].student_options is not None
 
 
 def options_of_decoder(name: str, options: Mapping[str, Any], file: Path) -> dict[str, Any]:

@@ -60,6 +60,12 @@ class Optimizer(Model):
     norm_decay_mult: float | None = Field(
         None, ge=0, description="factor of weight_decay for the weights and biases of norm layers"
     )
+    lr_mult: dict[str, Annotated[float, Field(ge=0)]] | None = Field(
+        None,
+        min_length=1,
+        description="factors of the learning rate, each for the parameters whose names contain a "
+        "word, e.g. {backbone: 0.1}; of several words, the longest counts",
+    )
 
     @model_validator(mode="after")
     def _require_known(self) -> Optimizer:

@@ -37,6 +37,13 @@ class MethodOptions(Model):
 class TrackDetector(Detector):
     """config (of mmdet) and model (changes to it)"""
 
+    backbone: str | None = Field(
+        None,
+        description=(
+            "a name among the track's backbones: the only one that it works with. Roles and rows "
+            "need not name it"
+        ),
+    )
     recipe: RecipeChange | None = Field(None, description="values merged into the track's recipe")
     methods: dict[Name, MethodOptions] = Field(
         default_factory=dict,
@@ -80,9 +87,22 @@ class NamedBackbone(Backbone):
 
 
 def pyramid_width(detector: Detector, backbone: Backbone) -> object:
-    """Channels of the feature pyramid of a detector with a backbone, as the track states them."""
-    neck = merge(detector.model.get("neck", {}), backbone.neck)
+    """Channels of the feature pyramid of a detector with a backbone, as the track states them.
+
+    A number, or a list with one for each level. Of several necks, the last that states it.
+    """
+    stated = detector.model.get("neck", {})
+    if isinstance(stated, list) and all(isinstance(neck, dict) for neck in stated):
+        widths = [neck["out_channels"] for neck in stated if "out_channels" in neck]
+        return widths[-1] if widths else FPN_WIDTH
+    neck = merge(stated, backbone.neck)
     return neck.get("out_channels", FPN_WIDTH) if isinstance(neck, dict) else neck
+
+
+def is_width(stated: object) -> bool:
+    """Whether it is a number of channels, or a list with one for each level."""
+    numbers = stated if isinstance(stated, list) else [stated]
+    return len(numbers) > 0 and all(type(number) is int for number in numbers)
 
 
 class Pretrained(Model):

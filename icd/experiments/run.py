@@ -15,7 +15,7 @@ from pydantic import Field
 
 from icd.errors import InputError
 from icd.experiments.base import Model, validate
-from icd.experiments.options import Method
+from icd.experiments.options import Combination, Method
 from icd.experiments.recipe import Recipe
 from icd.experiments.roles import NamedBackbone, NamedDetector
 from icd.experiments.splits import TEST, TRAIN, Generated, Resizing, Split
@@ -219,7 +219,7 @@ class TrainedRun(Run):
     backbone: NamedBackbone
     schedule: Schedule
     recipe: Recipe
-    method: Method | None = None
+    method: Method | Combination | None = None
     inherit: bool = False
     teacher: TrainedRun | ImportedRun | None = None
     seed: int

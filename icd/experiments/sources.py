@@ -13,6 +13,8 @@ from icd.errors import InputError
 from icd.experiments.run import Run, read_run
 from icd.files import read_json
 
+# Keys of the hashes of a run's data, and what they are of. `images` is of names and sizes.
+DATA = {"annotations": "annotations", "images": "images", "contents": "contents of images"}
 RunInputs = tuple[Run, Mapping[str, str]]  # a run, and the sha256 of its input weights by role
 
 
@@ -72,7 +74,7 @@ def require_same_data(runs: Mapping[str, RunInputs]) -> None:
     """
     first: dict[tuple[str, str], tuple[str, str]] = {}
     for name, (run, hashes) in runs.items():
-        for what in {"annotations", "images"} & hashes.keys():
+        for what in (key for key in DATA if key in hashes):
             digits = hashes[what]
             other, expected = first.setdefault((run.split, what), (name, digits))
             if digits != expected:
@@ -80,8 +82,8 @@ def require_same_data(runs: Mapping[str, RunInputs]) -> None:
                     f"results/{run.track}/manifests/{name}.json",
                     f"inputs.{what}",
                     f"is {short(digits)}, but {other} has {short(expected)}",
-                    f"the same {what} of the split {run.split} for runs that are compared: delete"
-                    " the folders of the others, and the same command trains them again",
+                    f"the same {DATA[what]} of the split {run.split} for runs that are compared:"
+                    " delete the folders of the others, and the same command trains them again",
                 )
 
 

@@ -11,9 +11,11 @@ from pydantic import ConfigDict, Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
 from icd.data import GENERATOR_VERSION
+from icd.data.natural_spec import NaturalSpec
 from icd.experiments.base import DIFFERENT, Model
 from icd.mappings import content_hash
 
+NATURAL = NaturalSpec()
 MADE = Path("data")  # annotation files that the pipeline makes, relative to the project
 
 TRAIN, TUNE, TEST = "train", "tune", "test"
@@ -111,6 +113,9 @@ class Split(Model):
         min_length=1,
         description="image sets of PASCAL VOC in root, whose XML is converted; images must be .",
     )
+    skip_broken: Literal[True] | None = Field(
+        None, description="true leaves out images that cannot be read, and reports them"
+    )
 
     @model_validator(mode="after")
     def _require_fitting_images(self) -> Split:
@@ -123,7 +128,7 @@ class Split(Model):
     @property
     def made(self) -> bool:
         """Whether the pipeline makes the annotation file."""
-        return bool(self.subset or self.voc)
+        return bool(self.subset or self.voc or self.skip_broken)
 
     def annotation_file(self, root: Path) -> Path:
         """The annotation file; one that the pipeline makes never lies in the user's folder.
@@ -134,8 +139,9 @@ class Split(Model):
         if not self.made:
             return root / self.annotations
         drawn = self.subset and [self.subset.fraction, self.subset.seed]
-        content = content_hash([str(root), self.annotations, drawn, self.voc])
-        return MADE / f"{Path(self.annotations).stem}-{content}.json"
+        how = [str(root), self.annotations, drawn, self.voc]
+        how += ["skip_broken", self.images] if self.skip_broken else []
+        return MADE / f"{Path(self.annotations).stem}-{content_hash(how)}.json"
 
     def file_beside(self, root: Path) -> str:
         """The annotation file as mmdet takes it: relative to root, absolute if it is elsewhere."""
@@ -191,11 +197,57 @@ class FilesBySplit(_Splits):
     test: Split
 
 
+Numbers = Annotated[
+    list[Annotated[int, Field(ge=0)]],
+    Field(min_length=2, max_length=2, description="smallest and largest number per image"),
+]
+
+
+class NaturalScenes(Model):
+    """Scenes whose objects are as many and as small as in photographs, among look-alikes."""
+
+    classes: int = Field(NATURAL.classes, ge=1, le=16, description="number of classes")
+    objects: float = Field(
+        NATURAL.objects,
+        ge=1,
+        description="mean number of objects per image (geometric); hidden ones are taken out",
+    )
+    most_objects: int = Field(NATURAL.most_objects, ge=1, description="at most so many objects")
+    median_size: float = Field(
+        NATURAL.median_size,
+        gt=0,
+        lt=1,
+        description="median of the objects' relative size, the root of their share of the image",
+    )
+    size_spread: float = Field(
+        NATURAL.size_spread,
+        ge=0,
+        description="standard deviation of the logarithm of the relative size (log-normal)",
+    )
+    patches: Numbers = Field([*NATURAL.patches], description="large regions of the background")
+    distractors: Numbers = Field([*NATURAL.distractors], description="blobs and bars")
+    scribbles: Numbers = Field([*NATURAL.scribbles], description="bent lines")
+    look_alikes: Numbers = Field(
+        [*NATURAL.look_alikes], description="outlines of classes, stretched as no object is"
+    )
+
+    @model_validator(mode="after")
+    def _require_ranges(self) -> NaturalScenes:
+        for key in ("patches", "distractors", "scribbles", "look_alikes"):
+            low, high = getattr(self, key)
+            if low > high:
+                _refuse(key, [low, high], "[smallest, largest]")
+        return self
+
+
 class Synthetic(Model):
     """Seed and image size of the generated data."""
 
     seed: int = Field(ge=0, description="seed of all images")
     image_size: int = Field(ge=64, description="side of each image in pixels")
+    natural: NaturalScenes | None = Field(
+        None, description="scenes with the statistics of photographs, instead of plain ones"
+    )
 
 
 class SyntheticData(Model):

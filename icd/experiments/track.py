@@ -198,6 +198,8 @@ def read_track(
     """A track with this content, which was read from ``file``."""
     valid = validate(TrackContent, content, file)
     _check_methods(valid, file)
+    _check_roles(valid, file)
+    _check_backbones(valid, file)
     track = Track(file, valid, data_root or _data_root(file, valid, config or {}))
     for role in ("teacher", "student"):
         track.describe({"role": role}, seed=0)  # raises if the role names unknown entries
@@ -215,6 +217,26 @@ def _check_methods(content: TrackContent, file: Path) -> None:
                 expected = f"one of {sorted({*content.methods, *shipped_methods()})}"
                 raise InputError(file, ".".join(key), "is not a known method", expected)
             check_options(name, change.options, file, (*key, "options"))
+
+
+def _check_roles(content: TrackContent, file: Path) -> None:
+    """Raise InputError if a role names a detector or backbone that the track does not have."""
+    for key, role in (("teacher", content.roles.teacher), ("student", content.roles.student)):
+        if not isinstance(role, Role):
+            continue
+        for part, section in (("detector", content.detectors), ("backbone", content.backbones)):
+            name = getattr(role, part)
+            if name is not None and name not in section:
+                expected = f"one of {sorted(section)}"
+                raise InputError(file, f"roles.{key}.{part}", f"there is no {name!r}", expected)
+
+
+def _check_backbones(content: TrackContent, file: Path) -> None:
+    """Raise InputError unless the track has the backbones that detectors state."""
+    for name, entry in content.detectors.items():
+        if entry.backbone and entry.backbone not in content.backbones:
+            key, problem = f"detectors.{name}.backbone", f"there is no {entry.backbone!r}"
+            raise InputError(file, key, problem, f"one of {sorted(content.backbones)}")
 
 
 @cache
@@ -246,9 +268,21 @@ def track_mapping(file: Path) -> Any:
         expected = f"one of {shipped_tracks()}"
         raise InputError(file, "extends", f"{name!r} is not a shipped track", expected)
     base = _inherited(track_mapping(WORKFLOW / f"tracks/{name}.yaml"), content)
+    _require_known_null(base, content, file)
     if isinstance(content.get("recipe"), dict):
         base["recipe"] = merge_recipes(base["recipe"], content["recipe"])
     return _without_null(merge(base, content))
+
+
+def _require_known_null(base: Mapping[str, Any], content: Mapping[str, Any], file: Path) -> None:
+    """Raise InputError if a track leaves out an entry that it would not take over anyway."""
+    for section in SECTIONS:
+        entries = content.get(section)
+        for name, entry in entries.items() if isinstance(entries, dict) else ():
+            if entry is None and name not in base[section]:
+                problem = "is null, which leaves out an entry, but there is none of this name"
+                expected = f"one of {sorted(base[section])}"
+                raise InputError(file, f"{section}.{name}", problem, expected)
 
 
 def _inherited(base: dict[str, Any], content: Mapping[str, Any]) -> dict[str, Any]:

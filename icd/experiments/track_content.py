@@ -12,6 +12,7 @@ from icd.experiments.options import MethodEntry
 from icd.experiments.recipe import TrackRecipe
 from icd.experiments.roles import Backbone, Roles, TrackDetector
 from icd.experiments.splits import Data, Resizing, Split
+from icd.experiments.trackers import Tracker
 
 
 class TrackContent(Model):
@@ -35,6 +36,9 @@ class TrackContent(Model):
         min_length=1, description="a list of different seeds, e.g. [0, 1, 2]"
     )
     machine: Machine = Machine()
+    tracking: Annotated[list[Tracker], *DIFFERENT] = Field(
+        [], description="experiment trackers that follow trainings and show results"
+    )
 
     @property
     def splits(self) -> dict[str, Split]:

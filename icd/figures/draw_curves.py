@@ -70,12 +70,16 @@ def write(
 def loss_panels(losses: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """By title the row, iteration and value of each loss.
 
-    The detection loss is the whole loss without those of the method.
+    The detection loss is the whole loss without those of the method. Several methods have one
+    panel for the sum of their losses of a name, which they precede with their own and a dot.
     """
     wide = losses.pivot_table("value", ["row", "iteration"], "loss", sort=False)
-    method = [name for name in METHOD if name in wide]
+    method = [name for name in wide if name in METHOD or "." in name]
     detection = wide.loss - wide[method].fillna(0).sum(axis=1)
-    columns = {"Detection loss": detection} | {METHOD[name]: wide[name] for name in method}
+    columns = {"Detection loss": detection}
+    for name, title in METHOD.items():
+        if same := [own for own in method if own.rpartition(".")[2] == name]:
+            columns[title] = wide[same].sum(axis=1, min_count=1)
     return {
         title: column.dropna().rename("value").reset_index() for title, column in columns.items()
     }

@@ -11,7 +11,6 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from pycocotools import mask
 
 from icd.data.images import require_image
 from icd.experiments.ablation import Ablation
@@ -19,11 +18,11 @@ from icd.experiments.run import Run
 from icd.experiments.track import Track
 from icd.figures.examples import Example, examples, read_truth
 from icd.figures.panel import DASHED, SOLID, draw_box, label_box, show
+from icd.figures.verdicts import box_overlaps, verdicts
 from icd.files import require_file
 from icd.report.figure import STYLE, save
 
 SCORE = 0.3  # detections below it are not shown
-OVERLAP = 0.5  # IoU from which a detection is right
 NOTE = "With scores in percent. Dashed or labelled below: wrong class, wrong place or duplicate."
 
 
@@ -88,24 +87,8 @@ def draw_line(
 
 def right(guesses: list[dict[str, Any]], objects: list[dict[str, Any]]) -> list[bool]:
     """Whether each detection is the best one of an object of its class, as COCO counts it."""
-    if not guesses:
-        return []
-    overlaps = mask.iou(
-        [guess["bbox"] for guess in guesses],
-        [thing["bbox"] for thing in objects],
-        [0] * len(objects),
-    )
-    results, free = [False] * len(guesses), set(range(len(objects)))
-    for i in sorted(range(len(guesses)), key=lambda i: -guesses[i]["score"]):
-        fits = [
-            j
-            for j in free
-            if objects[j]["category_id"] == guesses[i]["category_id"] and overlaps[i][j] >= OVERLAP
-        ]
-        if fits:
-            free.remove(max(fits, key=lambda j: overlaps[i][j]))
-            results[i] = True
-    return results
+    found = verdicts(guesses, objects, box_overlaps(guesses, objects))
+    return [verdict.kind == "right" for verdict in found]
 
 
 def corners(box: Sequence[float]) -> tuple[float, float, float, float]:

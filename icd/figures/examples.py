@@ -30,7 +30,9 @@ class Example:
     objects: list[dict[str, Any]]
 
 
-def examples(track: Track, truth: dict[str, Any], split: str = TEST) -> list[Example]:
+def examples(
+    track: Track, truth: dict[str, Any], split: str = TEST, count: int = COUNT
+) -> list[Example]:
     """The first images of a split, by their ids, with two to four objects of different sizes.
 
     If there are not enough of them, the first of the other images with objects follow.
@@ -38,6 +40,7 @@ def examples(track: Track, truth: dict[str, Any], split: str = TEST) -> list[Exa
     Args:
         truth: see :func:`read_truth`.
         split: of the images.
+        count: number of images.
     """
     files = {image["id"]: image["file_name"] for image in truth["images"]}
     objects: dict[int, list[dict[str, Any]]] = {}
@@ -45,7 +48,7 @@ def examples(track: Track, truth: dict[str, Any], split: str = TEST) -> list[Exa
         objects.setdefault(annotation["image_id"], []).append(annotation)
     shown = sorted(sorted(objects), key=lambda image: not varied(objects[image]))
     folder = track.images(split)
-    return [Example(image, folder / files[image], objects[image]) for image in shown[:COUNT]]
+    return [Example(image, folder / files[image], objects[image]) for image in shown[:count]]
 
 
 def read_truth(track: Track, split: str = TEST) -> dict[str, Any]:

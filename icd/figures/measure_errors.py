@@ -41,9 +41,10 @@ def write(ablation: Ablation, track: Track, output: Path) -> None:
 def tide(truth: COCO, detections: Path, iou_type: str) -> dict[str, Any]:
     """AP, and per type of error its gain and count, at an IoU of 0.5 (background below 0.1).
 
-    A detection that is not a match is of the first type that fits: Cls (right place, other class),
-    Loc (right class, IoU from 0.1), Both (other class, IoU from 0.1), Dupe (a second one for its
-    object), Bkg (no object). Miss: an object that no error of the others explains.
+    A detection that is not a match is of the first type that fits: Loc (right class, IoU from 0.1),
+    Cls (right place, other class), Dupe (a second one for its object), Both (other class, IoU from
+    0.1), Bkg (no object). Miss: an object that is neither found nor meant by a Loc or Cls.
+    :mod:`icd.figures.verdicts` says the same of single detections.
     """
     evaluator = COCOeval(truth, truth.load_res(str(detections)), iou_type)
     evaluator.evaluate()

@@ -11,6 +11,8 @@ import pandas as pd
 
 from icd.errors import InputError
 from icd.experiments.ablation import Ablation
+from icd.experiments.options import Combination
+from icd.experiments.run import Run, TrainedRun
 from icd.experiments.track import Track
 from icd.files import write_csv
 
@@ -21,14 +23,21 @@ def write(ablation: Ablation, track: Track, output: Path) -> None:
     lines = [
         {"row": row, "run": run.id, "iteration": iteration, "loss": name, "value": value}
         for row, run in runs.items()
-        for iteration, losses in logged(run.folder / "work").items()
+        for iteration, losses in logged(run.folder / "work", prefixes(run)).items()
         for name, value in losses.items()
     ]
     write_csv(output, pd.DataFrame(lines))
 
 
-def logged(work: Path, prefix: str = "loss") -> dict[int, dict[str, float]]:
-    """Iteration (from 1) -> name -> value, of the scalars whose names start with ``prefix``.
+def prefixes(run: Run) -> tuple[str, ...]:
+    """How the names of a run's losses start: with their method's name if there are several."""
+    method = run.method if isinstance(run, TrainedRun) else None
+    several = method.parts if isinstance(method, Combination) else []
+    return ("loss", *(f"{part.name}.loss" for part in several))
+
+
+def logged(work: Path, prefix: str | tuple[str, ...] = "loss") -> dict[int, dict[str, float]]:
+    """Iteration (from 1) -> name -> value, of the scalars whose names start with (a) ``prefix``.
 
     Losses are means over the iterations since the last entry.
 

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+import psutil
+
 LOG = "ICD_LOG"  # workflow/scripts/attempt.sh sets it
 
 
@@ -34,6 +36,13 @@ def describe(attempt: Mapping[str, Any]) -> str:
     job = f" (Slurm job {attempt['job']})" if "job" in attempt else ""
     log = f", log {attempt['log']}" if "log" in attempt else ""
     return f"process {attempt['pid']} on {attempt['host']}{job}, since {attempt['since']}{log}"
+
+
+def is_running(attempt: Mapping[str, Any]) -> bool | None:
+    """Whether the process of an attempt is still there; None if it is on another host."""
+    if attempt.get("host") != socket.gethostname():
+        return None
+    return psutil.pid_exists(int(attempt["pid"]))
 
 
 def now() -> str:

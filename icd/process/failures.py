@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from icd.files import write_json
-from icd.process.attempts import this_attempt
+from icd.process.attempts import is_running, this_attempt
 
 TRAINING = "training"  # a step; evaluations are named by their split
 KILLED = "still running, or ended without a message: killed, out of memory, or its machine was lost"
@@ -40,19 +42,54 @@ def recorded(folder: Path, step: str = TRAINING) -> Iterator[None]:
                 record.unlink()
 
 
+@dataclass(frozen=True)
+class Failure:
+    """The record of a step that failed or is under way.
+
+    step: ``TRAINING``, or the split of an evaluation.
+    content: its error, and the attempt.
+    since: time of the record in seconds since 1970.
+    """
+
+    step: str
+    content: dict[str, Any]
+    since: float
+
+    @property
+    def under_way(self) -> bool | None:
+        """Whether the step is being carried out; None if nobody can tell on this host."""
+        return is_running(self.content) if self.content["error"] == KILLED else False
+
+    @property
+    def words(self) -> str:
+        """The error on one line, with the Slurm job and the log of the attempt, if known."""
+        content = self.content
+        job = [f"Slurm job {content['job']} on {content['host']}"] if "job" in content else []
+        log = [f"log {content['log']}"] if "log" in content else []
+        where = f" ({', '.join(job + log)})" if job or log else ""
+        return " ".join(content["error"].split()) + where
+
+
 def failure(folder: Path, split: str) -> str | None:
     """The error of a run's training, or of its evaluation on a split, on one line; or None.
 
     It ends with the Slurm job and the log of the attempt that failed, if they are known.
     """
-    for record in (_record(folder, TRAINING), _record(folder, split)):
-        if record.exists():
-            content = json.loads(record.read_text())
-            job = [f"Slurm job {content['job']} on {content['host']}"] if "job" in content else []
-            log = [f"log {content['log']}"] if "log" in content else []
-            where = f" ({', '.join(job + log)})" if job or log else ""
-            return " ".join(content["error"].split()) + where
+    for step in (TRAINING, split):
+        if (record := _record(folder, step)).exists():
+            return Failure(step, json.loads(record.read_text()), 0.0).words
     return None
+
+
+def failures(folder: Path) -> list[Failure]:
+    """The records of all steps of a run, its training first."""
+    found = []
+    for file in (folder / "failed.json", *sorted(folder.glob("failed-*.json"))):
+        with suppress(FileNotFoundError):  # there is none, or it has just been removed
+            step = file.stem.partition("-")[2] or TRAINING
+            content = json.loads(file.read_text())
+            found.append(Failure(step, content, file.stat().st_mtime))
+    return found
 
 
 def _error(record: Path) -> str:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
+from collections.abc import Iterator
 from http.client import HTTPException
 from pathlib import Path
+from typing import BinaryIO
 from urllib.request import urlopen
 
 from icd.errors import InputError
 from icd.files import atomic, sha256
+from icd.progress import counted
 
 TIMEOUT = 60  # seconds without a byte
+MEGABYTE = 10**6
 
 
 def fetch(url: str, digits: str, output: Path) -> None:
@@ -29,7 +32,8 @@ def fetch(url: str, digits: str, output: Path) -> None:
         try:
             with urlopen(url, timeout=TIMEOUT) as reply, temporary.open("wb") as file:
                 size = reply.headers.get("Content-Length")
-                shutil.copyfileobj(reply, file)
+                for part in _parts(reply, size, output.name):
+                    file.write(part)
         except (OSError, ValueError, HTTPException) as error:
             problem = f"cannot be downloaded from {url} ({error})"
             raise InputError(output, "", problem, expected) from error
@@ -38,6 +42,13 @@ def fetch(url: str, digits: str, output: Path) -> None:
             wrong = f"{temporary.stat().st_size} of {size} bytes"
         if wrong:
             raise InputError(output, "", f"{url} returned {wrong}", expected)
+
+
+def _parts(reply: BinaryIO, size: str | None, name: str) -> Iterator[bytes]:
+    """A download megabyte by megabyte, with lines of progress."""
+    parts = iter(lambda: reply.read(MEGABYTE), b"")
+    total = None if size is None else -(-int(size) // MEGABYTE)
+    return counted(parts, total, f"MB of {name} downloaded")
 
 
 def verify(path: Path, digits: str) -> None:

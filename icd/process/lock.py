@@ -57,6 +57,42 @@ def locked(folder: Path) -> Iterator[None]:
             stream.truncate(0)
 
 
+def held_by(folder: Path) -> str | None:
+    """The process that holds the lock of a run's folder; None if there is none.
+
+    Nothing is written. On a file system without locks, the lock file says who holds it. Not for a
+    process that holds the lock itself: the kernel would release it.
+    """
+    try:
+        stream = (folder / NAME).open()
+    except FileNotFoundError:
+        return None
+    with stream:
+        try:
+            fcntl.lockf(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in BUSY:
+                return holder(stream) or "another process"
+            if error.errno in UNSUPPORTED:
+                return holder(stream) or None
+            raise
+        return None
+
+
+@contextmanager
+def unused(folder: Path) -> Iterator[bool]:
+    """Hold the lock of a folder within the block, unless another process holds it: then False."""
+    with (folder / NAME).open("a+") as stream:
+        try:
+            fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in (*BUSY, *UNSUPPORTED):
+                raise
+            yield error.errno in UNSUPPORTED and not holder(stream)
+        else:
+            yield True
+
+
 def take(stream: TextIO, folder: Path) -> None:
     """Lock an open file, if the file system supports locks."""
     end = time.monotonic() + PATIENCE

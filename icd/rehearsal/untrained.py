@@ -17,4 +17,6 @@ def place_untrained(run: TrainedRun | ImportedRun, inputs: RunInputs) -> None:
     init_default_scope("mmdet")
     torch.manual_seed(0)
     detector = MODELS.build(plain_config(run, inputs).model)
+    if isinstance(run, TrainedRun):  # it has no initial weights to download
+        detector.init_weights()  # SSD, for one, only allocates some of its weights
     export(run, inputs, detector, run.folder)

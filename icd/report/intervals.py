@@ -149,8 +149,8 @@ class Estimate:
             return 0.0
 
         def lack(difference: float) -> float:
-            upper = stats.norm.sf((halves - difference) / error)
-            lower = stats.norm.cdf((-halves - difference) / error)
+            upper = special.ndtr(-((halves - difference) / error))
+            lower = special.ndtr((-halves - difference) / error)
             return POWER - float(np.mean(upper + lower))
 
         return float(optimize.brentq(lack, 0.0, float(np.max(halves)) + 5 * error))

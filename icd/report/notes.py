@@ -34,6 +34,13 @@ DIAGNOSIS = (
     "above 0.5; - means not measured."
 )
 
+DEPLOYMENT = (
+    "GFLOPs: billions of multiply-adds for an image, as mmengine counts them. ms: processor time "
+    "per image of the ONNX model in onnxruntime, on one thread; MB: its size. The model is in "
+    "float32 and ends with non-maximum suppression; - means not measured, or that the detector "
+    "cannot be exported."
+)
+
 
 def paragraphs(summary: Summary) -> list[str]:
     """The paragraphs below a table, in order."""
@@ -46,6 +53,7 @@ def paragraphs(summary: Summary) -> list[str]:
         classes(summary),
         COSTS if ablation.costs else "",
         DIAGNOSIS if summary.is_diagnosed else "",
+        DEPLOYMENT if summary.is_deployed else "",
         *missing(summary),
         recipes(ablation),
         ablation.notes,

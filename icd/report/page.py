@@ -7,13 +7,11 @@ from collections.abc import Mapping, Sequence
 from math import isnan
 from pathlib import Path
 
-from icd.experiments.ablation import Ablation
 from icd.experiments.track import Track
-from icd.files import read_json, write_text
+from icd.files import write_text
 from icd.markdown import table
-from icd.report.results import BOOTSTRAP_CSV, MEASURED_ON, RESULTS_CSV, read_results
+from icd.report.existing import Table, Tables
 from icd.report.statistics import Agreement
-from icd.report.summary import summarise
 
 COST = "What distillation costs"
 FIGURES = "Figures"
@@ -36,24 +34,21 @@ CLAIM = (
 HEADER = ["", "rows", "tau", "in published order", "tau, no baselines", "in published order"]
 
 
-def write_page(track: Track, ablations: Sequence[Ablation], figures: Mapping[str, str]) -> None:
+def write_page(track: Track, tables: Tables, figures: Mapping[str, str]) -> None:
     """Write ``README.md`` into the track's folder of results; see :func:`page`."""
-    write_text(track.results / "README.md", page(track, ablations, figures))
+    write_text(track.results / "README.md", page(track, tables, figures))
 
 
-def page(track: Track, ablations: Sequence[Ablation], figures: Mapping[str, str]) -> str:
+def page(track: Track, tables: Tables, figures: Mapping[str, str]) -> str:
     """Every table that is there with its figure, the main table first; then further figures.
 
     Args:
         track: whose results these are.
-        ablations: whose tables may be there.
+        tables: those that exist.
         figures: captions of further figures that may be there, by their path without suffix,
             relative to the track's results.
     """
-    there = [ablation for ablation in ablations if _is_there(track, ablation)]
-    there.sort(key=lambda ablation: (ablation.name != "main", ablation.name))
-    outdated = [ablation.name for ablation in there if _is_outdated(track, ablation)]
-    shown = [ablation for ablation in there if ablation.name not in outdated]
+    shown, outdated = tables.shown, tables.outdated
     drawn = {
         name: text for name, text in figures.items() if (track.results / f"{name}.png").is_file()
     }
@@ -63,9 +58,9 @@ def page(track: Track, ablations: Sequence[Ablation], figures: Mapping[str, str]
         f"# Results on the track {track.name}: {track.content.title}",
         GENERATED + KEPT * bool(shown),
         *([OUTDATED.format(", ".join(outdated))] if outdated else []),
-        *([_overview(track, shown), CLAIM] if shown else []),
+        *([_overview(shown), CLAIM] if shown else []),
         *([" · ".join(map(_link, others))] if others else []),
-        *(_section(track, ablation) for ablation in shown),
+        *map(_section, shown),
     ]
     if drawn:
         parts.append(f"## {FIGURES}")
@@ -75,20 +70,19 @@ def page(track: Track, ablations: Sequence[Ablation], figures: Mapping[str, str]
     return "\n\n".join(parts) + "\n"
 
 
-def _overview(track: Track, ablations: Sequence[Ablation]) -> str:
+def _overview(tables: Sequence[Table]) -> str:
     """The question of each table, and how far its order agrees with the paper's."""
     body = [
-        [f"{_link(ablation.title)}: {ablation.question}", *_agreement(track, ablation)]
-        for ablation in ablations
+        [f"{_link(one.ablation.title)}: {one.ablation.question}", *_agreement(one)]
+        for one in tables
     ]
     return table(HEADER, body)
 
 
-def _agreement(track: Track, ablation: Ablation) -> list[str]:
+def _agreement(one: Table) -> list[str]:
     """The cells of a table under all of HEADER but the first."""
-    summary = summarise(ablation, read_results(track.results / ablation.name))
-    rows = str(summary.order.rows) if summary.order else "-"
-    return [rows, *_order(summary.order), *_order(summary.order_distilled)]
+    rows = str(one.summary.order.rows) if one.summary.order else "-"
+    return [rows, *_order(one.summary.order), *_order(one.summary.order_distilled)]
 
 
 def _order(order: Agreement | None) -> list[str]:
@@ -101,44 +95,20 @@ def _link(title: str) -> str:
     return f"[{title}](#{heading_anchor(title)})"
 
 
-def _section(track: Track, ablation: Ablation) -> str:
-    parts = [_nested(_table(track, ablation)), f"![{ablation.title}]({ablation.name}/figure.png)"]
-    classes = read_results(track.results / ablation.name).parts.get("class")
+def _section(one: Table) -> str:
+    name, title = one.ablation.name, one.ablation.title
+    parts = [_nested(one.folder / "table.md"), f"![{title}]({name}/figure.png)"]
+    classes = one.results.parts.get("class")
     if classes is not None and len(classes):
-        title = f"{ablation.title}: gains by size and class"
-        parts.append(f"![{title}]({ablation.name}/per_class.png)")
-    if ablation.costs:
-        title = f"{ablation.title}: accuracy against cost"
-        parts.append(f"![{title}]({ablation.name}/tradeoff.png)")
+        parts.append(f"![{title}: gains by size and class]({name}/per_class.png)")
+    if one.ablation.costs:
+        parts.append(f"![{title}: accuracy against cost]({name}/tradeoff.png)")
     return "\n\n".join(parts)
 
 
 def _nested(file: Path) -> str:
     """A table's page as a section of another."""
     return re.sub(r"^# ", "## ", file.read_text()).strip()
-
-
-def _is_there(track: Track, ablation: Ablation) -> bool:
-    """True for a table beside its raw numbers."""
-    raw = (track.results / ablation.name / name for name in (RESULTS_CSV, BOOTSTRAP_CSV))
-    return all(file.is_file() for file in (_table(track, ablation), *raw))
-
-
-def _is_outdated(track: Track, ablation: Ablation) -> bool:
-    """True if a table records other annotations of its split than the survey of the data."""
-    survey, records = (
-        track.results / "data.json",
-        read_results(track.results / ablation.name).records,
-    )
-    if MEASURED_ON not in records or not survey.is_file():
-        return False
-    splits = read_json(survey, "what icd check writes").get("splits", {})
-    present = splits.get(ablation.split, {}).get("sha256")
-    return bool(set(records[MEASURED_ON].dropna()) - {present})
-
-
-def _table(track: Track, ablation: Ablation) -> Path:
-    return track.results / ablation.name / "table.md"
 
 
 def heading_anchor(title: str) -> str:

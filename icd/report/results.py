@@ -14,8 +14,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from icd.data.contents import CHANGED
 from icd.errors import InputError
 from icd.experiments.ablation import Ablation, Row
+from icd.experiments.data_versions import Version, is_of
 from icd.experiments.run import Run
 from icd.experiments.sources import (
     known_inputs,
@@ -27,6 +29,8 @@ from icd.experiments.splits import TEST
 from icd.files import read_json, write_csv
 from icd.process.failures import failure
 from icd.report.breakdown import PARTS, breakdown
+from icd.report.deployment import FOLDER as DEPLOYMENT
+from icd.report.deployment import Deployment, read_deployments
 from icd.report.diagnosis import COLUMNS, DIAGNOSIS_CSV, diagnoses
 
 Metrics = dict[str, Any]  # the content of a run's metrics.json
@@ -35,11 +39,12 @@ Outcome = tuple[str, Metrics]  # what became of a run, see :func:`status`; no me
 
 AP_NAMES = {"bbox": "AP", "segm": "Mask AP"}  # by IoU type
 DONE, NOT_RUN, FAILED, ABSENT = "done", "not run", "failed", "absent"
-# Columns of results.csv: sha256 of the annotations that a run was trained and measured on. Results
-# of version 0.1.0 have neither.
-TRAINED_ON, MEASURED_ON = "trained_on_sha256", "annotations_sha256"
+# Columns of results.csv: sha256 of the annotations that a run was trained and measured on, and of
+# the contents of the images that it was measured on. Results of earlier versions lack them.
+TRAINED_ON, MEASURED_ON, CONTENTS = "trained_on_sha256", "annotations_sha256", "contents_sha256"
 IMAGES = "images_sha256"  # in a run's metrics: of the names and sizes of the images
-LAST = ["split", "annotations", MEASURED_ON, TRAINED_ON, "status", "iou_type", "metric", "value"]
+HASHES = [MEASURED_ON, CONTENTS, TRAINED_ON]
+LAST = ["split", "annotations", *HASHES, "status", "iou_type", "metric", "value"]
 RESULTS_CSV, BOOTSTRAP_CSV = "results.csv", "bootstrap.csv"
 KEYS = ["row", "run", "seed", "iou_type"]  # of bootstrap.csv; its other columns are replicates
 
@@ -92,7 +97,7 @@ def _require_measured_on_the_same(done: Mapping[str, Metrics], ablation: Ablatio
 
     Older results do not record it, so nothing is known about their runs.
     """
-    for key in (MEASURED_ON, IMAGES):
+    for key in (MEASURED_ON, IMAGES, CONTENTS):
         known = {run: content[key] for run, content in done.items() if key in content}
         first = next(iter(known), "")
         for run, digits in known.items():
@@ -120,7 +125,7 @@ def _records(
 ) -> Iterator[Record]:
     """The records of a row in ``results.csv``; ``trained``: see the column TRAINED_ON."""
     missing: Record = {"split": ablation.split, "iou_type": ablation.iou_type, "metric": "AP"}
-    missing |= {"value": None, TRAINED_ON: None, MEASURED_ON: None}
+    missing |= {"value": None, **dict.fromkeys(HASHES)}
     if row.absent is not None:
         absent = {"status": f"{ABSENT}: {row.absent}", "annotations": None}
         yield {"row": row.id, "run": None, **absent, **missing}
@@ -129,7 +134,7 @@ def _records(
         images = run.files_of(ablation.split).annotations
         known = missing | {"row": row.id, "run": run.id, **run.summary}
         known |= {"annotations": images, "status": state}
-        known |= {MEASURED_ON: content.get(MEASURED_ON)}
+        known |= {key: content.get(key) for key in (MEASURED_ON, CONTENTS)}
         known |= {TRAINED_ON: trained.get(run.id) or content.get(TRAINED_ON)}
         if state != DONE:
             yield known
@@ -178,6 +183,7 @@ class Results:
         file does not exist, because the table was collected by an earlier version.
     earlier: measured with an earlier version of the runs, see :mod:`icd.report.earlier`.
     diagnosis: that of ``diagnosis.csv``; empty if it does not exist.
+    deployments: of the runs of the track for which it was measured, by id.
     """
 
     records: pd.DataFrame
@@ -185,6 +191,7 @@ class Results:
     parts: dict[str, pd.DataFrame] = field(default_factory=dict)
     earlier: bool = False
     diagnosis: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=COLUMNS))
+    deployments: dict[str, Deployment] = field(default_factory=dict)
 
     def values(self, row: Row, metric: str, iou_type: str) -> dict[int | None, float]:
         """A metric in percent by seed, of the runs that have it."""
@@ -237,7 +244,12 @@ def read_results(folder: Path) -> Results:
     parts = {
         kind: _read_csv(folder / name) for kind, name in PARTS.items() if (folder / name).is_file()
     }
-    results = Results(_read_csv(folder / RESULTS_CSV), _read_csv(folder / BOOTSTRAP_CSV), parts)
+    results = Results(
+        _read_csv(folder / RESULTS_CSV),
+        _read_csv(folder / BOOTSTRAP_CSV),
+        parts,
+        deployments=read_deployments(folder.parent / DEPLOYMENT),
+    )
     diagnosis = folder / DIAGNOSIS_CSV
     return replace(results, diagnosis=_read_csv(diagnosis)) if diagnosis.is_file() else results
 
@@ -254,8 +266,20 @@ def states(ablation: Ablation) -> Counter[str]:
     return measured + Counter(FAILED for run in sources if failure(run.folder, TEST) is not None)
 
 
+def _may_be_of(present: Version, record: Record) -> bool:
+    """True unless a record of results.csv says that it is of other data."""
+    annotations, contents = (_text(record.get(column)) for column in (MEASURED_ON, CONTENTS))
+    known = Version(annotations or present.annotations, contents)
+    return is_of(known, present, (None, CHANGED))
+
+
+def _text(value: object) -> str | None:
+    """A cell of a table as text; None for a missing one, which pandas reads as NaN."""
+    return value if isinstance(value, str) else None
+
+
 def tabulated(
-    results: Path, split: str, annotations: str, digits: str | None = None
+    results: Path, split: str, annotations: str, present: Version | None = None
 ) -> dict[str, Metrics]:
     """Metrics by run, as its own file has them, from the tables in a track's folder of results.
 
@@ -264,8 +288,8 @@ def tabulated(
         split: on which they were measured.
         annotations: its annotation file, relative to the root of the data. Numbers of another test
             set under the same name are left out.
-        digits: sha256 of that file, if it exists. Numbers of another version of the file are left
-            out; those of tables that do not record it are taken.
+        present: version of the data, if that file exists. Numbers of another version are left out;
+            those of tables that do not record it are taken.
     """
     metrics: dict[str, Metrics] = {}
     for file in sorted(results.glob(f"*/{RESULTS_CSV}")):
@@ -274,13 +298,12 @@ def tabulated(
         if set(done["split"]) - {split} or "annotations" not in done:
             continue
         done = done[done["annotations"] == annotations]
-        measured_on = done.get(MEASURED_ON, pd.Series(None, done.index, dtype=object))
-        if digits is not None:
-            done = done[measured_on.isna() | (measured_on == digits)]
+        if present:
+            done = done[[_may_be_of(present, record) for record in done.to_dict("records")]]
         for (run, iou_type), part in done.groupby(["run", "iou_type"]):
             values = part["value"].astype(object).where(part["value"].notna(), None)
             content = metrics.setdefault(run, {"metrics": {}, "bootstrap": {}})
-            for column in (MEASURED_ON, TRAINED_ON):
+            for column in HASHES:
                 if column in part and part[column].notna().all():
                     content[column] = part[column].iloc[0]
             content["metrics"][iou_type] = dict(zip(part["metric"], values, strict=True))

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from icd.experiments.ablation import Ablation, Row
 from icd.experiments.run import Cost, Run, StepKey
 from icd.report.breakdown import losers
+from icd.report.deployment import Deployment
 from icd.report.diagnosis import DecoderDiagnosis, decoder_diagnosis
 from icd.report.earlier import as_planned
 from icd.report.intervals import Estimate
@@ -31,6 +32,7 @@ class Entry:
         for the baseline and the reference themselves.
     cost: of its method; None if it was not measured.
     decoder: what its decoder does; None if it has none or the table does not show it.
+    deployment: of one of its detectors; None if it was not measured or the table does not show it.
     """
 
     row: Row
@@ -44,6 +46,7 @@ class Entry:
     difference: Estimate | None
     cost: Cost | None = None
     decoder: DecoderDiagnosis | None = None
+    deployment: Deployment | None = None
 
     @property
     def is_baseline(self) -> bool:
@@ -119,6 +122,11 @@ class Summary:
     def is_diagnosed(self) -> bool:
         """True if the table shows decoders and any was measured."""
         return any(entry.decoder is not None for entry in self.entries)
+
+    @property
+    def is_deployed(self) -> bool:
+        """True if the table shows how large and fast detectors are, and any was measured."""
+        return any(entry.deployment is not None for entry in self.entries)
 
     @property
     def over(self) -> str:
@@ -203,7 +211,14 @@ def _entry(
         difference=compared(reference),
         cost=costs.get(row.runs[0].step_key) if row.runs else None,
         decoder=decoder_diagnosis(results.diagnosis, row) if ablation.diagnosis else None,
+        deployment=_deployment(row, results) if ablation.deployment else None,
     )
+
+
+def _deployment(row: Row, results: Results) -> Deployment | None:
+    """That of any run of a row: seeds change neither size nor speed."""
+    known = (results.deployments.get(run.id) for run in row.runs)
+    return next((one for one in known if one), None)
 
 
 def _missing(ablation: Ablation, results: Results) -> list[Missing]:

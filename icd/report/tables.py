@@ -15,6 +15,7 @@ from icd.experiments.ablation import Ablation
 from icd.experiments.run import Cost, StepKey
 from icd.files import write_csv, write_text
 from icd.markdown import html, table
+from icd.report.deployment import Deployment
 from icd.report.diagnosis import DecoderDiagnosis
 from icd.report.intervals import Estimate
 from icd.report.latex import typeset
@@ -22,7 +23,17 @@ from icd.report.notes import paragraphs
 from icd.report.results import DONE, Results
 from icd.report.summary import METRICS, Entry, Summary, summarise
 
-DECODER = ["effective tokens", "attention in boxes (their area)", "recognised / mistaken"]
+DECODER = {
+    "effective_tokens": "effective tokens",
+    "inside": "attention in boxes (their area)",
+    "recognised": "recognised / mistaken",
+}
+DEPLOYMENT = {
+    "parameters": "M parameters",
+    "flops": "GFLOPs",
+    "milliseconds": "ms",
+    "megabytes": "MB",
+}
 
 
 def write_tables(
@@ -52,13 +63,17 @@ def latex(summary: Summary) -> str:
 def numbers(summary: Summary) -> pd.DataFrame:
     """The table unformatted and unrounded, in percent; missing values are empty."""
     records = [_numbers(entry) for entry in summary.entries]
-    if summary.is_diagnosed:
-        for record, entry in zip(records, summary.entries, strict=True):
-            record |= {
-                field.name: entry.decoder and getattr(entry.decoder, field.name)
-                for field in fields(DecoderDiagnosis)
-            }
+    for record, entry in zip(records, summary.entries, strict=True):
+        if summary.is_diagnosed:
+            record |= _fields(entry.decoder, DecoderDiagnosis)
+        if summary.is_deployed:
+            record |= _fields(entry.deployment, Deployment)
     return pd.DataFrame(records, dtype=object)
+
+
+def _fields(measured: DecoderDiagnosis | Deployment | None, kind: type[Any]) -> dict[str, Any]:
+    """The values of a row by name, all missing if it was not measured."""
+    return {one.name: measured and getattr(measured, one.name) for one in fields(kind)}
 
 
 def _numbers(entry: Entry) -> dict[str, Any]:
@@ -82,15 +97,22 @@ def _numbers(entry: Entry) -> dict[str, Any]:
     }
 
 
+def columns(summary: Summary) -> dict[str, str]:
+    """Headings of the columns by key, in order; the first column has the labels of rows."""
+    ablation = summary.ablation
+    headings = {"label": ""} | {metric: metric for metric in METRICS}
+    headings |= {"seeds": "seeds", "gain": f"gain {summary.over} [95 %]"}
+    if ablation.references:
+        headings["difference"] = f"difference {summary.to} [95 %]"
+    headings |= {"published": "published AP", "published_gain": "published gain"}
+    headings |= {"time": "time", "memory": "MiB"} if ablation.costs else {}
+    headings |= DECODER if summary.is_diagnosed else {}
+    return headings | (DEPLOYMENT if summary.is_deployed else {})
+
+
 def cells(summary: Summary) -> tuple[list[str], list[list[str]]]:
     """Header and body as text."""
-    ablation = summary.ablation
-    header = ["", *METRICS, "seeds", f"gain {summary.over} [95 %]"]
-    header += [f"difference {summary.to} [95 %]"] if ablation.references else []
-    header += ["published AP", "published gain"]
-    header += ["time", "MiB"] if ablation.costs else []
-    header += DECODER if summary.is_diagnosed else []
-    return header, [_cells(entry, summary) for entry in summary.entries]
+    return [*columns(summary).values()], [_cells(entry, summary) for entry in summary.entries]
 
 
 def _cells(entry: Entry, summary: Summary) -> list[str]:
@@ -110,7 +132,8 @@ def _cells(entry: Entry, summary: Summary) -> list[str]:
         cells.append("")
     cells += _published(entry)
     cells += _cost(entry) if summary.ablation.costs else ()
-    return [*cells, *_decoder(entry)] if summary.is_diagnosed else cells
+    cells += _decoder(entry) if summary.is_diagnosed else ()
+    return [*cells, *_deployment(entry)] if summary.is_deployed else cells
 
 
 def _compared(entry: Entry, other: Entry, value: Estimate | None) -> str:
@@ -158,6 +181,18 @@ def _published(entry: Entry) -> tuple[str, str]:
 def _cost(entry: Entry) -> tuple[str, str]:
     """Time ratio and memory of a row's method."""
     return (f"{entry.cost.time:.2f}", f"{entry.cost.memory:.0f}") if entry.cost else ("-", "-")
+
+
+def _deployment(entry: Entry) -> tuple[str, ...]:
+    """How large and how fast a row's detector is."""
+    if (found := entry.deployment) is None:
+        return ("-",) * len(DEPLOYMENT)
+    exported = (found.milliseconds, found.megabytes)
+    return (
+        f"{found.parameters / 1e6:.2f}",
+        f"{found.flops / 1e9:.2f}",
+        *("-" if value is None else f"{value:.1f}" for value in exported),
+    )
 
 
 def _decoder(entry: Entry) -> tuple[str, ...]:

@@ -239,6 +239,17 @@ def test_a_detector_that_finds_nothing_is_evaluated(lab: Lab) -> None:
     assert json.loads((lab.folder(run) / "test" / "bbox.json").read_text()) == []
 
 
+def test_the_log_of_an_evaluation_is_whole_lines(
+    lab: Lab, teacher: Run, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Log files show progress bars as one line of thousands of characters."""
+    lab.write_description(teacher)
+    lab.evaluate(teacher)
+    written = "".join(capfd.readouterr())
+    assert "Epoch(test)" in written
+    assert not {"\r", "\b", "\x1b"} & {*written}
+
+
 def test_writes_the_metrics_of_the_split_that_was_asked_for(shared_lab: Lab, teacher: Run) -> None:
     folder = shared_lab.folder(teacher)
     for split in ("train", "test"):
@@ -281,7 +292,7 @@ def test_a_split_that_came_after_the_run_is_evaluated_on_its_own_files(
     """The description of a run knows the splits of its day alone."""
     content = lab.track.content.stated()
     more = lab.changed({"data": {"splits": {"extra": 4}}})
-    write_split(lab.data, "extra", 4, SyntheticSpec(**content["data"]["synthetic"]))
+    write_split(lab.data, "extra", 4, SyntheticSpec.of(content["data"]["synthetic"]))
     output = lab.folder(teacher) / "metrics-extra.json"
     lab.write_description(teacher)
     files = Split(

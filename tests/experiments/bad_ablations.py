@@ -21,6 +21,55 @@ ABLATION_CASES = [
         ("table.yaml: rows.icd: does not fit", "methods.cwd.decoder is stated, but this method"),
     ),
     Case(
+        "a list of methods with an unknown one",
+        in_ablation("rows.1.change.method", ["icd", "nope"]),
+        ("table.yaml: rows.icd: does not fit", "methods has no 'nope'", "'fgd'"),
+    ),
+    Case(
+        "a list with a method twice",
+        in_ablation("rows.1.change.method", ["icd", "icd"]),
+        ("table.yaml: rows.1.change.method: is ['icd', 'icd']", "a list of different values"),
+    ),
+    Case(
+        "a list of methods with none",
+        in_ablation("rows.1.change.method", ["icd", "none"]),
+        ("table.yaml: rows.1.change.method: is ['icd', 'none']", "none alone, or a list"),
+    ),
+    Case(
+        "an empty list of methods",
+        in_ablation("rows.1.change.method", []),
+        ("table.yaml: rows.1.change.method: is []", "a list of methods whose losses are added"),
+    ),
+    Case(
+        "options of a method that is not in the list",
+        in_ablation("rows.1.change", {"method": ["icd", "cwd"], "options": {"fgd": {"weight": 2}}}),
+        ("table.yaml: rows.1.change.options.fgd: is {", "by its name: one of ['cwd', 'icd']"),
+    ),
+    Case(
+        "options of a list that name no method",
+        several(
+            in_ablation("base", {"options": {"weight": 2}}),
+            in_ablation("rows.1.change.method", ["icd", "cwd"]),
+            in_ablation("rows.0.change", {"method": "icd"}),
+        ),
+        ("table.yaml: rows.icd.options.weight: is 2", "by its name: one of ['cwd', 'icd']"),
+    ),
+    Case(
+        "options of one of several methods that are a number",
+        in_ablation("rows.1.change", {"method": ["icd", "cwd"], "options": {"icd": 2}}),
+        ("table.yaml: rows.1.change.options.icd: is 2", "options of icd, by their names"),
+    ),
+    Case(
+        "an unknown option of one of several methods",
+        in_ablation("rows.1.change", {"method": ["icd", "cwd"], "options": {"cwd": {"heads": 2}}}),
+        ("does not fit track.yaml (methods.cwd.options.heads unknown key", "'temperature'"),
+    ),
+    Case(
+        "a decoder of several methods that have none",
+        in_ablation("rows.1.change", {"method": ["fgd", "cwd"], "decoder": {"warm": 2}}),
+        ("table.yaml: rows.icd: does not fit", "methods.cwd.decoder is stated, but this method"),
+    ),
+    Case(
         "a decoder's optimizer without a length",
         in_ablation("rows.1.change.decoder", {"optimizer": {"lr": 0.1}}),
         ("rows.icd: does not fit", "methods.icd.decoder.warm is missing", "a number of iterations"),

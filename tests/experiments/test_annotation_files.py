@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
+from icd.__main__ import main
 from icd.data.made import content_sha256
 from icd.errors import InputError
 from icd.experiments.annotation_files import make, make_or_verify
@@ -55,12 +58,85 @@ def test_a_part_lies_outside_of_the_users_folder(tmp_path: Path) -> None:
     assert found.images("train") == Path("my data/train images")
 
 
+@pytest.fixture
+def broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A track whose training images are partly cut or missing, and should be left out."""
+    root, content = tmp_path / "my data", copy.deepcopy(COCO)
+    first, *_ = content["images"]
+    names = ["whole.png", "cut.png", "more/missing.png"]
+    content["images"] = [first | {"id": i, "file_name": name} for i, name in enumerate(names, 1)]
+    content["annotations"] = [
+        content["annotations"][0] | {"id": i, "image_id": i} for i in (3, 2, 1)
+    ]
+    for split in ("train", "test"):
+        (root / f"{split} images").mkdir(parents=True)
+        (root / f"{split}.json").write_text(json.dumps(content))
+        for name in ("whole.png", "cut.png", "missing.png"):
+            image = root / f"{split} images" / ("more/" * (name == "missing.png") + name)
+            image.parent.mkdir(exist_ok=True)
+            Image.new("RGB", (first["width"], first["height"])).save(image)
+    folder = root / "train images"
+    (folder / "cut.png").write_bytes((folder / "cut.png").read_bytes()[:-20])
+    (folder / "more/missing.png").unlink()
+    track = changed(OWN, "data.splits.train.skip_broken", True)
+    return str(write(tmp_path / "broken.yaml", track))
+
+
+def test_broken_images_are_left_out_and_reported(
+    broken: str, capsys: pytest.CaptureFixture
+) -> None:
+    found = load_track(broken)
+    file = make(found, "train")
+    content = json.loads(file.read_text())
+    assert [image["file_name"] for image in content["images"]] == ["whole.png"]
+    assert [one["id"] for one in content["annotations"]] == [1]
+    assert content["info"]["made"]["left_out"] == ["cut.png", "more/missing.png"]
+    line, _ = capsys.readouterr().out.splitlines()
+    assert line.startswith("2 images that cannot be read are left out: cut.png: ")
+    assert line.endswith("; more/missing.png: No such file or directory")
+    make_or_verify(found)
+
+    assert main(["check", broken, "--decode-all"]) == 0
+    printed = capsys.readouterr().out
+    assert "cannot be read: 2 (cut.png, more/missing.png)" in printed
+    survey = json.loads(Path("results/mine/data.json").read_text())["splits"]
+    assert survey["train"]["left_out"] == ["cut.png", "more/missing.png"]
+    assert survey["test"]["left_out"] == []
+
+
+def test_an_image_that_breaks_later_names_the_file_to_delete(
+    broken: str, capsys: pytest.CaptureFixture
+) -> None:
+    file = make(load_track(broken), "train")
+    whole = Path("my data/train images/whole.png")
+    content = whole.read_bytes()
+    whole.write_bytes(content[:-20])
+    assert main(["check", broken, "--decode-all"]) == 2
+    assert "whole.png cannot be decoded" in (error := capsys.readouterr().err)
+    assert f"; or delete {file}, and it is made again without the image" in error
+    whole.write_bytes(content)
+    test = Path("my data/test images/cut.png")
+    test.write_bytes(test.read_bytes()[:-20])
+    assert main(["check", broken, "--decode-all"]) == 2
+    assert "or skip_broken: true for this split, which leaves it out" in capsys.readouterr().err
+
+
+def test_leaving_images_out_is_part_of_a_run_and_not_doing_so_is_not() -> None:
+    skipping = track(changed(OWN, "data.splits.train.skip_broken", True))
+    test = track(changed(OWN, "data.splits.test.skip_broken", True))
+    ids = [described(one, {}).id for one in (track(OWN), skipping, test)]
+    assert ids[0] == ids[2] != ids[1]
+    assert "skip_broken" not in json.dumps(described(track(OWN), {}).description)
+    assert skipping.made_splits == ["train"]
+
+
 def test_each_part_has_a_file_of_its_own() -> None:
     roots = [Path("a"), Path("b")]
     parts = [PART, PART | {"seed": 2}, PART | {"fraction": 0.25}]
     splits = [track(changed(SUBSET, "data.splits.train.subset", one)).splits for one in parts]
+    splits.append(track(changed(SUBSET, "data.splits.train.skip_broken", True)).splits)
     files = {split["train"].annotation_file(root) for split in splits for root in roots}
-    assert len(files) == 6
+    assert len(files) == 8
 
 
 def test_a_part_is_part_of_a_run_and_its_hash_is_not() -> None:
@@ -151,6 +227,7 @@ def test_the_source_of_a_part_is_asked_for_at_once(tmp_path: Path) -> None:
         ("subset", {"fraction": 0.1}, r"subset\.seed: is missing"),
         ("subset", {"fraction": 0.1, "seed": 0, "sha256": "ab"}, r"subset\.sha256: is 'ab'"),
         ("voc", ["VOC2007/trainval"], r"data\.splits\.train\.images: is 'train images'; .* \.,"),
+        ("skip_broken", False, r"data\.splits\.train\.skip_broken: is False; expected true"),
         ("voc", [], r"data\.splits\.train\.voc: is \[\]; expected a list"),
         ("voc", ["trainval"], r"data\.splits\.train\.voc\.0: is 'trainval'; .* VOC2007/trainval"),
     ],

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from icd.__main__ import SCHEMAS
+from icd.commands.schemas import SCHEMAS
 from icd.errors import InputError
 from icd.experiments.json_schema import FOLDER
 from icd.experiments.options import (

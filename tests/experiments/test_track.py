@@ -79,7 +79,7 @@ def test_shipped_tracks_are_valid(name):
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [pair for pair in leaves(MINI) if not pair[0].startswith(NO_PART)]
+    ("key", "value"), [(k, v) for k, v in leaves(MINI) if not k.startswith(NO_PART) and v != {}]
 )
 def test_every_setting_of_a_track_is_part_of_some_run(key: str, value: Any) -> None:
     """A run with a method stands on everything but other choices, its teacher included."""
@@ -244,6 +244,37 @@ def test_pyramids_of_different_width_are_refused_where_features_are_compared(
     assert raised.value.expected.startswith(f"{width}, or one width for both in ")
 
 
+@pytest.mark.parametrize(
+    ("stated", "fits"),
+    [
+        ([64, 32, 16], True),
+        ([64, 32, 20], True),  # heads divide the widest level, to which the others are filled
+        ([60, 32, 16], False),
+        ([{"type": "FPN", "out_channels": 64}, {"type": "DyHead", "out_channels": 32}], True),
+    ],
+)
+def test_levels_may_differ_in_width_and_necks_may_be_several(stated: list, fits: bool) -> None:
+    several = isinstance(stated[0], dict)
+    key = "neck" if several else "neck.out_channels"
+    found = track(changed(MINI, f"detectors.retinanet.model.{key}", stated))
+    if fits:
+        described(found, {"method": "icd"}, seed=0)
+    else:
+        with pytest.raises(InputError, match="heads: is 8, which does not divide the 60 channels"):
+            described(found, {"method": "icd"}, seed=0)
+
+
+def test_a_detector_may_state_the_only_backbone_that_it_works_with() -> None:
+    found = track(changed(MINI, "detectors.fcos.backbone", "resnet18-w16"))
+    student = described(found, {"detector": "fcos", "method": "icd"}, seed=0)
+    assert student.backbone.name == student.teacher.backbone.name == "resnet18-w16"
+    assert described(found, {}, seed=0).backbone.name == "resnet18-w8"
+    row = {"detector": "fcos", "backbone": "resnet18-w8"}
+    message = "detectors.fcos.backbone: is resnet18-w16, but a row names resnet18-w8"
+    with pytest.raises(InputError, match=message):
+        described(found, row, seed=0)
+
+
 def test_the_width_of_an_own_teacher_is_not_guessed():
     own = changed(MINI, "roles.teacher", {"config": "their.py", "checkpoint": "their.pth"})
     content = changed(own, "backbones.resnet18-w8.neck.out_channels", 32)
@@ -396,6 +427,8 @@ def test_other_scales_differ_from_coco_in_what_they_say(name):
         ({"recipe": {"colour": 1}}, r"recipe\.colour: unknown key"),
         ({"recipe": 5}, r"recipe: is 5"),
         ({"roles": ["student"]}, r"roles: is \['student'\]"),
+        ({"detectors": {"foci": None}}, r"detectors\.foci: is null, .* expected one of .*'fcos'"),
+        ({"methods": {"pkdd": None}}, r"methods\.pkdd: is null, .* expected one of .*'pkd'"),
         ({"roles": {"student": {"schedule": "1x"}}}, r"roles\.student\.backbone: is missing"),
     ],
 )
@@ -410,7 +443,7 @@ def test_the_example_of_the_docs_is_a_track(tmp_path):
     examples = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/data.md").read_text(), re.S)
     (example,) = (text for text in examples if text.startswith("extends:"))
     found = load_track(str(write(tmp_path / "birds.yaml", yaml.safe_load(example))))
-    assert str(found.annotations("train")) == "/data/birds/train.json"
+    assert str(found.annotations("train")) == "/data/garden/train.json"
     run = described(found, {"method": "icd"}, found.seeds[0])
     assert run.backbone.name == "resnet18"
     assert run.schedule.iterations == 5000
@@ -418,8 +451,8 @@ def test_the_example_of_the_docs_is_a_track(tmp_path):
 
 def test_the_docs_show_coco_in_float32(tmp_path):
     """The same track but for its arithmetic; with runs of its own."""
-    examples = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/running.md").read_text(), re.S)
-    (example,) = (text for text in examples if "extends: coco" in text)
+    examples = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/gpu.md").read_text(), re.S)
+    (example,) = (text for text in examples if "name: coco-float32" in text)
     found = load_track(str(write(tmp_path / "own.yaml", yaml.safe_load(example))), {"coco": "x"})
     shipped = load_track("coco", {"coco": "x"}).content.model_dump()
     content = found.content.model_dump()

@@ -134,6 +134,20 @@ def test_the_detection_loss_is_what_the_method_does_not_add():
     assert panels["Distillation loss"].value.tolist() == [4.0, 4.0]
 
 
+def test_losses_of_several_methods_are_summed_by_name():
+    """Those of a detector's own stages have dots as well, but are not in the table."""
+    parts = {"icd.loss_distillation": 2.0, "fitnet.loss_distillation": 3.0, "fgd.loss_global": 1.0}
+    entries = {"loss": 10.0, "loss_cls": 1.0, **parts}
+    lines = [("both", 50, name, value) for name, value in entries.items()]
+    both = pd.DataFrame(lines, columns=["row", "iteration", "loss", "value"])
+    panels = draw_curves.loss_panels(pd.concat([losses(), both]))
+    detection, imitation = panels["Detection loss"], panels["Distillation loss"]
+    assert detection[detection.row == "both"].value.tolist() == [4.0]
+    assert imitation[imitation.row == "both"].value.tolist() == [5.0]
+    assert imitation[imitation.row == "icd"].value.tolist() == [4.0, 4.0]
+    assert set(panels["Identification loss"].row) == {"icd"}
+
+
 def test_the_decoder_is_shown_in_percent_and_averaged_over_layers():
     panels = draw_curves.decoder_panels(diagnosis())
     assert list(panels) == ["Effective tokens (%)", "Recognised; thin: mistaken (%)"]

@@ -11,7 +11,7 @@ import pytest
 from icd.errors import InputError
 from icd.experiments.ablation import load_ablation
 from icd.figures import measure_diagnosis
-from icd.figures.measure_losses import logged, write
+from icd.figures.measure_losses import logged, prefixes, write
 from tests.figures.tracks import track
 
 
@@ -39,6 +39,14 @@ def test_a_resumed_training_counts_each_iteration_once(tmp_path):
 def test_a_training_without_logs_is_named(tmp_path):
     with pytest.raises(InputError, match="holds no logged losses"):
         logged(tmp_path / "work")
+
+
+def test_losses_of_several_methods_have_their_names(tmp_path):
+    both = track().describe({"method": ["icd", "fitnet"]}, 0)
+    known = {"loss": 3.0, "icd.loss_distillation": 1.0, "fitnet.loss_distillation": 2.0}
+    log(tmp_path, "20260101_120000", {"step": 50, **known, "d0.loss_cls": 1.0, "icd.lr": 1.0})
+    assert logged(tmp_path, prefixes(both)) == {50: known}
+    assert prefixes(track().describe({"method": "icd"}, 0)) == ("loss",)
 
 
 def test_a_diagnosis_in_the_same_log_is_not_a_loss_and_the_reverse(tmp_path, monkeypatch):

@@ -98,6 +98,17 @@ def test_anything_else_is_named_and_leaves_nothing(
     assert [file.read_bytes() for file in output.parent.iterdir()] == ([old] if old else [])
 
 
+def test_a_long_download_says_how_far_it_is(
+    host: str, output: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("icd.progress.SECONDS_BETWEEN_LINES", 0)
+    monkeypatch.setattr(fetching, "MEGABYTE", 100_000)
+    fetch(f"{host}/whole", SHA256, output)
+    assert output.read_bytes() == CONTENT
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [f"{i} of 3 MB of some.pth downloaded" for i in (1, 2, 3)]
+
+
 def test_the_whole_hash_counts_if_it_is_known(host: str, output: Path) -> None:
     with pytest.raises(InputError, match="returned other content"):
         fetch(f"{host}/whole", SHA256[:-1] + ("1" if SHA256[-1] == "0" else "0"), output)

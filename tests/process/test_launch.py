@@ -40,7 +40,7 @@ def test_a_run_on_several_gpus_is_launched_once_it_has_them(
     Path("a-run").mkdir()
     Path("a-run/run.json").touch()
     done: list = []
-    monkeypatch.setattr("icd.__main__.use_gpus", done.append)
+    monkeypatch.setattr("icd.commands.runs.use_gpus", done.append)
 
     def launch(count: int, argv: list[str]) -> int:
         done.append((count, argv))

@@ -13,30 +13,13 @@ import pytest
 
 from icd.errors import InputError
 from icd.process import lock
-from icd.process.lock import locked
+from icd.process.lock import held_by, locked, unused
+from tests.processes import end, hold
 
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lock, "PATIENCE", 0.0)
-
-
-def hold(folder: Path) -> int:
-    """A process that holds the lock until it is killed; its id."""
-    reader, writer = os.pipe()
-    process = os.fork()
-    if process == 0:
-        with locked(folder):
-            os.write(writer, b".")
-            time.sleep(60)
-        os._exit(1)
-    assert os.read(reader, 1) == b"."
-    return process
-
-
-def end(process: int) -> None:
-    os.kill(process, signal.SIGKILL)
-    os.waitpid(process, 0)
 
 
 def enter(folder: Path) -> None:
@@ -141,3 +124,34 @@ def test_the_first_process_of_a_training_holds_it_for_all(
         enter(tmp_path)
     finally:
         end(process)
+
+
+def test_who_only_looks_learns_who_holds_it(tmp_path: Path) -> None:
+    assert held_by(tmp_path) is None
+    assert not [*tmp_path.iterdir()], "nothing was written"
+    process = hold(tmp_path)
+    try:
+        assert str(held_by(tmp_path)).startswith(f"process {process} on ")
+        with unused(tmp_path) as free:
+            assert not free
+    finally:
+        end(process)
+    assert held_by(tmp_path) is None, "the kernel has released it"
+    with unused(tmp_path) as free:
+        assert free
+
+
+def test_without_locks_the_file_says_who_holds_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "lockf", refuse)
+    with locked(tmp_path):
+        assert str(held_by(tmp_path)).startswith(f"process {os.getpid()} on ")
+        with unused(tmp_path) as free:
+            assert not free
+    assert held_by(tmp_path) is None
+    with unused(tmp_path) as free:
+        assert free

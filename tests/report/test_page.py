@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from icd.experiments.ablation import Ablation, ablation_names, load_ablation
+from icd.report.existing import existing
 from icd.report.page import page, write_page
 from icd.report.results import write_results
 from tests.experiments.track_files import laid_over, track
@@ -39,7 +40,7 @@ def metrics(row: str) -> dict:
 
 
 def test_the_main_table_comes_first_and_what_is_not_there_is_not_named(tables):
-    text = page(track(), tables, {})
+    text = page(track(), existing(track(), tables), {})
     titles = [line.removeprefix("## ") for line in text.splitlines() if line.startswith("## ")]
     shown = {ablation.name: ablation.title for ablation in tables}
     assert titles == [shown["main"], shown["heads"]]
@@ -49,7 +50,11 @@ def test_the_main_table_comes_first_and_what_is_not_there_is_not_named(tables):
 
 
 def test_the_contents_say_how_far_each_order_is_the_published_one(tables):
-    lines = [line for line in page(track(), tables, {}).splitlines() if line.startswith("| [")]
+    lines = [
+        line
+        for line in page(track(), existing(track(), tables), {}).splitlines()
+        if line.startswith("| [")
+    ]
     main, heads = ([cell.strip() for cell in line.split("|")[2:-1]] for line in lines)
     # Of ten pairs one is the other way round in the paper, and one equal: (8 - 1) / sqrt(10 * 9).
     # Without the student, who is last in both: (4 - 1) / sqrt(6 * 5).
@@ -59,7 +64,7 @@ def test_the_contents_say_how_far_each_order_is_the_published_one(tables):
 
 def test_a_table_without_its_raw_numbers_is_not_shown(tables):
     (track().results / "main/bootstrap.csv").unlink()
-    assert "](main/figure.png)" not in page(track(), tables, {})
+    assert "](main/figure.png)" not in page(track(), existing(track(), tables), {})
 
 
 def test_figures_that_are_there_are_shown_with_a_caption(tables):
@@ -67,7 +72,7 @@ def test_figures_that_are_there_are_shown_with_a_caption(tables):
     folder.mkdir()
     (folder / "curves.png").touch()
     captions = {"figures/curves": "Losses.", "figures/errors": "Errors."}
-    write_page(track(), tables, captions)
+    write_page(track(), existing(track(), tables), captions)
     text = (track().results / "README.md").read_text()
     assert "Losses.\n\n![curves](figures/curves.png)" in text
     assert "errors.png" not in text
@@ -79,7 +84,7 @@ def test_costs_that_were_measured_stand_at_the_end(tables):
     folder = track().results / "cost"
     folder.mkdir()
     (folder / "table.md").write_text(TABLE.format("What distillation costs"))
-    text = page(track(), tables, {})
+    text = page(track(), existing(track(), tables), {})
     assert "\n[What distillation costs](#what-distillation-costs)\n" in text
     assert text.endswith(
         "## What distillation costs"
@@ -91,7 +96,9 @@ def test_costs_that_were_measured_stand_at_the_end(tables):
 def test_another_track_has_another_page(tables):
     other = track()
     other = laid_over(other, {"name": "other", "title": "Others"})
-    assert page(other, tables, {}).startswith("# Results on the track other: Others\n")
+    assert page(other, existing(other, tables), {}).startswith(
+        "# Results on the track other: Others\n"
+    )
 
 
 def test_a_table_on_other_annotations_than_the_present_is_named_and_not_shown(tables):
@@ -102,6 +109,6 @@ def test_a_table_on_other_annotations_than_the_present_is_named_and_not_shown(ta
     for digits, shown in (("old", True), ("new", False)):
         survey = {"splits": {"test": {"sha256": digits}}}
         (track().results / "data.json").write_text(json.dumps(survey))
-        text = page(track(), tables, {})
+        text = page(track(), existing(track(), tables), {})
         assert (f"## {heads.title}" in text) == shown
         assert ("that `data.json` describes: heads." in text) != shown

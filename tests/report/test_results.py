@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
+from icd.data.contents import CHANGED
 from icd.errors import InputError
 from icd.experiments.ablation import Ablation
+from icd.experiments.data_versions import Version
 from icd.files import write_json
 from icd.report.results import read_results, states, tabulated, write_results
 from icd.report.summary import METRICS, summarise
@@ -36,8 +38,8 @@ def test_the_csv_holds_every_number_unrounded(ablation, content, results):
 def test_a_line_of_the_csv_describes_its_run(ablation, results):
     lines = results.records
     assert list(lines.columns[:2]) == ["row", "run"]
-    assert list(lines.columns[-8:]) == [
-        *("split", "annotations", "annotations_sha256", "trained_on_sha256"),
+    assert list(lines.columns[-9:]) == [
+        *("split", "annotations", "annotations_sha256", "contents_sha256", "trained_on_sha256"),
         *("status", "iou_type", "metric", "value"),
     ]
     icd = lines[lines.row == "icd"]
@@ -97,44 +99,54 @@ def test_a_table_of_runs_from_other_weights_is_refused(ablation, content, result
 def describe_inputs(ablation: Ablation, content: dict[str, Any], digits: str = "train") -> None:
     """Leave manifests of runs on the same annotations, and state those they were measured on."""
     for run in ablation.measured:
-        manifest = {"description": run.description, "inputs": {"annotations": digits}}
+        inputs = dict.fromkeys(("annotations", "contents"), digits)
+        manifest = {"description": run.description, "inputs": inputs}
         write_json(Path(f"manifests/{run.id}.json"), manifest)
-        content[run.id] |= {"annotations_sha256": "test", "images_sha256": "test"}
+        hashes = ("annotations_sha256", "images_sha256", "contents_sha256")
+        content[run.id] |= dict.fromkeys(hashes, "test")
 
 
 def test_the_csv_says_on_which_annotations_a_run_was_trained_and_measured(ablation, content):
     describe_inputs(ablation, content)
     lines = collected(ablation, content).records
     assert set(lines.trained_on_sha256) == {"train"}
-    assert set(lines.annotations_sha256) == {"test"}
+    assert set(lines.annotations_sha256) == set(lines.contents_sha256) == {"test"}
 
 
-@pytest.mark.parametrize("of", ["annotations_sha256", "images_sha256", "training"])
+@pytest.mark.parametrize(
+    "of", ["annotations_sha256", "images_sha256", "contents_sha256", "annotations", "contents"]
+)
 def test_a_table_of_runs_on_different_data_is_refused(ablation, content, of):
     describe_inputs(ablation, content)
     *_, other = ablation.measured
-    if of != "training":
+    if of.endswith("sha256"):
         content[other.id][of] = "another"
     else:
         file = Path(f"manifests/{other.id}.json")
-        write_json(file, json.loads(file.read_text()) | {"inputs": {"annotations": "another"}})
+        known = json.loads(file.read_text())
+        write_json(file, known | {"inputs": known["inputs"] | {of: "another"}})
     with pytest.raises(InputError, match=rf"{other.id}.* another\.\.\., but .*(test|train)\.\.\."):
         collected(ablation, content)
     assert not Path("out/results.csv").exists()
 
 
-def test_reuse_takes_no_numbers_on_another_version_of_the_annotations(ablation, content):
+def test_reuse_takes_no_numbers_on_another_version_of_the_data(ablation, content):
     describe_inputs(ablation, content)
     collected(ablation, content)
-    assert tabulated(Path(), "test", TEST_FILE, "test").keys() == content.keys()
-    assert tabulated(Path(), "test", TEST_FILE, "another") == {}
+    for contents in ("test", CHANGED, None):
+        present = Version("test", contents)
+        assert tabulated(Path(), "test", TEST_FILE, present).keys() == content.keys()
+    for present in (Version("another"), Version("another", "test"), Version("test", "another")):
+        assert tabulated(Path(), "test", TEST_FILE, present) == {}
 
 
 def test_reuse_takes_numbers_of_tables_that_record_no_annotations(ablation, content, results):
-    assert tabulated(Path(), "test", TEST_FILE, "test").keys() == content.keys()
-    older = results.records.drop(columns=["annotations_sha256", "trained_on_sha256"])
-    older.to_csv("out/results.csv", index=False)
-    assert tabulated(Path(), "test", TEST_FILE, "test").keys() == content.keys()
+    present = Version("test", "test")
+    assert tabulated(Path(), "test", TEST_FILE, present).keys() == content.keys()
+    older = results.records.drop(columns=["contents_sha256"])
+    for columns in ([], ["annotations_sha256", "trained_on_sha256"]):
+        older.drop(columns=columns).to_csv("out/results.csv", index=False)
+        assert tabulated(Path(), "test", TEST_FILE, present).keys() == content.keys()
 
 
 def test_a_table_of_another_split_reads_the_metrics_there(ablation, content):

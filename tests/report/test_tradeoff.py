@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from icd import __main__ as cli
+from icd.commands import tables
 from icd.cost import cases
 from icd.experiments.ablation import Ablation, read_ablation
 from icd.experiments.run import Cost
@@ -105,8 +105,8 @@ def test_a_table_without_costs_stays_as_it_is_when_they_are_measured(
 ) -> None:
     monkeypatch.setattr(cases, "method_costs", lambda track: COSTS)
     args = argparse.Namespace(track="mini", data="data")
-    assert cli._costs(ablation, args) == COSTS
-    assert cli._costs(replace(ablation, costs=False), args) == {}
+    assert tables._costs(ablation, args) == COSTS
+    assert tables._costs(replace(ablation, costs=False), args) == {}
 
 
 def test_each_measured_row_has_a_mark_at_its_cost_and_ap(

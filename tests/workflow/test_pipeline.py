@@ -22,6 +22,7 @@ from icd.experiments.track import load_track
 from icd.experiments.yaml_files import ROOT
 from icd.figures.catalogue import FIGURES
 from tests.data.devkit import write_devkit
+from tests.tracking.stores import tensorboard, tensorboard_curves
 from tests.workflow.toy import Project, changed, jobs, made, snakemake, toy_track, unchanged
 
 pytestmark = pytest.mark.slow
@@ -214,6 +215,44 @@ def test_runs_on_other_annotations_are_replaced_only_if_asked(project):
     assert "Nothing to be done" in project.snakemake("--dry-run")
 
 
+def test_replaced_images_are_found_and_runs_on_others_replaced_only_if_asked(project):
+    """Even those of the same size and time: the check reads them, the next plan knows them."""
+    track, check = load_track(str(project.track_file)), {"Check the data of toy"}
+    for split in ("test", "train"):
+        image = project.folder / track.images(split) / "000003.png"
+        with unchanged(image), unchanged(project.folder / "results/toy/data.json"):
+            damage(image)
+            planned = jobs(project.snakemake("--dry-run"))
+            assert planned == {*check, "Complete the main table"}, "a check of the contents"
+            printed = project.snakemake(
+                "--cores", "1", "results/toy/data.json", fails=split != "test"
+            )
+            if split == "test":
+                assert "Warning: 5 results are of other data of the split test, such as" in printed
+                evaluations = {job for job in made(project.ablation) if "Evaluate" in job}
+                assert jobs(project.snakemake("--dry-run")) == END | evaluations
+                continue
+            refusal = (
+                f"error: {track.images(split)}: holds other images than those that 5 runs, such"
+            )
+            assert refusal in printed
+            assert "Restored previous version of results/toy/data.json" in printed
+            assert refusal in project.snakemake("--dry-run", fails=True)
+            planned = jobs(project.snakemake("--dry-run", config=("retrain=true",)))
+            trained = {f"Train {run.id}" for run in project.ablation.runs if run.split == "train"}
+            assert trained | check < planned
+    project.snakemake("--cores", "1", "results/toy/data.json")
+    assert "Nothing to be done" in project.snakemake("--dry-run")
+
+
+def damage(image):
+    """Change the last byte of a PNG, which no decoder minds; size and time stay."""
+    time, content = image.stat().st_mtime_ns, bytearray(image.read_bytes())
+    content[-1] ^= 1
+    image.write_bytes(content)
+    os.utime(image, ns=(time, time))
+
+
 @pytest.mark.parametrize(
     "forced",
     [("--forcerun", "train_distilled"), ("--forceall",), ("--forcerun", "model.pth")],
@@ -233,6 +272,31 @@ def test_evaluations_can_be_forced(project):
     assert planned == END | {f"Evaluate {run.id}" for run in project.ablation.measured}
 
 
+def test_trackers_get_metrics_and_figures_and_change_no_result(project):
+    run, before = project.run("icd"), project.contents()
+    forced = ("--forcerun", str(run.metrics()))
+    printed = project.snakemake(*forced, config=("tracking=tensorboard",))
+    assert jobs(printed) == END | {f"Evaluate {run.id}"}
+    folder = project.folder / "results/toy/tracking/tensorboard"
+    measured = json.loads((project.folder / run.metrics()).read_text())["metrics"]["bbox"]
+    curves = tensorboard_curves(folder / run.id)
+    assert curves["test/bbox/AP"] == {run.iterations: pytest.approx(measured["AP"])}
+    assert tensorboard(folder / "table-main").Tags()["images"] == ["figure", "per_class"]
+    shutil.rmtree(folder.parent)
+    assert project.contents() == before
+
+
+def test_the_tables_of_a_run_are_told_to_its_trackers(project):
+    run, track = project.run("icd"), load_track(str(project.track_file))
+    with project.without(project.file("icd", "model.pth")):
+        planned = project.snakemake("-n", "-p", config=("tracking=[wandb, mlflow]",))
+    command = rf"icd train {re.escape(str(run.folder))} .* --tracking wandb mlflow --tables (.+)$"
+    (told,) = (line.split() for line in re.findall(command, planned, re.M))
+    assert {"main", "methods"} <= {*told} < {*ablation_names(track)}
+    for name in told:
+        assert run.id in {one.id for one in load_ablation(name, track).runs}
+
+
 def test_finished_runs_are_measured_on_a_further_split_without_training(project):
     content, file, run = toy_track(), project.folder / "more.yaml", project.run("icd")
     content["data"]["splits"]["test-hard"] = 4
@@ -250,7 +314,7 @@ def test_finished_runs_are_measured_on_a_further_split_without_training(project)
 @pytest.mark.parametrize("key", ["trak", "Reuse", "coco"])
 def test_an_unknown_key_on_the_command_line_is_an_error(project, key):
     printed = project.snakemake("--dry-run", fails=True, config=(f"{key}=true",))
-    known = "['track', 'reuse', 'retrain', 'random']"
+    known = "['track', 'tracking', 'container', 'reuse', 'retrain', 'random']"
     assert f"error: --config {key}: unknown key; expected one of {known}" in printed
 
 
@@ -285,32 +349,39 @@ def test_a_lost_result_is_made_again_from_the_numbers(project, name, count):
 # What is deleted, of a run that no other learns from or of the results, and what is done again.
 RUN, TABLE = "icd_inherit", END - {"Collect the numbers of main"}
 LOSSES = {
-    "run.json": ["Describe", "Train", "Evaluate"],
-    "model.py": ["Train", "Evaluate"],
-    "model.pth": ["Train", "Evaluate"],
-    "method.pth": ["Train", "Evaluate"],
-    "manifest": ["Train", "Evaluate"],
-    "metrics.json": ["Evaluate"],
-    "test/bbox.json": ["Evaluate"],
-    "samples.png": {"Check the data of toy", "Complete the main table"},
-    "main/results.csv": END,
-    "main/bootstrap.csv": END,
-    "main/table.html": TABLE,
-    "main/figure.svg": TABLE,
-    "README.md": {"Write the page of toy", "Complete the main table"},
+    ("run.json",): ["Describe", "Train", "Evaluate"],
+    ("model.py", "model.pth", "method.pth", "manifest"): ["Train", "Evaluate"],
+    ("metrics.json", "test/bbox.json"): ["Evaluate"],
+    ("samples.png",): {"Check the data of toy", "Complete the main table"},
+    ("main/results.csv", "main/bootstrap.csv"): END,
+    ("main/table.html", "main/figure.svg"): TABLE,
+    ("README.md",): {"Write the pages of toy", "Complete the main table"},
 }
 
 
-@pytest.mark.parametrize(("name", "again"), LOSSES.items(), ids=LOSSES)
-def test_what_is_lost_is_made_again_as_it_was(project, name, again):
+@pytest.mark.parametrize(("names", "again"), LOSSES.items(), ids=map(" ".join, LOSSES))
+def test_what_is_lost_is_made_again_as_it_was(project, names, again):
+    """A file alone is enough to be planned; all together are made."""
     before = project.contents()
     if isinstance(again, list):
         again = END | {f"{verb} {project.run(RUN).id}" for verb in again}
-        project.file(RUN, name).unlink()
+        files = [project.file(RUN, name) for name in names]
     else:
-        (project.folder / "results/toy" / name).unlink()
+        files = [project.folder / "results/toy" / name for name in names]
+    for file in files:
+        with project.without(file):
+            assert jobs(project.snakemake("--dry-run")) == again
+    for file in files:
+        file.unlink()
     assert jobs(project.snakemake("--cores", "2")) == again
     assert project.contents() == before
+
+
+def test_the_interactive_page_is_gathered_from_the_runs_that_are_there(project):
+    planned = jobs(project.snakemake("--dry-run", "page"))
+    parts = ("curves", "precision", "images", "detections", "attention")
+    gathering = {f"Gather {part} for the page" for part in parts}
+    assert planned == gathering | {"Complete the interactive page"}
 
 
 def test_a_run_that_is_lost_as_a_whole_ends_as_before(project):
@@ -473,6 +544,17 @@ def test_all_tables_of_the_coco_track_are_planned_with_no_run_twice(tmp_path):
     trained = re.findall(r"^Job \d+: Train (.+)$", printed, re.M)
     assert len(trained) == len(set(trained))
     assert set(trained) == {run.id for table in tables for run in table.runs}
+
+
+def test_exports_and_deployments_are_planned_where_they_are_asked_for(tmp_path):
+    track = load_track("mini")
+    table = load_ablation("backbones", track)
+    student = table.row("resnet50_student").runs[0]
+    target = f"{track.results}/runs/{student.id}/onnx.json"
+    planned = jobs(snakemake(tmp_path, "--dry-run", "backbones", target))
+    assert {f"Export {student.id}", f"Evaluate the exported {student.id}"} < planned
+    measured = {f"Measure the deployment of {row.runs[0].id}" for row in table.rows if row.runs}
+    assert {job for job in planned if job.startswith("Measure the deploy")} == measured
 
 
 def test_annotations_of_a_scale_are_made_before_its_data_are_checked(tmp_path):

@@ -42,6 +42,15 @@ def test_profiles_differ_only_in_where_jobs_run():
         assert cluster[key] == here[key]
 
 
+def test_the_profile_of_the_container_differs_only_in_where_jobs_run():
+    here, container = (
+        yaml.safe_load((ROOT / f"profiles/{name}/config.yaml").read_text())
+        for name in ("default", "apptainer")
+    )
+    deployment = {"software-deployment-method": "apptainer", "apptainer-args": "--nv"}
+    assert container == here | deployment
+
+
 def test_jobs_and_users_of_conda_get_the_same_python():
     job = yaml.safe_load((WORKFLOW / "envs/icd.yaml").read_text())
     user = yaml.safe_load((ROOT / "environment.yml").read_text())

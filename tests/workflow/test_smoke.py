@@ -27,5 +27,7 @@ def test_its_runs_are_short_but_leave_a_line_in_their_logs() -> None:
 
 
 def test_make_smoke_uses_it() -> None:
-    assert f"SMOKE := {FILE}\n" in (ROOT / "Makefile").read_text()
+    makefile = (ROOT / "Makefile").read_text()
+    assert f"SMOKE := {FILE}\n" in makefile
+    assert "/snakemake main figures page --config track=$(SMOKE)\n" in makefile
     assert "/results/smoke/\n" in (ROOT / ".gitignore").read_text()

@@ -124,7 +124,7 @@ class Project:
         return {
             str(file): timeless(file)
             for file in files
-            if file.name != "lock"
+            if file.name not in ("lock", "index.html")  # the page shows when runs were made
             and file.suffix != ".log"
             and "work" not in file.parts
             and not of_evaluation.search(str(file))
@@ -144,12 +144,12 @@ class Project:
 @contextmanager
 def unchanged(file: Path) -> Iterator[None]:
     """Give a file its content and time back in the end."""
-    content, time = file.read_bytes(), file.stat().st_mtime
+    content, time = file.read_bytes(), file.stat().st_mtime_ns
     try:
         yield
     finally:
         file.write_bytes(content)
-        os.utime(file, (time, time))
+        os.utime(file, ns=(time, time))
 
 
 @contextmanager

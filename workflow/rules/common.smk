@@ -5,11 +5,13 @@ import os
 import re
 import shlex
 import sys
+import time
 from contextlib import contextmanager
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
+from snakemake.settings.types import DeploymentMethod
 from snakemake.utils import min_version
 
 min_version("9.0")
@@ -27,20 +29,26 @@ from icd.experiments.ablation import (
     require_runs,
     with_sources,
 )
+from icd.data.contents import CHANGED
 from icd.experiments.data_versions import (
+    is_of,
     is_surveyed,
     measured_on,
-    present_hashes,
+    present_versions,
     require_trained_on,
     trained_on,
 )
-from icd.report.results import tabulated
+from icd.report.deployment import FOLDER as DEPLOYMENT
 from icd.experiments.run import DecoderRun, ImportedRun
 from icd.experiments.snapshots import metrics_file, snapshot_file
 from icd.experiments.splits import MADE as MADE_FOLDER, TEST
 from icd.experiments.track import load_track
+from icd.experiments.trackers import chosen, require_installed
 from icd.experiments.zoo import WEIGHTS
+from icd.files import write_text
 from icd.process.boundary import explain
+from icd.web import gathered
+from icd.web import wanted as wanted_runs
 
 if find_spec("snakemake_executor_plugin_slurm"):
     from icd.process import slurm
@@ -71,21 +79,26 @@ def answer(key):
 
 MEANINGS = {
     "reuse": "true (take over runs from tables) or false",
-    "retrain": "true (replace runs that were trained on other annotations) or false",
+    "retrain": "true (replace runs that were trained on other data) or false",
     "random": "true (rehearse on random images) or false",
 }
 RANDOM = answer("random")
 
 with bad_input_ends():
     TRACK = load_track(TRACK_NAME, config)
+    TRACKERS = chosen(config.get("tracking"), TRACK.content.tracking)
     if not RANDOM:
         TRACK.require_files()
     ABLATIONS = {name: load_ablation(name, TRACK) for name in ablation_names(TRACK)}
     REHEARSAL = rehearsals.measured(TRACK)
 
-KEYS = ["track", *MEANINGS, *TRACK.root_names]
+KEYS = ["track", "tracking", "container", *MEANINGS, *TRACK.root_names]
 if unknown := [key for key in config if key not in KEYS]:
     sys.exit(f"error: --config {unknown[0]}: unknown key; expected one of {KEYS}")
+
+# The image of the container that jobs run in, with `software-deployment-method: apptainer`.
+IN_CONTAINER = DeploymentMethod.APPTAINER in workflow.deployment_settings.deployment_method
+IMAGE = str(config.get("container", "icd.sif"))
 
 REUSE, RETRAIN = answer("reuse"), answer("retrain")
 RUNS = {run.id: run for ablation in ABLATIONS.values() for run in ablation.runs}
@@ -96,17 +109,21 @@ IMPORTED = {run.id: run for run in RUNS.values() if isinstance(run, ImportedRun)
 ZOO = {Path(run.checkpoint).name: run for run in IMPORTED.values() if run.zoo}
 RESULTS = str(TRACK.results)
 SURVEY, SAMPLES = f"{RESULTS}/data.json", f"{RESULTS}/samples.png"
+CHECK_DUE = f".snakemake/check-{TRACK.name}"
 TAKE_OVER = "--reuse" if REUSE else ""
-PAGE = f"{RESULTS}/README.md"
+TRACKING = f"--tracking {' '.join(TRACKERS)}" if TRACKERS else ""
+PAGES = [f"{RESULTS}/README.md", f"{RESULTS}/index.html"]
 COST = str(costs.folder(TRACK))
+WEB = str(gathered.folder(TRACK))
 REHEARSALS = str(rehearsals.folder(TRACK))
 KINDS = {kind.id: kind for kind in kinds(RUNS.values())}
 GPUS = TRACK.machine.gpus
 
-# The sha256 of the annotations by split. A job of a cluster needs no plan, so it reads no files.
+# The hashes of annotations and images by split. A job of a cluster needs no plan, so it reads no
+# files.
 with bad_input_ends():
     PRESENT = (
-        present_hashes(TRACK, Path(".snakemake/annotations.json"))
+        present_versions(TRACK, Path(".snakemake/annotations.json"))
         if workflow.is_main_process
         else {}
     )
@@ -132,15 +149,50 @@ def require_rules_of_profile():
 
 
 def require_data():
-    """Exit if runs were trained on other annotations; check the data again if they changed.
+    """Exit if runs were trained on other data; check the data again if they may have changed.
 
-    Snakemake goes by times. To it, annotations that are older than the survey have not changed.
+    Snakemake does not look at images, and goes by times: to it, annotations that are older than the
+    survey have not changed. So the check waits for a file that is written when it is due.
     """
+    due = Path(CHECK_DUE)
     with bad_input_ends():
         if not RETRAIN:
             require_trained_on(TRACK, RUNS.values(), PRESENT)
-        if Path(SURVEY).exists() and not is_surveyed(Path(SURVEY), TRACK, PRESENT):
-            os.utime(SURVEY, (1, 1))  # older than any annotations
+        is_due = Path(SURVEY).exists() and not is_surveyed(Path(SURVEY), TRACK, PRESENT)
+        if is_due or not due.exists():
+            write_text(due, f"{time.time_ns()}\n")  # Snakemake ignores a file of the same content
+        if not is_due:
+            os.utime(due, (1, 1))  # older than any survey
+
+
+def require_image():
+    """Exit if the image of the container is neither a file nor to be downloaded."""
+    if IN_CONTAINER and "://" not in IMAGE and not Path(IMAGE).exists():
+        sys.exit(
+            f"error: --config container={IMAGE}: does not exist; expected an image, made by:"
+            f" apptainer build {IMAGE} containers/icd.def"
+        )
+
+
+def require_trackers():
+    """Exit if a tracker is missing. Jobs with an environment of their own look for themselves."""
+    if not workflow.deployment_settings.deployment_method:
+        with bad_input_ends():
+            require_installed(TRACKERS, TRACK.file)
+
+
+def followed(wildcards):
+    """The options of a command that tell trackers about a run."""
+    if not TRACKERS:
+        return ""
+    tables = [name for name, table in ABLATIONS.items() if wildcards.run in shown(name)]
+    return f"{TRACKING} --tables {' '.join(tables)}"
+
+
+@cache
+def shown(name):
+    """The ids of the runs of a table."""
+    return {run.id for run in ABLATIONS[name].runs}
 
 
 def is_forced(run, settings):
@@ -163,15 +215,18 @@ def require_unforced(run):
         )
 
 
+def tabulated_runs(split):
+    """Runs whose numbers on a split tables show."""
+    from icd.report.results import tabulated  # with SciPy, which takes a sixth of a plan's time
+
+    annotations = TRACK.splits[split].annotations
+    return tabulated(TRACK.results, split, annotations, PRESENT.get(split)).keys()
+
+
 # Runs that reuse=true takes from tables, by split. They need no training.
 SPLITS_MEASURED = {table.split for table in ABLATIONS.values() if table.measured} if REUSE else ()
 with bad_input_ends():
-    KNOWN = {
-        split: tabulated(
-            TRACK.results, split, TRACK.splits[split].annotations, PRESENT.get(split)
-        ).keys()
-        for split in SPLITS_MEASURED
-    }
+    KNOWN = {split: tabulated_runs(split) for split in SPLITS_MEASURED}
 
 
 def to_train(ablation):
@@ -225,6 +280,16 @@ def measured_costs(wildcards):
     return [renewable(f"{COST}/cost.csv", complete(rendered))]
 
 
+def measured_deployments(wildcards):
+    """How large and fast the detector of each row is, if the ablation shows it; one run is enough."""
+    ablation = ABLATIONS[wildcards.ablation]
+    if not ablation.deployment:
+        return []
+    here = {run.id for run in to_train(ablation)}
+    first = [row.runs[0].id for row in ablation.rows if row.runs and row.runs[0].id in here]
+    return [f"{RESULTS}/{DEPLOYMENT}/{run}.json" for run in first]
+
+
 def table_files(name):
     """The files of an ablation's table and figures."""
     kinds = {"table": ["md", "html", "csv", "tex"]}
@@ -238,10 +303,24 @@ def run_files(run):
     return [run.folder / "run.json", *run.outputs, run.manifest]
 
 
-def lost_page():
-    """The page of the results, if tables exist but the page does not."""
+def lost(page):
+    """A page of the results, if tables exist but the page does not."""
     tables = list(Path(RESULTS).glob("*/table.md"))
-    return [PAGE] if tables and not Path(PAGE).exists() else []
+    return [page] if tables and not Path(page).exists() else []
+
+
+def gathered_from(part):
+    """What a part of the page is gathered from: finished runs, and those that this call makes."""
+    if part == gathered.IMAGES:
+        return []
+    return wanted_runs.files_of(part, TRACK, [*ABLATIONS.values()], asked())
+
+
+def page_parts(wildcards):
+    """The parts of the page for which there are runs. The page has its tables in any case."""
+    parts = [part for part in gathered.PARTS if gathered_from(part)]
+    shows_images = {gathered.DETECTIONS, gathered.ATTENTION} & {*parts}
+    return [f"{WEB}/{part}.json" for part in parts + [gathered.IMAGES] * bool(shows_images)]
 
 
 def renewable(files, settled):
@@ -258,19 +337,26 @@ def complete(files):
     return all(map(os.path.exists, files))
 
 
+# If images have changed in size or time, or were never read here, the check reads them first, and
+# ends the pipeline if runs were trained on others. Evaluations on changed images are repeated.
+TRUSTED = () if RETRAIN else (None, CHANGED)
+
+
 @cache
 def is_trained(name):
-    """True if a run is finished, on the annotations that lie there now."""
+    """True if a run is finished, on the data that lie there now."""
     run = RUNS[name]
     with bad_input_ends():
-        return complete(run_files(run)) and trained_on(run) == PRESENT.get(run.split, "")
+        is_present = is_of(trained_on(run), PRESENT.get(run.split), TRUSTED)
+        return complete(run_files(run)) and is_present
 
 
 @cache
 def is_measured(metrics, split):
-    """True if a file of metrics was measured on the annotations that lie there now."""
+    """True if a file of metrics was measured on the data that lie there now."""
+    trusted = {*TRUSTED} - {CHANGED}
     with bad_input_ends():
-        return measured_on(Path(metrics)) == PRESENT.get(split, "")
+        return is_of(measured_on(Path(metrics)), PRESENT.get(split), trusted)
 
 
 def train_annotations(wildcards):
@@ -344,6 +430,11 @@ def rehearsed(names):
     """The files of the kinds of runs in these tables."""
     runs = {run.id: run for name in names for run in ABLATIONS[name].runs}
     return [str(rehearsals.file_of(TRACK, kind.id)) for kind in kinds(runs.values())]
+
+
+if IN_CONTAINER:
+
+    container: IMAGE
 
 
 wildcard_constraints:

@@ -60,9 +60,10 @@ rule check:
     """Check annotations and images, count objects, compute priors and draw samples."""
     input:
         ANNOTATIONS,
-    output:
-        survey=SURVEY,
-        samples=SAMPLES,
+        CHECK_DUE,
+    output:  # update() keeps them if the check ends with an error
+        survey=update(SURVEY),
+        samples=update(SAMPLES),
     log:
         f"{RESULTS}/runs/logs/check.log",
     conda:
@@ -71,8 +72,9 @@ rule check:
     params:
         track=TRACK_NAME,
         root=TRACK.data_root,
+        retrain="--retrain" if RETRAIN else "",
     message:
         f"Check the data of {TRACK.name}"
     shell:
         "python -m icd check {params.track:q} --data {params.root:q} --output {output.survey:q}"
-        " --decode-all 2>&1 | tee {log:q}"
+        " --decode-all {params.retrain} 2>&1 | tee {log:q}"

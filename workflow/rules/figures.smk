@@ -39,13 +39,14 @@ rule evaluate_snapshot:
         images=TRACK.images(TRACK.tuning_split),
         gpus=min(GPUS, 1),
         workers=TRACK.machine.workers,
+        tracking=followed,
     message:
         "Evaluate {wildcards.run} after {wildcards.iteration} iterations"
     shell:
         "{params.attempt} {log:q} python -m icd evaluate {params.folder:q} --weights {params.weights:q}"
         " --split {params.split:q} --output {output:q} --gpus {params.gpus}"
         " --workers {params.workers}"
-        " --annotations {input.annotations:q} --images {params.images:q}"
+        " --annotations {input.annotations:q} --images {params.images:q} {params.tracking}"
 
 
 rule measure:
@@ -97,11 +98,13 @@ rule figure:
         root=TRACK.data_root,
         ablation=lambda wildcards: ILLUSTRATED[wildcards.figures].name,
         caption=lambda wildcards: catalogue.caption(wildcards.name, ILLUSTRATED[wildcards.figures]),
+        tracking=TRACKING,
     message:
         "Draw {wildcards.figures}/{wildcards.name}"
     shell:
         "python -m icd figure {wildcards.name} {params.ablation} {params.track:q}"
-        " --data {params.root:q} --sources {input.sources:q} --outputs {output.files:q} 2>&1"
+        " --data {params.root:q} --sources {input.sources:q} --outputs {output.files:q}"
+        " {params.tracking} 2>&1"
         " | tee {log:q}"
 
 

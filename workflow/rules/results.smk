@@ -5,7 +5,7 @@ localrules:
     collect,
     render,
     tradeoff,
-    page,
+    write_pages,
 
 
 rule collect:
@@ -45,6 +45,7 @@ rule render:
         parts=multiext(f"{RESULTS}/{{ablation}}/", "per_class.csv", "per_size.csv"),
         diagnosis=f"{RESULTS}/{{ablation}}/diagnosis.csv",
         costs=measured_costs,
+        deployments=measured_deployments,
     output:
         report(
             f"{RESULTS}/{{ablation}}/per_class.svg",
@@ -78,11 +79,12 @@ rule render:
         root=TRACK.data_root,
         folder=subpath(input.lines, parent=True),
         caption=lambda wildcards: ABLATIONS[wildcards.ablation].question,
+        tracking=TRACKING,
     message:
         "Render {wildcards.ablation}"
     shell:
         "python -m icd render {wildcards.ablation} {params.track:q} --data {params.root:q}"
-        " --folder {params.folder:q} 2>&1 | tee {log:q}"
+        " --folder {params.folder:q} {params.tracking} 2>&1 | tee {log:q}"
 
 
 rule tradeoff:
@@ -109,31 +111,34 @@ rule tradeoff:
         root=TRACK.data_root,
         folder=subpath(input.lines, parent=True),
         caption=lambda wildcards: ABLATIONS[wildcards.ablation].question,
+        tracking=TRACKING,
     message:
         "Draw accuracy against cost of {wildcards.ablation}"
     shell:
         "python -m icd tradeoff {wildcards.ablation} {params.track:q} --data {params.root:q}"
-        " --folder {params.folder:q} 2>&1 | tee {log:q}"
+        " --folder {params.folder:q} {params.tracking} 2>&1 | tee {log:q}"
 
 
-rule page:
-    """Write the page of the results again if it is missing."""
+rule write_pages:
+    """Write the pages of the results again if one is missing."""
     output:
-        PAGE,
+        f"{RESULTS}/{{page}}",
     log:
-        f"{RESULTS}/runs/logs/page.log",
+        f"{RESULTS}/runs/logs/{{page}}.log",
+    wildcard_constraints:
+        page="|".join(Path(page).name for page in PAGES),
     conda:
         "../envs/icd.yaml"
     params:
         track=TRACK_NAME,
         root=TRACK.data_root,
     message:
-        f"Write the page of {TRACK.name}"
+        f"Write the pages of {TRACK.name}"
     shell:
         "python -m icd page {params.track:q} --data {params.root:q} 2>&1 | tee {log:q}"
 
 
-# If anything was done, the page is rewritten, whatever the target was.
+# If anything was done, the pages are rewritten, whatever the target was.
 onsuccess:
     shell("python -m icd page {TRACK_NAME:q} --data {TRACK.data_root:q}")
 
@@ -143,7 +148,7 @@ onerror:
     names = asked()
     # A second Ctrl-C reaches these commands, too.
     shell(
-        "trap '' INT; python -m icd tables {TRACK_NAME:q} {names} --data {TRACK.data_root:q} {TAKE_OVER}"
+        "trap '' INT; python -m icd tables {TRACK_NAME:q} {names} --data {TRACK.data_root:q} {TAKE_OVER} {TRACKING}"
     )
     if any(target.startswith("rehearse") for target in workflow.dag_settings.targets):
         shell(
@@ -158,7 +163,7 @@ for name, ablation in ABLATIONS.items():
             name
         input:
             wanted(ablation),
-            lost_page(),
+            lost(PAGES[0]),
             multiext(
                 f"{RESULTS}/{name}/",
                 "results.csv",

@@ -86,6 +86,7 @@ rule train:
         snapshots=lambda wildcards: needs.snapshots(RUNS[wildcards.run], ABLATIONS.values(), TRACK),
         deterministic="--deterministic" if TRACK.machine.deterministic else "",
         reuse=TAKE_OVER,
+        tracking=followed,
     message:
         "Train {wildcards.run}"
     shell:
@@ -93,6 +94,7 @@ rule train:
         " --data {params.root:q} --survey {input.survey:q} --manifest {output.manifest:q} --gpus {params.gpus}"
         " --workers {params.workers} --checkpoint-every {params.every}"
         " --snapshots {params.snapshots} {params.deterministic} {params.reuse}"
+        " {params.tracking}"
 
 
 use rule train as train_source with:
@@ -149,13 +151,14 @@ rule evaluate:
         evaluator=TRACK.machine.evaluator,
         split=measured_split,
         images=lambda wildcards: TRACK.images(measured_split(wildcards)),
+        tracking=followed,
     message:
         "Evaluate {wildcards.run}"
     shell:
         "{params.attempt} {log:q} python -m icd evaluate {params.folder:q} --output {output.metrics:q}"
         " --gpus {params.gpus} --workers {params.workers} --evaluator {params.evaluator}"
         " --split {params.split:q}"
-        " --annotations {input.annotations:q} --images {params.images:q}"
+        " --annotations {input.annotations:q} --images {params.images:q} {params.tracking}"
 
 
 use rule evaluate as evaluate_split with:
