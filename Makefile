@@ -28,9 +28,9 @@ setup: $(STAMP)  ## install the pinned versions into a virtual environment of it
 plan: setup  ## list the runs of all tables, hours and disk; make plan ARGS="main --track coco"
 	@$(BIN)/python -m icd plan $(ARGS)
 
-smoke: setup  ## run the whole pipeline on toy data in two minutes, then print its table
+smoke: setup  ## run the whole pipeline on toy data in three minutes, then print its table
 	@rm -rf results/smoke
-	@OMP_NUM_THREADS=1 $(BIN)/snakemake main figures --config track=$(SMOKE)
+	@OMP_NUM_THREADS=1 $(BIN)/snakemake main figures page --config track=$(SMOKE)
 	@$(BIN)/python -m icd show main --track smoke
 
 test: setup  ## run the tests
