@@ -76,7 +76,7 @@ SMALL = {
         },
     },
     "backbones": {
-        "resnet18-w32": _backbone(8),
+        "resnet18-w16": _backbone(8),
         "resnet18-w8": _backbone(4),
     },
     "recipe": {"unit": 6, "batch_size": 2, "ramp": 3},

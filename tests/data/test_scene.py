@@ -61,7 +61,7 @@ def test_scenes_hold_one_to_max_objects(size, most):
 def test_objects_alone_show_enough_to_be_kept():
     rng = np.random.default_rng(0)
     for _ in range(300):
-        placed = draw_object(rng, SIZE)
+        placed = draw_object(rng, SIZE, len(CLASSES))
         assert placed.mask.sum() > MIN_VISIBLE * placed.area
 
 

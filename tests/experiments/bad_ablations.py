@@ -169,11 +169,11 @@ ABLATION_CASES = [
     ),
     Case(
         "a student whose pyramid is not the teacher's",
-        in_track("backbones.resnet18-w8.neck.out_channels", 32),
+        in_track("backbones.resnet18-w8.neck.out_channels", 64),
         (
             "table.yaml: rows.icd: does not fit track.yaml",
-            "backbones.resnet18-w8.neck.out_channels is 32, but the teacher's resnet18-w32 has 64",
-            "64, or one width for both in detectors.retinanet.model.neck.out_channels alone",
+            "backbones.resnet18-w8.neck.out_channels is 64, but the teacher's resnet18-w16 has 32",
+            "32, or one width for both in detectors.retinanet.model.neck.out_channels alone",
         ),
     ),
     Case(

@@ -276,7 +276,7 @@ def test_tables_of_one_detector_are_of_the_tracks_students(name):
     [
         ({"zoo": "retinanet_r101_fpn_ms-640-800-3x_coco"}, "retinanet", "retinanet_r101_fpn_ms-"),
         ({"config": "their.py", "checkpoint": "their.pth"}, None, "their.pth"),
-        ({"detector": "atss", "backbone": "resnet18-w32", "schedule": "4x"}, "atss", "atss"),
+        ({"detector": "atss", "backbone": "resnet18-w16", "schedule": "4x"}, "atss", "atss"),
     ],
 )
 def test_a_teacher_does_not_stand_under_the_name_of_another_detector(teacher, shown, reason):

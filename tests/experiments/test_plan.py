@@ -96,7 +96,7 @@ def test_a_rehearsal_replaces_what_a_track_states(tables):
     assert lines(text)["main"][4] == f"{(rest * 3 + icd.iterations * 0.5) / 3600:.1f}"
     assert "for 5 runs this assumes 3 seconds per iteration" in text
     assert "Measured by rehearsal on NVIDIA X: 1 of these runs." in text
-    label = "retinanet, resnet18-w8, icd, teacher retinanet resnet18-w32, 8 images of 128 x 128"
+    label = "retinanet, resnet18-w8, icd, teacher retinanet resnet18-w16, 8 images of 128 x 128"
     measured = ["1", "0:28", "2622", "0", "measured by rehearsal on NVIDIA X"]
     assert lines(text)[f"{label}, float32"] == measured
     # Pre-training and students of as many iterations request the same.

@@ -227,7 +227,7 @@ def test_pyramids_of_different_width_are_refused_where_features_are_compared(
     common: int | None, student: int | None, teacher: int | None, fits: bool
 ) -> None:
     content = changed(MINI, "detectors.retinanet.model.neck.out_channels", common)
-    for name, width in (("resnet18-w8", student), ("resnet18-w32", teacher)):
+    for name, width in (("resnet18-w8", student), ("resnet18-w16", teacher)):
         if width:
             content = changed(content, f"backbones.{name}.neck.out_channels", width)
     found = track(content)
@@ -240,7 +240,7 @@ def test_pyramids_of_different_width_are_refused_where_features_are_compared(
     with pytest.raises(InputError, match=key) as raised:
         described(found, {"method": "icd"}, seed=0)
     width = teacher or common or 256
-    assert raised.value.problem.endswith(f"teacher's resnet18-w32 has {width}")
+    assert raised.value.problem.endswith(f"teacher's resnet18-w16 has {width}")
     assert raised.value.expected.startswith(f"{width}, or one width for both in ")
 
 
