@@ -104,7 +104,7 @@ def test_the_table_compares_all_rows_by_the_same_and_shows_the_steps_that_there_
     (fitnet,) = (part for part in text.splitlines() if part.startswith("| FitNet"))
     assert [cell.strip() for cell in icd.split("|")[1:-1]] == ["ICD", "1.05", "1.10", "30"]
     assert [cell.strip() for cell in fitnet.split("|")[1:-1]] == ["FitNet", "1.02", "-", "5"]
-    assert "a processor, 1 thread, float32, batch of 8 at 128 x 128" in text
+    assert "a processor, 1 thread, float32, batch of 8 at 96 x 96" in text
 
 
 def test_table_and_figure_are_written(track, tmp_path):

@@ -271,6 +271,11 @@ TRACK_CASES = [
         ("track.yaml: methods.mine.class: is 'Mine'", "module.Class"),
     ),
     Case(
+        "two numbers of classes",
+        in_track("data.synthetic", {"seed": 1, "image_size": 96, "classes": 4, "natural": {}}),
+        ("track.yaml: data.synthetic.classes: is 4", "natural.classes, which natural scenes have"),
+    ),
+    Case(
         "text for a number",
         in_track("recipe.unit", "600"),
         ("track.yaml: recipe.unit: is '600'", "a whole number from 1"),

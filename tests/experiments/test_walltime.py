@@ -46,7 +46,7 @@ def test_without_a_rehearsal_the_track_decides() -> None:
 def test_a_rehearsal_of_its_kind_replaces_the_guess() -> None:
     leave(outcome())
     rehearsal = measured(TRACK)
-    assert training_minutes(RUN, TRACK.machine, rehearsal) == 28  # 20 + 1.5 x 600 x 0.5 s
+    assert training_minutes(RUN, TRACK.machine, rehearsal) == 27  # 20 + 1.5 x 500 x 0.5 s
     assert training_memory(RUN, TRACK.machine, rehearsal) == 1311  # 1250 MiB
     assert training_memory(RUN, TRACK.machine, rehearsal, 100_000_000) == 1311 + 800
     assert origin(RUN, rehearsal) == "measured by rehearsal on NVIDIA X"

@@ -133,7 +133,7 @@ def test_the_table_carries_question_findings_recipe_notes_and_sources(ablation, 
         "Baseline Student: retinanet, resnet18-w8, pre-trained 2x on the split pretrain, "
         f"1x ({iterations:,} iterations of {batch} "
         f"images), AdamW with a learning rate of {recipe['optimizer']['lr']:g}, cosine schedule, "
-        "images within 128 x 128 pixels, seeds 0, 1, 2. Teacher: retinanet, resnet18-w16, "
+        "images within 96 x 96 pixels, seeds 0, 1, 2. Teacher: retinanet, resnet18-w16, "
         f"4x ({4 * iterations:,} iterations" in text
     )
 
