@@ -70,6 +70,7 @@ class Ablation:
     axis: the axis of a figure that shows AP at each row's ``x``.
     figures: for each figure of the runs' behaviour, the ids of the rows that it shows.
     findings: the results on this track, in words.
+    answers: the questions that two rows answer each.
     """
 
     name: str
@@ -87,6 +88,7 @@ class Ablation:
     costs: bool = False
     diagnosis: bool = False
     deployment: bool = False
+    answers: tuple[Comparison, ...] = ()
 
     def row(self, name: str) -> Row:
         """The row with this id."""
@@ -205,6 +207,7 @@ def read_ablation(file: Path, track: Track) -> Ablation:
         costs=content.costs and distilled,
         diagnosis=content.diagnosis,
         deployment=content.deployment,
+        answers=tuple(content.answers),
     )
     _require_held_out(ablation, track, file)
     _require_attention(ablation, file)

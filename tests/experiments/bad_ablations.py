@@ -231,6 +231,11 @@ ABLATION_CASES = [
         ("table.yaml: figures.curves.1: 'teacher' is not a row", "['student', 'icd']"),
     ),
     Case(
+        "an answer by a row that is not there",
+        in_ablation("answers", [{"question": "Why?", "row": "icd", "over": "teacher"}]),
+        ("table.yaml: answers.0.over: 'teacher' is not a row", "['student', 'icd']"),
+    ),
+    Case(
         "a figure of no row",
         in_ablation("figures", {"errors": []}),
         ("table.yaml: figures.errors: is []", "a list of 1 or more"),
