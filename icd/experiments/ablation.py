@@ -13,6 +13,7 @@ from icd.errors import InputError
 from icd.experiments.ablation_content import (
     AblationContent,
     Axis,
+    Comparison,
     Published,
     RowContent,
 )

@@ -12,8 +12,8 @@ import numpy as np
 
 from icd.data import SplitFiles
 from icd.data.annotations import complete, read_annotations
-from icd.data.synthetic import SyntheticSpec
 from icd.data.survey import instances, write_survey
+from icd.data.synthetic import SyntheticSpec
 from icd.experiments.kind import FILES
 from icd.experiments.splits import TEST, TRAIN
 from icd.experiments.track import Track

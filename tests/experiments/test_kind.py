@@ -107,8 +107,7 @@ def test_kinds_group_the_runs_of_a_plan() -> None:
     assert student.runs == tuple(runs[:2])
     assert icd.runs == tuple(runs[2:])
     assert icd.label == (
-        "retinanet, resnet18-w8, icd, teacher retinanet resnet18-w16, 8 images of 96 x 96,"
-        " float32"
+        "retinanet, resnet18-w8, icd, teacher retinanet resnet18-w16, 8 images of 96 x 96, float32"
     )
 
 

@@ -93,7 +93,9 @@ def test_tau_has_an_interval_over_seeds_and_images():
 
     def rows(noise, scatter):
         for mean in (10.0, 20.0, 30.0, 40.0):
-            values = {seed: mean + scatter * rng.normal() for seed in range(3)}
+            values: dict[int | None, float] = {
+                seed: mean + scatter * rng.normal() for seed in range(3)
+            }
             yield Sample(values, {s: v + noise * rng.normal(size=400) for s, v in values.items()})
 
     published = [1.0, 2.0, 3.0, 4.0]
