@@ -39,7 +39,8 @@ class SyntheticSpec:
     image_size: side in px; object sizes scale with it.
     max_objects: largest number of objects per image.
     classes: number of classes, the first ones of :data:`icd.data.shapes.CLASSES`.
-    natural: scenes like those of photographs instead, with their own numbers of objects and classes.
+    natural: scenes like those of photographs instead, with numbers of objects and classes of their
+        own.
     """
 
     seed: int
