@@ -115,7 +115,7 @@ ABLATION_CASES = [
     Case(
         "heads that do not divide the channels",
         in_ablation("rows.1.change.options", {"heads": 7}),
-        ("does not fit track.yaml (methods.icd.options.heads is 7, which", "a divisor of 64"),
+        ("does not fit track.yaml (methods.icd.options.heads is 7, which", "a divisor of 32"),
     ),
     Case(
         "the attention of a row that has none",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.experiments.broken import Case, in_track, in_track_text, remove
 
+TWO_NUMBERS = {"seed": 1, "image_size": 96, "classes": 4, "natural": {}}
 TRACK_CASES = [
     Case(
         "an unknown tracker",
@@ -272,7 +273,7 @@ TRACK_CASES = [
     ),
     Case(
         "two numbers of classes",
-        in_track("data.synthetic", {"seed": 1, "image_size": 96, "classes": 4, "natural": {}}),
+        in_track("data", {"synthetic": TWO_NUMBERS, "splits": {"train": 4, "test": 4}}),
         ("track.yaml: data.synthetic.classes: is 4", "natural.classes, which natural scenes have"),
     ),
     Case(

@@ -56,7 +56,7 @@ def test_neither_do_these_keys_of_a_track(key: str, value: object) -> None:
         ICD | {"inherit": True},
         ICD | {"detector": "fcos"},
         ICD | {"backbone": "resnet18-w16"},
-        ICD | {"teacher": {"backbone": "resnet18-w16"}},
+        ICD | {"teacher": {"backbone": "resnet18-w8"}},
         ICD | {"options": {"heads": 2}},
         ICD | {"options": {"levels": [8, 16]}},
         ICD | {"options": {"auxiliary": ["localisation"]}},

@@ -377,11 +377,11 @@ def test_a_role_is_replaced_whole(tmp_path):
 
 
 def test_what_is_null_is_not_taken_over(tmp_path):
-    change: dict[str, Any] = {"detectors": {"fcos": None}, "backbones": {"resnet18-w16": None}}
+    change: dict[str, Any] = {"detectors": {"fcos": None}, "backbones": {"mobilenetv2-w025": None}}
     change["methods"] = {"pkd": None, "cwd": {}}
     found = load_track(str(write(tmp_path / "own.yaml", EXTENDED | change))).content
     assert MINI["detectors"].keys() - found.detectors.keys() == {"fcos"}
-    assert MINI["backbones"].keys() - found.backbones.keys() == {"resnet18-w16"}
+    assert MINI["backbones"].keys() - found.backbones.keys() == {"mobilenetv2-w025"}
     assert MINI["methods"].keys() - found.methods.keys() == {"pkd"}
     nothing = EXTENDED | {"detectors": dict.fromkeys(MINI["detectors"])}
     with pytest.raises(InputError, match=r"detectors: is \{\}"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_a_rehearsal_the_track_decides() -> None:
     rehearsal = measured(TRACK)
     assert rehearsal == {}
-    assert training_minutes(RUN, TRACK.machine, rehearsal) == 20 + 1.5 * RUN.iterations * 3 / 60
+    assert training_minutes(RUN, TRACK.machine, rehearsal) == math.ceil(20 + 1.5 * RUN.iterations * 3 / 60)
     assert training_memory(RUN, TRACK.machine, rehearsal) == TRACK.machine.memory
     assert origin(RUN, rehearsal) == "assumed, not measured"
 

@@ -95,7 +95,7 @@ def test_a_whole_agreement_is_no_part_of_one(tau):
 def test_the_table_says_whether_the_order_is_the_papers(ablation, results):
     text = markdown(summarise(ablation, results))
     line = next(line for line in text.splitlines() if line.startswith("Does our order"))
-    assert "Yes: Kendall's tau is +1.00 over the 3 rows" in line
+    assert "Yes: Kendall's tau is +1.00 [+1.00, +1.00] over the 3 rows" in line
     assert re.search(r"Of the 3 pairs of these rows, \d are significant", line)
     rows = tuple(replace(r, published=None) if r.id == "icd" else r for r in ablation.rows)
     assert "Fewer than three rows" in markdown(summarise(replace(ablation, rows=rows), results))
