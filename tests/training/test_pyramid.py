@@ -35,8 +35,8 @@ def test_a_pyramid_is_that_of_the_levels(mini: Lab, name: str) -> None:
     levels = model.to("meta").extract_feat(torch.zeros(1, 3, 256, 256, device="meta"))
     found = pyramid_of(model)
     assert found.strides == [256 // level.shape[-1] for level in levels]
-    assert found.widths == [level.shape[1] for level in levels] == [64] * 5
-    assert found.channels == 64
+    assert found.widths == [level.shape[1] for level in levels] == [32] * 5
+    assert found.channels == 32
 
 
 class Wrapped(nn.Module):
