@@ -49,7 +49,7 @@ NARROW = {"neck": {"out_channels": WIDTH}}
 HEAD = {"in_channels": WIDTH, "feat_channels": WIDTH}
 DENSE_HEAD = {**HEAD, "stacked_convs": 1, "norm_cfg": {"type": "GN", "num_groups": 4}}
 SMALL = {
-    "data": {"synthetic": {"seed": 1, "image_size": 64}},
+    "data": {"synthetic": {"seed": 1, "image_size": 64, "classes": 8}},
     "images": {"scale": [64, 64]},
     "detectors": {
         "retinanet": {

@@ -29,7 +29,7 @@ from tests.sweep.families import Family
 
 STEPS = ("train", "ICD", "export", "load", "predict")
 AUXILIARY = {"loss_identification", "loss_localisation"}
-CLASSES = 4  # of the synthetic images
+CLASSES = 8  # of the synthetic images
 
 
 @dataclass

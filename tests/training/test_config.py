@@ -82,7 +82,7 @@ def test_number_of_classes_is_the_tracks_everywhere(coco: Lab, lab: Lab, shipped
     )
     model = plain(other, other.run()).model.to_dict()
     found = {value for path, value in leaves(model).items() if path.endswith(".num_classes")}
-    assert found == {4}
+    assert found == {8}
     theirs = leaves(get_config(f"mmdet::{shipped}").model.to_dict())
     assert {path for path in theirs if path.endswith(".num_classes")} <= leaves(model).keys()
 
@@ -98,8 +98,8 @@ def test_number_of_things_is_the_tracks(coco: Lab, lab: Lab) -> None:
     other = replace(coco.stating(content), survey=lab.survey)
     model = plain(other, other.run()).model
     head = model.panoptic_head
-    assert head.num_things_classes == model.panoptic_fusion_head.num_things_classes == 4
-    assert head.loss_cls.class_weight == [1.0] * 4 + [0.1]
+    assert head.num_things_classes == model.panoptic_fusion_head.num_things_classes == 8
+    assert head.loss_cls.class_weight == [1.0] * 8 + [0.1]
 
 
 def test_a_model_is_mmdets_but_for_what_the_track_changes(coco: Lab) -> None:
