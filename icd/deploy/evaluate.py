@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,16 +63,10 @@ def evaluate(
     annotations, images = data_of(config)
     measured_on = data_evaluated(annotations, images, memory_file(folder.parent, split, images))
     checkpoint = metrics_of_checkpoint(folder, split, measured_on)
-    content = read_annotations(annotations)
-    by_name = {category["name"]: category["id"] for category in content["categories"]}
-    ids = [by_name[name] for name in detector.contract.classes]
     batch = detector.contract.batch or config.test_dataloader.batch_size
-    entries: dict[str, list[dict[str, Any]]] = {kind: [] for kind in checkpoint}
-    for image, found in detected(detector, content["images"], images, batch):
-        for kind, own in entries.items():
-            own += described(image, found, ids, detector.contract, kind)
+    content = read_annotations(annotations)
     metrics: Metrics = {}
-    for kind, own in entries.items():
+    for kind, own in all_described(detector, content, images, batch, checkpoint).items():
         file = model.with_suffix(f".{split}.{kind}.json")
         write_text(file, json.dumps(own))
         metrics[kind] = coco_metrics(annotations, file, kind, evaluator)
@@ -93,6 +87,19 @@ def evaluate(
         f"{detector.contract.precision}, {100 * ap(checkpoint[kind]):.2f} of the checkpoint"
         for kind in metrics
     )
+
+
+def all_described(
+    detector: OnnxDetector, content: dict[str, Any], images: Path, batch: int, kinds: Iterable[str]
+) -> dict[str, list[dict[str, Any]]]:
+    """COCO detections in all images of an annotation file's content, by kind."""
+    by_name = {category["name"]: category["id"] for category in content["categories"]}
+    ids = [by_name[name] for name in detector.contract.classes]
+    entries: dict[str, list[dict[str, Any]]] = {kind: [] for kind in kinds}
+    for image, found in detected(detector, content["images"], images, batch):
+        for kind, own in entries.items():
+            own += described(image, found, ids, detector.contract, kind)
+    return entries
 
 
 def ap(metrics: dict[str, float | None]) -> float:
