@@ -99,7 +99,7 @@ rule train:
 
 use rule train as train_source with:
     wildcard_constraints:
-        run="|".join(map(re.escape, SOURCES)),
+        run=any_run(SOURCES),
     priority: 1  # other runs wait for it
 
 
@@ -110,7 +110,7 @@ use rule train as train_distilled with:
         method=f"{RESULTS}/runs/{{run}}/method.pth",
         manifest=f"{RESULTS}/manifests/{{run}}.json",
     wildcard_constraints:
-        run="|".join(map(re.escape, DISTILLED)),
+        run=any_run(DISTILLED),
 
 
 use rule train as train_decoder with:
@@ -119,7 +119,7 @@ use rule train as train_decoder with:
         recognition=f"{RESULTS}/runs/{{run}}/decoder.json",
         manifest=f"{RESULTS}/manifests/{{run}}.json",
     wildcard_constraints:
-        run="|".join(map(re.escape, DECODERS)) or "(?!)",
+        run=any_run(DECODERS),
     priority: 1  # students wait for it
 
 
