@@ -1,4 +1,9 @@
-"""Shared set-up: one thread per test process, mmcv without compiled operators, slow tests first."""
+"""Shared set-up: one thread per test process, mmcv without compiled operators, slow tests first.
+
+PyTorch begins its first backward pass by starting a thread for each device, and a process with such
+threads cannot be forked and go on with gradients. Fake tensors, which torch.export uses too, make
+it believe in a GPU; so the first backward pass comes before all tests.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +13,7 @@ import torch
 from icd import mmcv_ext
 
 torch.set_num_threads(1)
+torch.zeros((), requires_grad=True).backward()
 mmcv_ext.install()
 
 pytest_plugins = ["tests.lab_fixtures"]

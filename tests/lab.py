@@ -42,6 +42,12 @@ def _backbone(width: int) -> dict[str, dict]:
     return {"backbone": {"base_channels": width}, "neck": {"in_channels": stages}}
 
 
+# Those of both tracks; mini has a variant of RetinaNet, too.
+DETECTORS = [
+    name
+    for name in load_track("mini").content.detectors
+    if name in load_track("coco", {"coco": "coco"}).content.detectors
+]
 WIDTH = 16  # channels of the pyramids
 IMAGES = {"train": 16, "test": 8}
 
@@ -49,7 +55,7 @@ NARROW = {"neck": {"out_channels": WIDTH}}
 HEAD = {"in_channels": WIDTH, "feat_channels": WIDTH}
 DENSE_HEAD = {**HEAD, "stacked_convs": 1, "norm_cfg": {"type": "GN", "num_groups": 4}}
 SMALL = {
-    "data": {"synthetic": {"seed": 1, "image_size": 64}},
+    "data": {"synthetic": {"seed": 1, "image_size": 64, "classes": 8}},
     "images": {"scale": [64, 64]},
     "detectors": {
         "retinanet": {
@@ -76,7 +82,7 @@ SMALL = {
         },
     },
     "backbones": {
-        "resnet18-w32": _backbone(8),
+        "resnet18-w16": _backbone(8),
         "resnet18-w8": _backbone(4),
     },
     "recipe": {"unit": 6, "batch_size": 2, "ramp": 3},

@@ -97,6 +97,7 @@ def test_a_failed_run_says_so_and_tables_show_the_rest(track_file, capsys):
     assert json.loads(failed.read_text())["error"].startswith("InputError: ")
     snapshot = ["--output", "x.json", "--weights", "1.pth"]  # which is of a figure
     assert main(["evaluate", str(student.folder), *snapshot]) == 2
+    assert f"remove {student.folder} to train it again" in capsys.readouterr().err
     assert not list(student.folder.glob("failed*"))
     tables = ["tables", track_file, "main", "--data", "made"]
     assert main(tables) == 0

@@ -24,6 +24,7 @@ from icd.commands.arguments import (
 from icd.errors import InputError
 from icd.experiments.machine import EVALUATORS
 from icd.experiments.trackers import Tracking, require_installed
+from icd.files import require_file
 from icd.process.boundary import require_run
 from icd.process.devices import is_launched, use_gpus
 from icd.process.failures import recorded
@@ -31,6 +32,9 @@ from icd.process.lock import locked
 
 if TYPE_CHECKING:
     from icd.experiments.splits import Split
+
+# A run that was trained before a table drew its curve has none.
+_SNAPSHOT = "a snapshot, kept only while a table draws the curve: remove {run} to train it again"
 
 
 def train(args: argparse.Namespace) -> None:
@@ -67,6 +71,8 @@ def evaluate(args: argparse.Namespace) -> None:
     require_run(args.run)
     require_installed(args.tracking, "icd evaluate")
     files = files_of_split(args)
+    if args.weights:
+        require_file(args.weights, _SNAPSHOT.format(run=args.run))
     if args.onnx:
         _evaluate_exported(args, files)
         return

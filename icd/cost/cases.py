@@ -148,7 +148,7 @@ class Plan:
 
     def settings(self, device: str) -> list[Setting]:
         """The settings for a type of device, with all defaults filled in."""
-        here = self.content.tracks.get(self.track.name)
+        here = self.track.entry(self.content.tracks)
         chosen = (here and here.of(device)) or self.content.settings.of(device)
         return [
             one.model_copy(

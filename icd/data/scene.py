@@ -56,19 +56,19 @@ class Scene:
     masks: NDArray[np.bool_]
 
 
-def compose(rng: np.random.Generator, size: int, max_objects: int) -> Scene:
-    """Scene of 1 to `max_objects` objects on a cluttered background of `size` x `size` px."""
+def compose(rng: np.random.Generator, size: int, max_objects: int, classes: int) -> Scene:
+    """Scene of 1 to `max_objects` objects of the first `classes` classes, `size` x `size` px."""
     count = int(rng.integers(1, max_objects + 1))
-    objects, masks = stacked([draw_object(rng, size) for _ in range(count)], rng, size)
+    objects, masks = stacked([draw_object(rng, size, classes) for _ in range(count)], rng, size)
     canvas = background(rng, size)
     for placed in reversed(objects):
         paint(canvas, placed.cover, rng)
     return finish(canvas, objects, masks, rng)
 
 
-def draw_object(rng: np.random.Generator, size: int) -> PlacedObject:
-    """Object of a random class. Size, pose and position do not depend on the class."""
-    label = int(rng.integers(len(CLASSES)))
+def draw_object(rng: np.random.Generator, size: int, classes: int) -> PlacedObject:
+    """Object of one of the first `classes` classes, on which only its outline depends."""
+    label = int(rng.integers(classes))
     smallest, largest = LARGE_AREAS if rng.random() < LARGE_SHARE else COMMON_AREAS
     area = size**2 * math.exp(rng.uniform(math.log(smallest), math.log(largest)))
     return place(label, OUTLINES[CLASSES[label]], area, rng, size)

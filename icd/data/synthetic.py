@@ -38,16 +38,19 @@ class SyntheticSpec:
     seed: seed of all images.
     image_size: side in px; object sizes scale with it.
     max_objects: largest number of objects per image.
-    natural: scenes like those of photographs instead, with their own number of objects.
+    classes: number of classes, the first ones of :data:`icd.data.shapes.CLASSES`.
+    natural: scenes like those of photographs instead, with numbers of objects and classes of their
+        own.
     """
 
     seed: int
     image_size: int = 128
     max_objects: int = 6
+    classes: int = len(CLASSES)
     natural: NaturalSpec | None = None
 
     def __post_init__(self) -> None:
-        smallest = {"seed": 0, "image_size": 64, "max_objects": 1}
+        smallest = {"seed": 0, "image_size": 64, "max_objects": 1, "classes": 1}
         for key, least in smallest.items():
             if not isinstance(value := getattr(self, key), int) or value < least:
                 raise InputError("synthetic data", key, f"{value!r}", f"an integer >= {least}")
@@ -62,13 +65,13 @@ class SyntheticSpec:
     @property
     def class_names(self) -> tuple[str, ...]:
         """Names of the classes, by index."""
-        return NaturalScenes(self.natural).class_names if self.natural else CLASSES
+        return NaturalScenes(self.natural).class_names if self.natural else CLASSES[: self.classes]
 
     def compose(self, rng: np.random.Generator) -> Scene:
         """A random scene."""
         if self.natural:
             return NaturalScenes(self.natural).compose(rng, self.image_size)
-        return compose(rng, self.image_size, self.max_objects)
+        return compose(rng, self.image_size, self.max_objects, self.classes)
 
 
 def write_dataset(

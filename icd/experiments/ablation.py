@@ -13,6 +13,7 @@ from icd.errors import InputError
 from icd.experiments.ablation_content import (
     AblationContent,
     Axis,
+    Comparison,
     Published,
     RowContent,
 )
@@ -70,6 +71,7 @@ class Ablation:
     axis: the axis of a figure that shows AP at each row's ``x``.
     figures: for each figure of the runs' behaviour, the ids of the rows that it shows.
     findings: the results on this track, in words.
+    answers: the questions that two rows answer each.
     """
 
     name: str
@@ -87,6 +89,7 @@ class Ablation:
     costs: bool = False
     diagnosis: bool = False
     deployment: bool = False
+    answers: tuple[Comparison, ...] = ()
 
     def row(self, name: str) -> Row:
         """The row with this id."""
@@ -205,6 +208,7 @@ def read_ablation(file: Path, track: Track) -> Ablation:
         costs=content.costs and distilled,
         diagnosis=content.diagnosis,
         deployment=content.deployment,
+        answers=tuple(content.answers),
     )
     _require_held_out(ablation, track, file)
     _require_attention(ablation, file)
@@ -291,7 +295,7 @@ class _Expansion:
 
     def row(self, row: RowContent) -> Row:
         """A row with its runs."""
-        here = row.tracks.get(self.track.name)
+        here = self.track.entry(row.tracks)
         changes = (self.content.base, row.change, here.change if here else None)
         change = self._merged(*changes, key=f"rows.{row.id}")
         self._require_effect(row, change)

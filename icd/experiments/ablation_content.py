@@ -70,7 +70,10 @@ class RowContent(Model):
     x: float | None = Field(None, description="position on the axis of the figure")
     tracks: dict[str, TrackRow] = Field(
         default_factory=dict,
-        description="differences on single tracks, by track name: label, change or absent",
+        description=(
+            "differences on single tracks, by track name: label, change or absent; they hold on "
+            "tracks that extend that one, too"
+        ),
     )
     published: Published | None = None
 
@@ -98,6 +101,14 @@ class FigureRows(Model):
     def by_name(self) -> dict[str, tuple[str, ...]]:
         """Ids of the rows, by the name of the figure that shows them."""
         return {name: tuple(rows) for name, rows in self if rows}
+
+
+class Comparison(Model):
+    """A question that the difference of two rows answers."""
+
+    question: Text = Field(description="the answer is yes if `row` has the higher AP")
+    row: RowId = Field(description="the id of a row")
+    over: RowId = Field(description="the id of the row that it is compared with")
 
 
 class AblationContent(Model):
@@ -131,6 +142,10 @@ class AblationContent(Model):
     findings: dict[str, str] = Field(
         default_factory=dict,
         description="results by track name; text printed below the table",
+    )
+    answers: list[Comparison] = Field(
+        default_factory=list,
+        description="questions that the results page opens with, each answered by two rows",
     )
     costs: bool = Field(
         False, description="show the cost of a step with each row's method, where measured"
@@ -178,6 +193,9 @@ class AblationContent(Model):
             for key in ("baseline", "reference"):
                 if name := getattr(row, key):
                     yield f"{place}{key}", name
+        for i, answer in enumerate(self.answers):
+            yield f"answers.{i}.row", answer.row
+            yield f"answers.{i}.over", answer.over
         for figure, rows in self.figures.by_name().items():
             yield from ((f"figures.{figure}.{i}", name) for i, name in enumerate(rows))
 

@@ -241,13 +241,22 @@ class NaturalScenes(Model):
 
 
 class Synthetic(Model):
-    """Seed and image size of the generated data."""
+    """What the generated data hold."""
 
     seed: int = Field(ge=0, description="seed of all images")
     image_size: int = Field(ge=64, description="side of each image in pixels")
+    classes: int | None = Field(
+        None, ge=1, le=8, description="number of classes of plain scenes (default: 8)"
+    )
     natural: NaturalScenes | None = Field(
         None, description="scenes with the statistics of photographs, instead of plain ones"
     )
+
+    @model_validator(mode="after")
+    def _require_one_number_of_classes(self) -> Synthetic:
+        if self.natural is not None and self.classes is not None:
+            _refuse("classes", self.classes, "natural.classes, which natural scenes have")
+        return self
 
 
 class SyntheticData(Model):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from string import Template
-from typing import Any
+from typing import Any, TypeVar
 
 from icd.data import SplitFiles
 from icd.data.reading import SMALLEST_SIDE, Reading
@@ -26,20 +26,30 @@ from icd.experiments.track_content import TrackContent
 from icd.experiments.yaml_files import WORKFLOW, read_yaml
 from icd.mappings import content_hash, merge
 
+Entry = TypeVar("Entry")
 SECTIONS = ("detectors", "backbones", "methods")  # an extending track may leave out entries
 
 
 @dataclass(frozen=True)
 class Track:
-    """The content of a track file and the location of its data."""
+    """The content of a track file and the location of its data.
+
+    extends: names of the shipped tracks that it extends, the nearest one first.
+    """
 
     file: Path
     content: TrackContent
     data_root: Path
+    extends: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         return self.content.name
+
+    def entry(self, by_track: Mapping[str, Entry]) -> Entry | None:
+        """What is stated for this track, or else for the nearest one that it extends."""
+        names = (name for name in (self.name, *self.extends) if name in by_track)
+        return next((by_track[name] for name in names), None)
 
     @property
     def seeds(self) -> list[int]:
@@ -164,7 +174,15 @@ def load_track(
         raise InputError(name, "", "no such track", expected)
     track = read_track(track_mapping(file), file, config, data_root)
     _require_own_name(track)
-    return track
+    return replace(track, extends=tuple(_extended(file)))
+
+
+def _extended(file: Path) -> Iterator[str]:
+    """Names of the shipped tracks that a track extends, itself or through another one."""
+    name = read_yaml(file, "track").get("extends")
+    if name:
+        yield name
+        yield from _extended(WORKFLOW / f"tracks/{name}.yaml")
 
 
 def _require_own_name(track: Track) -> None:

@@ -12,8 +12,8 @@ import numpy as np
 
 from icd.data import SplitFiles
 from icd.data.annotations import complete, read_annotations
-from icd.data.shapes import CLASSES
 from icd.data.survey import instances, write_survey
+from icd.data.synthetic import SyntheticSpec
 from icd.experiments.kind import FILES
 from icd.experiments.splits import TEST, TRAIN
 from icd.experiments.track import Track
@@ -59,7 +59,9 @@ def class_names(track: Track) -> list[str]:
     if track.annotations(TRAIN).is_file():
         categories = json.loads(track.annotations(TRAIN).read_text())["categories"]
         return [category["name"] for category in categories]
-    return list(CLASSES) if track.synthetic else [f"class {i}" for i in range(COCO_CLASSES)]
+    if track.synthetic:
+        return list(SyntheticSpec.of(track.synthetic.synthetic.stated()).class_names)
+    return [f"class {i}" for i in range(COCO_CLASSES)]
 
 
 def image_sizes(track: Track) -> Sequence[tuple[int, int]]:

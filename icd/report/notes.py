@@ -71,11 +71,19 @@ def agreement(order: Agreement | None, distilled: Agreement | None) -> str:
         return f"{question} All values are equal, so there is no comparison."
     answer = "Yes" if isclose(order.tau, 1) else "In part" if order.tau > 0 else "No"
     return (
-        f"{question} {answer}: Kendall's tau is {order.tau:+.2f} over the {order.rows} rows that "
-        f"have both values. Of the {order.pairs} pairs of these rows, {order.significant} are "
+        f"{question} {answer}: Kendall's tau is {tau(order)} over the {order.rows} rows that have "
+        f"both values. Of the {order.pairs} pairs of these rows, {order.significant} are "
         f"significant (Holm's correction); {order.same} of them have the published order."
         f"{_without_baselines(distilled)}"
     )
+
+
+def tau(order: Agreement) -> str:
+    """Kendall's tau with its interval over seeds and images."""
+    if order.interval is None:
+        return f"{order.tau:+.2f}"
+    low, high = order.interval
+    return f"{order.tau:+.2f} [{low:+.2f}, {high:+.2f}]"
 
 
 def _without_baselines(order: Agreement | None) -> str:
@@ -83,7 +91,7 @@ def _without_baselines(order: Agreement | None) -> str:
     if order is None or isnan(order.tau):
         return ""
     return (
-        f" Without baselines: tau {order.tau:+.2f} over {order.rows} rows, {order.significant} of "
+        f" Without baselines: tau {tau(order)} over {order.rows} rows, {order.significant} of "
         f"{order.pairs} pairs significant, {order.same} of them in the published order."
     )
 

@@ -10,7 +10,10 @@ from pathlib import Path
 from icd.experiments.track import Track
 from icd.files import write_text
 from icd.markdown import table
+from icd.report.answers import EXPLAINED, answers
+from icd.report.answers import HEADER as HEADER_OF_ANSWERS
 from icd.report.existing import Table, Tables
+from icd.report.notes import tau
 from icd.report.statistics import Agreement
 
 COST = "What distillation costs"
@@ -26,10 +29,10 @@ OUTDATED = (
 )
 CLAIM = (
     "Does our order of the rows agree with the published one? All columns count the rows that have "
-    "both values. tau: Kendall's tau of the mean AP. In published order: how many of the pairs "
-    "that our intervals find significant have the published order. The last two columns leave out "
-    "the baselines, because their pairs often only show that distillation helps. Findings stand "
-    "below each table."
+    "both values. tau: Kendall's tau of the mean AP, with its 95 % interval over seeds and images. "
+    "In published order: how many of the pairs that our intervals find significant have the "
+    "published order. The last two columns leave out the baselines, because their pairs often only "
+    "show that distillation helps. Findings stand below each table."
 )
 HEADER = ["", "rows", "tau", "in published order", "tau, no baselines", "in published order"]
 
@@ -58,6 +61,7 @@ def page(track: Track, tables: Tables, figures: Mapping[str, str]) -> str:
         f"# Results on the track {track.name}: {track.content.title}",
         GENERATED + KEPT * bool(shown),
         *([OUTDATED.format(", ".join(outdated))] if outdated else []),
+        *_answers(shown),
         *([_overview(shown), CLAIM] if shown else []),
         *([" · ".join(map(_link, others))] if others else []),
         *map(_section, shown),
@@ -68,6 +72,18 @@ def page(track: Track, tables: Tables, figures: Mapping[str, str]) -> str:
     if cost.is_file():
         parts.append(f"{_nested(cost)}\n\n![{COST}](cost/figure.png)")
     return "\n\n".join(parts) + "\n"
+
+
+def _answers(tables: Sequence[Table]) -> list[str]:
+    """What the tables answer, with a text that explains it; nothing without any answer."""
+    body = [
+        [f"[{question}](#{heading_anchor(one.ablation.title)})", *cells]
+        for one in tables
+        for question, *cells in (
+            answer.cells for answer in answers(one.summary, one.ablation.answers)
+        )
+    ]
+    return [table(HEADER_OF_ANSWERS, body, text=True), EXPLAINED] if body else []
 
 
 def _overview(tables: Sequence[Table]) -> str:
@@ -88,7 +104,7 @@ def _agreement(one: Table) -> list[str]:
 def _order(order: Agreement | None) -> list[str]:
     if order is None or isnan(order.tau):
         return ["-", "-"]
-    return [f"{order.tau:+.2f}", f"{order.same} of {order.significant}"]
+    return [tau(order), f"{order.same} of {order.significant}"]
 
 
 def _link(title: str) -> str:

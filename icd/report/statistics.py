@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
+from math import isnan
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,6 +77,7 @@ class Agreement:
     pairs: of rows.
     significant: pairs whose difference is significant, with Holm's correction for all pairs.
     same: significant pairs that have the published order.
+    interval: 95 % interval of tau over seeds and images; None without a bootstrap of every row.
     """
 
     rows: int
@@ -83,6 +85,7 @@ class Agreement:
     pairs: int
     significant: int
     same: int
+    interval: tuple[float, float] | None = None
 
 
 def agreement(rows: Sequence[Sample], published: Sequence[float]) -> Agreement | None:
@@ -99,7 +102,47 @@ def agreement(rows: Sequence[Sample], published: Sequence[float]) -> Agreement |
         if each and significant
     ]
     tau = float(stats.kendalltau(means, published).statistic)
-    return Agreement(len(rows), tau, len(pairs), len(same), sum(same))
+    interval = None if isnan(tau) else tau_interval(rows, published)
+    return Agreement(len(rows), tau, len(pairs), len(same), sum(same), interval)
+
+
+def tau_interval(rows: Sequence[Sample], published: Sequence[float]) -> tuple[float, float] | None:
+    """Percentiles of tau under resamplings of the images and of the seeds, the same for all rows.
+
+    Each draw adds the mean deviation of resampled seeds, times sqrt(n / (n - 1)) because resampling
+    n of n values varies less than they do, to a replicate over images.
+    """
+    images = [_stacked(row, list(row.values)) for row in rows]
+    stacked = [each.mean(axis=0) for each in images if each is not None]
+    if len(stacked) < len(rows):
+        return None
+    rng = np.random.default_rng(0)
+    count = min(len(each) for each in stacked)
+    drawn = rng.random((count, max(len(row.values) for row in rows)))
+    aps = [
+        each[:count] + _resampled(np.array([*row.values.values()]), drawn)
+        for row, each in zip(rows, stacked, strict=True)
+    ]
+    tail = 100 * (1 - CONFIDENCE) / 2
+    low, high = np.percentile(taus(np.stack(aps, axis=1), published), [tail, 100 - tail])
+    return float(low), float(high)
+
+
+def taus(ours: NDArray[np.float64], published: Sequence[float]) -> NDArray[np.float64]:
+    """Kendall's tau-b of each of B orders, (B, rows), with the published one."""
+    first, second = np.array([*combinations(range(len(published)), 2)]).T
+    theirs = np.sign(np.take(published, first) - np.take(published, second))
+    signs = np.sign(ours[:, first] - ours[:, second])
+    return np.asarray(signs @ theirs / np.sqrt((signs**2).sum(axis=1) * (theirs**2).sum()))
+
+
+def _resampled(values: NDArray[np.float64], drawn: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean deviation (B,) of seeds that are chosen by numbers (B, n) in [0, 1); 0 for one seed."""
+    if len(values) < 2:
+        return np.zeros(len(drawn))
+    chosen = (drawn[:, : len(values)] * len(values)).astype(int)
+    scale = np.sqrt(len(values) / (len(values) - 1))
+    return np.asarray(scale * (values[chosen].mean(axis=1) - values.mean()))
 
 
 def holm(values: Sequence[float | None], level: float = 1 - CONFIDENCE) -> list[bool]:

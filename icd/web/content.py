@@ -8,7 +8,9 @@ from math import isnan
 from typing import Any
 
 from icd.experiments.track import Track
+from icd.report.answers import answers
 from icd.report.existing import Table, Tables
+from icd.report.notes import tau
 from icd.report.statistics import Agreement
 from icd.web import curves
 from icd.web.gathered import (
@@ -28,19 +30,32 @@ SAME = 1e-9  # by which the AP of a curve may differ from that of a table
 
 @dataclass(frozen=True)
 class Order:
-    """How far the order of a table's rows is the published one; see Agreement."""
+    """How far the order of a table's rows is the published one; see Agreement.
+
+    text: tau with its interval.
+    """
 
     rows: int
     tau: float
+    text: str
     pairs: int
     significant: int
     same: int
 
 
 @dataclass(frozen=True)
+class Answered:
+    """A question that a table answers; cells stand under :data:`icd.report.answers.HEADER`."""
+
+    table: str
+    cells: list[str]
+
+
+@dataclass(frozen=True)
 class Content:
     """The content of a page.
 
+    answers: in the order of the tables.
     orders: of all rows, and without the baselines, by table; None for fewer than three rows.
     runs: by id.
     parts: what was gathered of the runs, by part; empty mappings where nothing was.
@@ -49,6 +64,7 @@ class Content:
     track: str
     title: str
     tables: list[TableData]
+    answers: list[Answered]
     orders: dict[str, tuple[Order | None, Order | None]]
     outdated: list[str]
     runs: dict[str, Provenance]
@@ -63,6 +79,11 @@ def content(track: Track, tables: Tables) -> Content:
         track=track.name,
         title=track.content.title,
         tables=shown,
+        answers=[
+            Answered(table.ablation.name, answer.cells)
+            for table in tables.shown
+            for answer in answers(table.summary, table.ablation.answers)
+        ],
         orders={table.ablation.name: _orders(table) for table in tables.shown},
         outdated=tables.outdated,
         runs=provenances(track.results / "manifests", measured),
@@ -84,7 +105,7 @@ def _order(found: Agreement | None) -> Order | None:
     """An agreement for the page; tau is NaN if all values are equal."""
     if found is None or isnan(found.tau):
         return None
-    return Order(found.rows, found.tau, found.pairs, found.significant, found.same)
+    return Order(found.rows, found.tau, tau(found), found.pairs, found.significant, found.same)
 
 
 def precision_of(tables: Iterable[TableData], found: Mapping[str, Any]) -> dict[str, Any]:

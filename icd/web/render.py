@@ -17,6 +17,7 @@ from plotly.offline import get_plotlyjs
 
 from icd.experiments.track import Track
 from icd.files import write_text
+from icd.report.answers import EXPLAINED, HEADER
 from icd.report.existing import Tables
 from icd.web.content import Content, content
 from icd.web.gathered import ATTENTION, DETECTIONS, IMAGES, PARTS
@@ -100,6 +101,8 @@ def render(shown: Content, packed: Mapping[str, str], why: Mapping[str, str]) ->
     return environment.get_template("page.html").render(
         page=shown,
         titles=TITLES,
+        answer_header=HEADER,
+        answers_explained=EXPLAINED,
         why={**why, **without_images},
         styles=Markup(_joined(STYLES, "css")),
         scripts=Markup(_joined(SCRIPTS, "js")),

@@ -55,7 +55,7 @@ def small_track() -> dict:
         "synthetic": {"seed": 0, "image_size": 64},
         "splits": {"train": 24, "test": 8},
     }
-    for name, width in (("resnet18-w32", 8), ("resnet18-w8", 4)):
+    for name, width in (("resnet18-w16", 8), ("resnet18-w8", 4)):
         content["backbones"][name]["backbone"]["base_channels"] = width
         stages = [width, 2 * width, 4 * width, 8 * width]
         content["backbones"][name]["neck"] = {"in_channels": stages}

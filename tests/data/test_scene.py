@@ -46,7 +46,7 @@ def test_an_empty_stack_gives_no_masks():
 
 @pytest.mark.parametrize(("size", "most"), [(64, 3), (128, 6), (200, 9)])
 def test_scenes_hold_one_to_max_objects(size, most):
-    scenes = [compose(np.random.default_rng(seed), size, most) for seed in range(25)]
+    scenes = [compose(np.random.default_rng(seed), size, most, 8) for seed in range(25)]
     counts = [len(made.labels) for made in scenes]
     assert min(counts) >= 1
     assert most - 2 < max(counts) <= most
@@ -61,7 +61,7 @@ def test_scenes_hold_one_to_max_objects(size, most):
 def test_objects_alone_show_enough_to_be_kept():
     rng = np.random.default_rng(0)
     for _ in range(300):
-        placed = draw_object(rng, SIZE)
+        placed = draw_object(rng, SIZE, 8)
         assert placed.mask.sum() > MIN_VISIBLE * placed.area
 
 
@@ -77,6 +77,6 @@ def test_every_mask_shows_the_object_that_was_painted_last(monkeypatch):
     monkeypatch.setattr(scene, "MAX_NOISE", 0)
     for seed in range(20):
         painted.clear()
-        made = scene.compose(np.random.default_rng(seed), 128, 6)
+        made = scene.compose(np.random.default_rng(seed), 128, 6, 8)
         shown = np.tensordot(np.arange(len(made.labels), 0, -1), made.masks, axes=1)
         np.testing.assert_array_equal(made.image[..., 0], shown)

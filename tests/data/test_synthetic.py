@@ -167,7 +167,7 @@ def test_images_without_objects(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("seed", -1), ("seed", 0.5), ("image_size", 32), ("max_objects", 0)],
+    [("seed", -1), ("seed", 0.5), ("image_size", 32), ("max_objects", 0), ("classes", 0)],
 )
 def test_a_bad_spec_is_refused(key, value):
     with pytest.raises(InputError, match=f"{key}: .* expected an integer >= "):
@@ -183,3 +183,12 @@ def test_a_split_must_be_a_plain_name(split, tmp_path):
 def test_torch_is_not_imported():
     code = "import sys, icd.data.synthetic; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_fewer_classes_are_the_first_ones(tmp_path):
+    spec = SyntheticSpec(seed=0, classes=3)
+    write_split(tmp_path, "train", 30, spec)
+    content = json.loads((tmp_path / "train-30.json").read_text())
+    assert spec.class_names == CLASSES[:3]
+    assert [category["name"] for category in content["categories"]] == list(CLASSES[:3])
+    assert {annotation["category_id"] for annotation in content["annotations"]} == {1, 2, 3}

@@ -115,7 +115,7 @@ ABLATION_CASES = [
     Case(
         "heads that do not divide the channels",
         in_ablation("rows.1.change.options", {"heads": 7}),
-        ("does not fit track.yaml (methods.icd.options.heads is 7, which", "a divisor of 64"),
+        ("does not fit track.yaml (methods.icd.options.heads is 7, which", "a divisor of 32"),
     ),
     Case(
         "the attention of a row that has none",
@@ -169,11 +169,11 @@ ABLATION_CASES = [
     ),
     Case(
         "a student whose pyramid is not the teacher's",
-        in_track("backbones.resnet18-w8.neck.out_channels", 32),
+        in_track("backbones.resnet18-w8.neck.out_channels", 64),
         (
             "table.yaml: rows.icd: does not fit track.yaml",
-            "backbones.resnet18-w8.neck.out_channels is 32, but the teacher's resnet18-w32 has 64",
-            "64, or one width for both in detectors.retinanet.model.neck.out_channels alone",
+            "backbones.resnet18-w8.neck.out_channels is 64, but the teacher's resnet18-w16 has 32",
+            "32, or one width for both in detectors.retinanet.model.neck.out_channels alone",
         ),
     ),
     Case(
@@ -229,6 +229,11 @@ ABLATION_CASES = [
         "a figure of a row that is not there",
         in_ablation("figures", {"curves": ["student", "teacher"]}),
         ("table.yaml: figures.curves.1: 'teacher' is not a row", "['student', 'icd']"),
+    ),
+    Case(
+        "an answer by a row that is not there",
+        in_ablation("answers", [{"question": "Why?", "row": "icd", "over": "teacher"}]),
+        ("table.yaml: answers.0.over: 'teacher' is not a row", "['student', 'icd']"),
     ),
     Case(
         "a figure of no row",

@@ -155,7 +155,7 @@ DATA_CASES = [
             in_coco("images.0.height", 1000, "test"),
             in_coco("annotations.0.bbox", [0, 0, 2, 9], "test"),
         ),
-        ("test.json: images[id=4]: four.png, 3 x 1000 pixels, becomes 0 x 128", "another shape"),
+        ("test.json: images[id=4]: four.png, 3 x 1000 pixels, becomes 0 x 96", "another shape"),
     ),
     Case(
         "unknown category",

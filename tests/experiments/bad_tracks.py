@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.experiments.broken import Case, in_track, in_track_text, remove
 
+TWO_NUMBERS = {"seed": 1, "image_size": 96, "classes": 4, "natural": {}}
 TRACK_CASES = [
     Case(
         "an unknown tracker",
@@ -269,6 +270,11 @@ TRACK_CASES = [
         "a method without a module",
         in_track("methods.mine", {"class": "Mine"}),
         ("track.yaml: methods.mine.class: is 'Mine'", "module.Class"),
+    ),
+    Case(
+        "two numbers of classes",
+        in_track("data", {"synthetic": TWO_NUMBERS, "splits": {"train": 4, "test": 4}}),
+        ("track.yaml: data.synthetic.classes: is 4", "natural.classes, which natural scenes have"),
     ),
     Case(
         "text for a number",

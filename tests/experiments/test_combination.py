@@ -109,7 +109,7 @@ def test_recipes_may_not_contradict_each_other(
 def test_an_adapter_is_for_all_methods() -> None:
     both = run(BOTH, adapter=True)
     assert [part.adapter for part in both.method.parts] == [True, True]
-    narrow = changed(MINI, "backbones.resnet18-w8.neck.out_channels", 32)
+    narrow = changed(MINI, "backbones.resnet18-w8.neck.out_channels", 64)
     assert run(BOTH, narrow, adapter=True)
     with pytest.raises(InputError, match="out_channels"):
         run(BOTH, narrow)

@@ -56,7 +56,7 @@ def test_neither_do_these_keys_of_a_track(key: str, value: object) -> None:
         ICD | {"inherit": True},
         ICD | {"detector": "fcos"},
         ICD | {"backbone": "resnet18-w16"},
-        ICD | {"teacher": {"backbone": "resnet18-w16"}},
+        ICD | {"teacher": {"backbone": "resnet18-w8"}},
         ICD | {"options": {"heads": 2}},
         ICD | {"options": {"levels": [8, 16]}},
         ICD | {"options": {"auxiliary": ["localisation"]}},
@@ -107,8 +107,7 @@ def test_kinds_group_the_runs_of_a_plan() -> None:
     assert student.runs == tuple(runs[:2])
     assert icd.runs == tuple(runs[2:])
     assert icd.label == (
-        "retinanet, resnet18-w8, icd, teacher retinanet resnet18-w32, 8 images of 128 x 128,"
-        " float32"
+        "retinanet, resnet18-w8, icd, teacher retinanet resnet18-w16, 8 images of 96 x 96, float32"
     )
 
 

@@ -159,9 +159,9 @@ def teacher_of(content: dict, **change: object) -> tuple[str, str, str]:
 
 def test_a_teacher_is_of_the_students_detector_unless_someone_says_otherwise() -> None:
     small = "resnet18-w16"
-    assert teacher_of(MINI, detector="fcos") == ("fcos", "resnet18-w32", "4x")
+    assert teacher_of(MINI, detector="fcos") == ("fcos", "resnet18-w16", "4x")
     role = changed(MINI, "roles.teacher.detector", "atss")
-    assert teacher_of(role, detector="fcos") == ("atss", "resnet18-w32", "4x")
+    assert teacher_of(role, detector="fcos") == ("atss", "resnet18-w16", "4x")
     row = {"detector": "fcos", "backbone": small, "schedule": "2x"}
     assert teacher_of(role, teacher=row) == ("fcos", small, "2x")
     assert teacher_of(MINI, teacher={"backbone": small}) == ("retinanet", small, "4x")

@@ -70,7 +70,7 @@ def test_a_track_may_state_what_was_not_measured(tables):
     text = plan_text(stated, [main])
     assert lines(text)["main"][4] == f"{iterations * 3 / 3600:.1f}"
     assert "hours, one run after another; this assumes 3 seconds per iteration, as stated" in text
-    finish(main.row("icd").runs[0], seconds=360.0)  # 0.6 seconds an iteration
+    finish(main.row("icd").runs[0], seconds=360.0)  # 0.72 seconds an iteration
     text = plan_text(stated, [heads])
     rest = sum(run.iterations for run in heads.runs if not run.distils)
     assert lines(text)["heads"][4] == f"{(3 * 360 + rest * 3) / 3600:.1f}"
@@ -96,11 +96,11 @@ def test_a_rehearsal_replaces_what_a_track_states(tables):
     assert lines(text)["main"][4] == f"{(rest * 3 + icd.iterations * 0.5) / 3600:.1f}"
     assert "for 5 runs this assumes 3 seconds per iteration" in text
     assert "Measured by rehearsal on NVIDIA X: 1 of these runs." in text
-    label = "retinanet, resnet18-w8, icd, teacher retinanet resnet18-w32, 8 images of 128 x 128"
-    measured = ["1", "0:28", "2622", "0", "measured by rehearsal on NVIDIA X"]
+    label = "retinanet, resnet18-w8, icd, teacher retinanet resnet18-w16, 8 images of 96 x 96"
+    measured = ["1", "0:27", "2622", "0", "measured by rehearsal on NVIDIA X"]
     assert lines(text)[f"{label}, float32"] == measured
     # Pre-training and students of as many iterations request the same.
-    assert lines(text)["3 kinds"] == ["3", "1:05", "4000", "0", "assumed, not measured"]
+    assert lines(text)["3 kinds"] == ["3", "0:58", "4000", "0", "assumed, not measured"]
 
 
 def test_a_finished_run_counts_more_than_a_rehearsal(tables):

@@ -194,6 +194,13 @@ def test_the_summary_names_the_factors_of_a_run():
     assert plain.summary["teacher"] is None
 
 
+def test_a_run_on_natural_scenes_survives_its_description():
+    """Such scenes have their own number of classes, so that of plain ones is not filled in."""
+    content = changed(MINI, "data.synthetic", {"seed": 1, "image_size": 96, "natural": {}})
+    run = described(track(content), {"method": "icd"}, 0)
+    assert read_run(run.description, Path("run.json")) == run
+
+
 def test_a_run_survives_its_file(tmp_path):
     (tmp_path / "run.json").write_text(json.dumps(STUDENT.description, indent=1))
     assert load_run(tmp_path).id == STUDENT.id

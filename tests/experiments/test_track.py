@@ -227,7 +227,7 @@ def test_pyramids_of_different_width_are_refused_where_features_are_compared(
     common: int | None, student: int | None, teacher: int | None, fits: bool
 ) -> None:
     content = changed(MINI, "detectors.retinanet.model.neck.out_channels", common)
-    for name, width in (("resnet18-w8", student), ("resnet18-w32", teacher)):
+    for name, width in (("resnet18-w8", student), ("resnet18-w16", teacher)):
         if width:
             content = changed(content, f"backbones.{name}.neck.out_channels", width)
     found = track(content)
@@ -240,7 +240,7 @@ def test_pyramids_of_different_width_are_refused_where_features_are_compared(
     with pytest.raises(InputError, match=key) as raised:
         described(found, {"method": "icd"}, seed=0)
     width = teacher or common or 256
-    assert raised.value.problem.endswith(f"teacher's resnet18-w32 has {width}")
+    assert raised.value.problem.endswith(f"teacher's resnet18-w16 has {width}")
     assert raised.value.expected.startswith(f"{width}, or one width for both in ")
 
 
@@ -377,11 +377,11 @@ def test_a_role_is_replaced_whole(tmp_path):
 
 
 def test_what_is_null_is_not_taken_over(tmp_path):
-    change: dict[str, Any] = {"detectors": {"fcos": None}, "backbones": {"resnet18-w16": None}}
+    change: dict[str, Any] = {"detectors": {"fcos": None}, "backbones": {"mobilenetv2-w025": None}}
     change["methods"] = {"pkd": None, "cwd": {}}
     found = load_track(str(write(tmp_path / "own.yaml", EXTENDED | change))).content
     assert MINI["detectors"].keys() - found.detectors.keys() == {"fcos"}
-    assert MINI["backbones"].keys() - found.backbones.keys() == {"resnet18-w16"}
+    assert MINI["backbones"].keys() - found.backbones.keys() == {"mobilenetv2-w025"}
     assert MINI["methods"].keys() - found.methods.keys() == {"pkd"}
     nothing = EXTENDED | {"detectors": dict.fromkeys(MINI["detectors"])}
     with pytest.raises(InputError, match=r"detectors: is \{\}"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_a_rehearsal_the_track_decides() -> None:
     rehearsal = measured(TRACK)
     assert rehearsal == {}
-    assert training_minutes(RUN, TRACK.machine, rehearsal) == 20 + 1.5 * RUN.iterations * 3 / 60
+    assert training_minutes(RUN, TRACK.machine, rehearsal) == math.ceil(
+        20 + 1.5 * RUN.iterations * 3 / 60
+    )
     assert training_memory(RUN, TRACK.machine, rehearsal) == TRACK.machine.memory
     assert origin(RUN, rehearsal) == "assumed, not measured"
 
@@ -46,7 +49,7 @@ def test_without_a_rehearsal_the_track_decides() -> None:
 def test_a_rehearsal_of_its_kind_replaces_the_guess() -> None:
     leave(outcome())
     rehearsal = measured(TRACK)
-    assert training_minutes(RUN, TRACK.machine, rehearsal) == 28  # 20 + 1.5 x 600 x 0.5 s
+    assert training_minutes(RUN, TRACK.machine, rehearsal) == 27  # 20 + 1.5 x 500 x 0.5 s
     assert training_memory(RUN, TRACK.machine, rehearsal) == 1311  # 1250 MiB
     assert training_memory(RUN, TRACK.machine, rehearsal, 100_000_000) == 1311 + 800
     assert origin(RUN, rehearsal) == "measured by rehearsal on NVIDIA X"

@@ -65,7 +65,7 @@ def error_table(scale: float = 1.0) -> pd.DataFrame:
 
 def place_detections(score: float = 0.8) -> None:
     """Two images of one disk and one ring, of which each row finds the disk."""
-    Path("data/test-2000").mkdir(parents=True, exist_ok=True)
+    Path("data/test-1000").mkdir(parents=True, exist_ok=True)
     images = [{"id": i, "file_name": f"{i}.png", "width": 48, "height": 32} for i in (1, 2)]
     annotations = [
         {"id": 2 * i + j, "image_id": i, "category_id": 1 + j, "iscrowd": 0}
@@ -75,9 +75,9 @@ def place_detections(score: float = 0.8) -> None:
     ]
     categories = [{"id": 1, "name": "disk"}, {"id": 2, "name": "ring"}]
     content = {"images": images, "annotations": annotations, "categories": categories}
-    Path("data/test-2000.json").write_text(json.dumps(content))
+    Path("data/test-1000.json").write_text(json.dumps(content))
     for image in images:
-        file = Path("data/test-2000", str(image["file_name"]))
+        file = Path("data/test-1000", str(image["file_name"]))
         Image.fromarray(np.full((32, 48, 3), 90, np.uint8)).save(file)
     for row in MAIN.choose(ROWS):
         folder = row.runs[0].folder / "test"
@@ -195,7 +195,7 @@ def test_detections_lie_on_images_as_training_reads_them():
     pixels = np.zeros((48, 32, 3), np.uint8)
     pixels[:, :16] = (250, 0, 0)
     for name in ("1.png", "2.png"):
-        Image.fromarray(pixels).save(f"data/test-2000/{name}", exif=tags)
+        Image.fromarray(pixels).save(f"data/test-1000/{name}", exif=tags)
     figure = Figure()
     line = figure.subplots(1, 2)
     (example, *_) = examples(track(), read_truth(track()))

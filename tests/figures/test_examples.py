@@ -36,16 +36,16 @@ def test_the_first_that_fit_come_first(tmp_path, monkeypatch):
     content = {"images": images, "annotations": annotations}
     content["categories"] = [{"id": 1, "name": "disk"}]
     (tmp_path / "data").mkdir()
-    (tmp_path / "data/test-2000.json").write_text(json.dumps(content))
+    (tmp_path / "data/test-1000.json").write_text(json.dumps(content))
     shown = examples(track(), read_truth(track()))
     assert [example.id for example in shown] == [2, 3, 5, 6]
-    assert str(shown[0].file) == "data/test-2000/2.png"
+    assert str(shown[0].file) == "data/test-1000/2.png"
     areas = [thing["area"] for thing in shown[1].objects]
     assert areas == [9, 90], "without the crowd; areas that the file leaves out filled in"
 
     content["images"] = [image for image in images if image["id"] in (0, 1, 7, 8)]
     kept = {image["id"] for image in content["images"]}
     content["annotations"] = [thing for thing in annotations if thing["image_id"] in kept]
-    (tmp_path / "data/test-2000.json").write_text(json.dumps(content))
+    (tmp_path / "data/test-1000.json").write_text(json.dumps(content))
     shown = examples(track(), read_truth(track()))
     assert [example.id for example in shown] == [8, 1], "too few; never one without objects"

@@ -54,13 +54,13 @@ def test_errors_are_those_of_all_seeds():
 
 
 def test_curves_take_as_many_snapshots_as_the_track_keeps():
-    found = needs.measured("steps", MAIN, track(3))
+    found = needs.measured("steps", MAIN, track(5))
     assert found == [
         run(row).folder / "steps" / f"{iteration}.json"
         for row in ("student", "icd")
-        for iteration in (200, 400, 600)
+        for iteration in (100, 200, 300, 400, 500)
     ]
-    assert [file.name for file in needs.sources("curves", MAIN, track(3))] == [
+    assert [file.name for file in needs.sources("curves", MAIN, track(5))] == [
         "losses.csv",
         "diagnosis.csv",
         "steps.csv",
@@ -113,14 +113,14 @@ def test_a_missing_row_is_named():
         needs.drawn("detections", without("icd_inherit"))
 
 
-@pytest.mark.parametrize(("count", "expected"), [(1, [600]), (7, None), (1000, range(1, 601))])
+@pytest.mark.parametrize(("count", "expected"), [(1, [500]), (7, None), (1000, range(1, 501))])
 def test_snapshots_are_equally_spaced_and_end_with_the_training(count, expected):
     found = snapshot_iterations(run("icd"), count)
     if expected is not None:
         assert found == list(expected)
     gaps = {after - before for before, after in zip([0, *found], found, strict=False)}
     assert max(gaps) - min(gaps) <= 1
-    assert found[-1] == 600
+    assert found[-1] == 500
     assert snapshot_iterations(run("icd"), 0) == []
 
 

@@ -96,7 +96,7 @@ def test_writes_rows_and_seeds(tmp_path, monkeypatch):
     (tmp_path / "data").mkdir()
     ignored = OBJECTS[0] | {"id": 99, "bbox": [60, 60, 20, 20], "ignore": 1, "score": "x"}
     truth = TRUTH | {"annotations": [*OBJECTS, ignored]}
-    (tmp_path / "data/test-2000.json").write_text(json.dumps(truth))
+    (tmp_path / "data/test-1000.json").write_text(json.dumps(truth))
     for row in ablation.choose(["student", "icd", "icd_inherit", "teacher"]):
         for run in row.runs:
             (run.folder / "test").mkdir(parents=True)

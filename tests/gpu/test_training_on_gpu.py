@@ -19,17 +19,15 @@ from mmdet.registry import MODELS
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 
-from icd.experiments.track import load_track
 from icd.experiments.yaml_files import ROOT
 from icd.training import config
 from icd.training.precision import use_bfloat16
 from tests.devices import DEVICES, ON_GPU
-from tests.lab import Lab, batch, suits, teacher_of, weights
+from tests.lab import DETECTORS, Lab, batch, suits, teacher_of, weights
 from tests.training.test_train import CrashError, watch
 
 pytestmark = pytest.mark.slow
 
-DETECTORS = load_track("mini").content.detectors
 METHODS = ("icd", "fitnet", "cwd", "pkd", "mgd", "fgd", "crosskd", "bckd", "ld")
 SMALL: dict[str, Any] = {"backbone": "resnet18", "teacher": {"backbone": "resnet18"}}
 STEPS = [

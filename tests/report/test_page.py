@@ -49,11 +49,30 @@ def test_the_main_table_comes_first_and_what_is_not_there_is_not_named(tables):
     assert "Figures" not in text
 
 
+def test_the_page_opens_with_what_the_tables_answer(tables):
+    text = page(track(), existing(track(), tables), {})
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()]
+    answered = [line for line in lines if line and "?](#" in line[0]]
+    assert [line[:3] for line in answered] == [
+        [
+            "[Are eight heads better than one?](#attention-heads)",
+            "yes, as in the paper",
+            "+20.0 [+20.0, +20.0]",
+        ],
+        [
+            "[Are eight heads better than sixteen?](#attention-heads)",
+            "yes, as in the paper",
+            "+10.0 [+10.0, +10.0]",
+        ],
+    ]
+    assert text.index("Are eight heads") < text.index("Does our order")
+
+
 def test_the_contents_say_how_far_each_order_is_the_published_one(tables):
     lines = [
         line
         for line in page(track(), existing(track(), tables), {}).splitlines()
-        if line.startswith("| [")
+        if line.startswith(("| [What a small", "| [Attention heads]"))
     ]
     main, heads = ([cell.strip() for cell in line.split("|")[2:-1]] for line in lines)
     # Of ten pairs one is the other way round in the paper, and one equal: (8 - 1) / sqrt(10 * 9).

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from icd.report.statistics import Sample, agreement, difference, holm, level
+from icd.report.statistics import Sample, agreement, difference, holm, level, taus
 from tests.report.small_table import known
 
 
@@ -86,6 +86,35 @@ def test_inconclusive_pairs_are_not_counted_as_significant():
     rows = [sample(10.0, 12.0), sample(12.0, 10.5), sample(500.0, 502.0)]
     found = known(agreement(rows, [1.0, 2.0, 3.0]))
     assert (found.pairs, found.significant, found.same) == (3, 2, 2)
+
+
+def test_tau_has_an_interval_over_seeds_and_images():
+    rng = np.random.default_rng(3)
+
+    def rows(noise, scatter):
+        for mean in (10.0, 20.0, 30.0, 40.0):
+            values: dict[int | None, float] = {
+                seed: mean + scatter * rng.normal() for seed in range(3)
+            }
+            yield Sample(values, {s: v + noise * rng.normal(size=400) for s, v in values.items()})
+
+    published = [1.0, 2.0, 3.0, 4.0]
+    assert known(agreement([*rows(0, 0)], published)).interval == (1, 1)
+    for noise, scatter in ((30, 0), (0, 10)):
+        found = [*rows(noise, scatter)]
+        low, high = known(known(agreement(found, published)).interval)
+        assert low < 1 == high
+    first = known(agreement(found, published)).interval
+    assert first == known(agreement(found, published)).interval, "the draws are fixed"
+    del found[0].replicates[2]
+    assert known(agreement(found, published)).interval is None
+
+
+def test_tau_of_many_orders_is_that_of_scipy():
+    rng = np.random.default_rng(5)
+    ours, published = rng.integers(0, 5, (20, 6)).astype(float), [1.0, 2.0, 2.0, 5.0, 4.0, 3.0]
+    expected = [stats.kendalltau(each, published).statistic for each in ours]
+    np.testing.assert_allclose(taus(ours, published), expected)
 
 
 def test_two_rows_have_no_order_to_compare():

@@ -95,7 +95,7 @@ def test_a_whole_agreement_is_no_part_of_one(tau):
 def test_the_table_says_whether_the_order_is_the_papers(ablation, results):
     text = markdown(summarise(ablation, results))
     line = next(line for line in text.splitlines() if line.startswith("Does our order"))
-    assert "Yes: Kendall's tau is +1.00 over the 3 rows" in line
+    assert "Yes: Kendall's tau is +1.00 [+1.00, +1.00] over the 3 rows" in line
     assert re.search(r"Of the 3 pairs of these rows, \d are significant", line)
     rows = tuple(replace(r, published=None) if r.id == "icd" else r for r in ablation.rows)
     assert "Fewer than three rows" in markdown(summarise(replace(ablation, rows=rows), results))
@@ -133,7 +133,7 @@ def test_the_table_carries_question_findings_recipe_notes_and_sources(ablation, 
         "Baseline Student: retinanet, resnet18-w8, pre-trained 2x on the split pretrain, "
         f"1x ({iterations:,} iterations of {batch} "
         f"images), AdamW with a learning rate of {recipe['optimizer']['lr']:g}, cosine schedule, "
-        "images within 128 x 128 pixels, seeds 0, 1, 2. Teacher: retinanet, resnet18-w32, "
+        "images within 96 x 96 pixels, seeds 0, 1, 2. Teacher: retinanet, resnet18-w16, "
         f"4x ({4 * iterations:,} iterations" in text
     )
 

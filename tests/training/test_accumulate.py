@@ -19,7 +19,7 @@ from icd.experiments.track import load_track
 from icd.methods import shares
 from icd.training.accumulate import step
 from icd.training.parallel import share_counts
-from tests.lab import Lab, batch, differing, snapshot, suits, teacher_of, weights
+from tests.lab import DETECTORS, Lab, batch, differing, snapshot, suits, teacher_of, weights
 from tests.training.test_parallel import as_shares_draw, compare
 from tests.training.two_processes import freeze_norms, losses_and_gradients
 
@@ -68,12 +68,14 @@ def test_shares_count_positive_priors_as_the_whole_batch_does(
     mini: Lab, name: str, method: str
 ) -> None:
     """The third share has none of the batch's 8 objects."""
-    model, data = model_of(mini, detector=name, method=method), batch([5, 2, 0, 1], SIZES)
+    model = model_of(mini, detector=name, method=method, options={"weight": 1})
+    data = batch([5, 2, 0, 1], SIZES)
     twin = copy.deepcopy(model)
     whole = losses_and_gradients(model, copy.deepcopy(data))
     assert whole["losses"]["loss_boxes"] > 0
     share_counts(twin, 4)
-    compare(losses_and_gradients(twin, data, 4), whole, f"{method} {name}")
+    # Large parts of the gradients of box losses cancel: 4e-5 of rounding, 1e-8 in float64.
+    compare(losses_and_gradients(twin, data, 4), whole, f"{method} {name}", atol=5e-5)
 
 
 def test_ld_counts_its_regions_as_in_the_whole_batch(mini: Lab) -> None:
@@ -90,7 +92,7 @@ def test_ld_counts_its_regions_as_in_the_whole_batch(mini: Lab) -> None:
 
 PAIRS = [
     (name, method)
-    for name in MINI.detectors
+    for name in DETECTORS
     for method in ("none", *MINI.methods)
     if suits(method, name)
 ]

@@ -143,7 +143,7 @@ def test_the_minis_changes_arrive(mini: Lab) -> None:
     base = get_config(RETINANET).model
     assert model.backbone.base_channels == 8
     assert model.neck.in_channels == [8, 16, 32, 64]
-    assert model.neck.out_channels == model.bbox_head.in_channels == 64
+    assert model.neck.out_channels == model.bbox_head.in_channels == 32
     assert model.backbone.init_cfg is None
     for untouched in ("data_preprocessor", "train_cfg", "test_cfg"):
         assert model[untouched] == base[untouched]
@@ -159,7 +159,7 @@ def test_images_are_resized_and_flipped_as_the_track_says(mini: Lab) -> None:
         "prob": [0.25, 0.25, 0.25],
         "direction": ["horizontal", "vertical", "diagonal"],
     }
-    size = {"type": "Resize", "scale": (128, 128), "keep_ratio": True}
+    size = {"type": "Resize", "scale": (96, 96), "keep_ratio": True}
     assert step(steps, "Resize") == size
     test = plain(mini, mini.run()).test_dataloader.dataset.pipeline
     assert step(test, "Resize") == size
@@ -198,7 +198,7 @@ def test_a_config_that_draws_sizes_gets_the_tracks_instead(
     steps = get_config(f"mmdet::{shipped}").train_pipeline
     assert kind in {s.type for s in steps}
     sizes = [s for s in pipeline(steps, mini.track.content.images, True) if "Resize" in s["type"]]
-    assert sizes == [{"type": "Resize", "scale": (128, 128), "keep_ratio": True}]
+    assert sizes == [{"type": "Resize", "scale": (96, 96), "keep_ratio": True}]
 
 
 def names(steps: list[dict]) -> list[str]:
@@ -237,7 +237,7 @@ def test_steps_that_state_pixels_give_way(mini: Lab, shipped: str, expected: lis
     around = ["LoadImageFromFile", "LoadAnnotations", *expected, "PackDetInputs"]
     assert names(steps) == around
     keeps = not shipped.startswith("ssd")  # which gives all images one size
-    assert step(steps, "Resize") == {"type": "Resize", "scale": (128, 128), "keep_ratio": keeps}
+    assert step(steps, "Resize") == {"type": "Resize", "scale": (96, 96), "keep_ratio": keeps}
     kept = {"Resize", "RandomFlip", "Pad"}
     assert [s for s in steps if s["type"] not in kept] == [
         s for s in base.train_pipeline if s["type"] in {*names(steps)} - kept
@@ -604,14 +604,14 @@ def test_every_class_has_a_colour_in_mmdets_tools(lab: Lab, tmp_path: Path, numb
 @pytest.mark.parametrize(
     ("method", "given"),
     [
-        ("icd", {"type", "priors", "seed", "heads", "warmup", "scale_offset"}),
-        ("fitnet", {"type"}),  # mini's weight is the default
+        ("icd", {"type", "priors", "seed", "heads", "warmup", "weight", "scale_offset"}),
+        ("fitnet", {"type", "weight"}),
         ("cwd", {"type", "weight"}),
         ("pkd", {"type", "weight"}),
         ("mgd", {"type", "seed", "weight"}),
-        ("crosskd", {"type", "position"}),
-        ("bckd", {"type"}),
-        ("fgd", {"type", "weight", "foreground", "background", "attention", "context"}),
+        ("crosskd", {"type", "position", "weight"}),
+        ("bckd", {"type", "weight"}),
+        ("fgd", {"type", "weight"}),
     ],
 )
 def test_a_method_gets_what_it_asks_for(lab: Lab, method: str, given: set[str]) -> None:

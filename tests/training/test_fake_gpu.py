@@ -17,7 +17,6 @@ from mmengine.model import ImgDataPreprocessor
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from icd.experiments.track import load_track
 from icd.methods.adapter import Adapted
 from icd.training.config import plain_config
 from icd.training.dense_head import HeadTargets
@@ -25,11 +24,10 @@ from icd.training.distiller import Distiller
 from icd.training.precision import use_bfloat16
 from icd.training.teacher import Renormalise
 from tests.fake_gpu import Device, fake_gpu, move, tensors
-from tests.lab import Lab, teacher_of
+from tests.lab import DETECTORS, Lab, teacher_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("mmdet_on_the_cpu")]
 
-DETECTORS = load_track("mini").content.detectors
 SMALL: dict[str, Any] = {"backbone": "resnet18", "teacher": {"backbone": "resnet18"}}
 METHODS = ("icd", "fitnet", "cwd", "pkd", "mgd", "fgd", "crosskd", "bckd")
 

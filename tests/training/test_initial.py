@@ -181,7 +181,7 @@ def test_one_command_fetches_all_that_can_be_had(
 ) -> None:
     address, folder = host
     content = changed(MINI, "roles.student.pretrained", None)
-    for i, name in enumerate(("resnet18-w32", "resnet18-w8")):
+    for i, name in enumerate(("resnet18-w16", "resnet18-w8")):
         init = {"type": "Pretrained", "checkpoint": f"{address}/{i}.pth"}
         content = changed(content, f"backbones.{name}.backbone.init_cfg", init)
     file = write(tmp_path / "track.yaml", content | {"name": "own"})

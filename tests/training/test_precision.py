@@ -13,14 +13,12 @@ from mmdet.registry import MODELS
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from icd.experiments.track import load_track
 from icd.training.distiller import Distiller
 from icd.training.precision import set_precision, use_bfloat16, widen
-from tests.lab import Lab, batch, teacher_of
+from tests.lab import DETECTORS, Lab, batch, teacher_of
 
 pytestmark = pytest.mark.slow
 
-DETECTORS = load_track("mini").content.detectors
 # What softmax, norms over channels and losses are made of.
 EXACT = ("softmax", "layer_norm", "log", "exp", "sigmoid", "entropy", "l1_loss", "pow", "roi_align")
 NETWORK = ("convolution", "addmm", "bmm")

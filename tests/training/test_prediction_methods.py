@@ -97,7 +97,7 @@ WIDE = {
         "neck": {"out_channels": 24},
         "bbox_head": {
             "in_channels": 24,
-            "feat_channels": 64,
+            "feat_channels": 32,
             "stacked_convs": 2,
             "anchor_generator": {"octave_base_scale": 4},
             "norm_cfg": {"type": "GN", "num_groups": 4},

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from icd.errors import InputError
 from icd.experiments.options import Levels
-from icd.experiments.track import load_track
 from icd.training.config import plain_config
 from icd.training.pyramid import (
     Pyramid,
@@ -22,21 +21,21 @@ from icd.training.pyramid import (
     pyramid_network,
     pyramid_of,
 )
-from tests.lab import Lab
+from tests.lab import DETECTORS, Lab
 
 P3_P7, P2_P6 = [8, 16, 32, 64, 128], [4, 8, 16, 32, 64]
 P3_P5 = [8, 16, 32]
 
 
-@pytest.mark.parametrize("name", load_track("mini").content.detectors)
+@pytest.mark.parametrize("name", DETECTORS)
 def test_a_pyramid_is_that_of_the_levels(mini: Lab, name: str) -> None:
     with torch.device("meta"):
         model = MODELS.build(plain_config(mini.run(detector=name), mini.inputs).model)
     levels = model.to("meta").extract_feat(torch.zeros(1, 3, 256, 256, device="meta"))
     found = pyramid_of(model)
     assert found.strides == [256 // level.shape[-1] for level in levels]
-    assert found.widths == [level.shape[1] for level in levels] == [64] * 5
-    assert found.channels == 64
+    assert found.widths == [level.shape[1] for level in levels] == [32] * 5
+    assert found.channels == 32
 
 
 class Wrapped(nn.Module):

@@ -43,6 +43,7 @@ MAIN: dict[str, Any] = {
     "notes": "A note with <b>no HTML</b> & a [link](https://example.org).",
     "baseline": "student",
     "reference": "inherit",
+    "answers": [{"question": "Does <b> help?", "row": "icd", "over": "student"}],
     "figures": {
         "attention": ["icd"],
         "detections": ["student", "icd"],
@@ -190,7 +191,7 @@ def place_run(run: Run, track: Track, truth: dict[str, Any], quality: float, iou
     log = run.folder / "work/20260101_000000/vis_data/scalars.json"
     log.parent.mkdir(parents=True)
     log.write_text("\n".join(json.dumps(line) for line in logged(run)))
-    for iteration in (300, 600):
+    for iteration in (250, 500):
         snapshot = {"split": "tune", "metrics": {"bbox": {"AP": quality * iteration / 2000}}}
         write_json(run.folder / f"steps/{iteration}.json", snapshot)
 

@@ -82,7 +82,7 @@ def test_runs_without_logs_have_no_curves(site: Site) -> None:
         found = gather([site.run("never"), site.run("icd")], {})
         assert found.keys() == {site.run("icd").id}
         assert found[site.run("icd").id] == gathered(site.track, CURVES)[site.run("icd").id]
-    assert found[site.run("icd").id]["AP, tune split"]["values"] == [12.0, 24.0]
+    assert found[site.run("icd").id]["AP, tune split"]["values"] == [10.0, 20.0]
 
 
 def test_without_runs_those_of_the_figures_are_shown(site: Site, tmp_path: Path) -> None:

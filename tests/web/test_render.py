@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from icd.report.existing import Tables, existing
+from icd.report.page import page as results_page
 from icd.web import gathered
 from icd.web.attention import CELLS, OBJECTS
 from icd.web.content import CLASS_CURVES, Content, content
@@ -189,6 +190,23 @@ def test_a_track_with_few_tables_has_a_page(site: Site, count: int) -> None:
     named = ["table-main"] * count
     assert views == ["overview", *named, "curves", "precision", "attention", "detections", "runs"]
     assert ("No table has been made" in text) == (count == 0)
+
+
+def test_the_overview_begins_with_the_answers_of_the_results_page(
+    site: Site, shown: Content
+) -> None:
+    (answer,) = shown.answers
+    assert answer.table == "main"
+    with chdir(site.folder):
+        tables = existing(site.track, site.ablations)
+        text = Parsed(page(shown)).texts["overview"]
+        listed = results_page(site.track, tables, {})
+    for cell in answer.cells:
+        assert cell in text
+        assert cell in listed
+    (order, _) = shown.orders["main"]
+    assert order is not None
+    assert order.text in text
 
 
 def test_outdated_tables_are_named(site: Site) -> None:
