@@ -27,6 +27,7 @@ def content_of(lab: Lab, track: str) -> dict[str, Any]:
     content = load_track(track, data_root=lab.data).content.stated()
     content["data"] = {"root": str(lab.data), "splits": splits}
     content["roles"]["student"].pop("pretrained", None)
+    content["methods"]["icd"].pop("decoder", None)  # another run would train it
     for entry in content["backbones"].values():
         entry["backbone"]["init_cfg"] = None
     return merge(
