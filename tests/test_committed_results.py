@@ -18,6 +18,7 @@ from icd.experiments.sources import known_inputs, require_same_weights, sharing
 from icd.experiments.track import load_track
 from icd.experiments.yaml_files import ROOT
 from icd.figures.catalogue import captions
+from icd.files import sha256
 from icd.report.earlier import as_planned
 from icd.report.existing import existing
 from icd.report.notes import EARLIER
@@ -99,6 +100,16 @@ def test_a_new_run_can_be_trained_beside_the_committed_ones(track: str) -> None:
     known = known_inputs(RESULTS / track / "manifests")
     for run, _ in known.values():
         require_same_weights(sharing(run, known))
+
+
+@pytest.mark.parametrize("track", TRACKS)
+def test_kept_weights_are_those_of_the_committed_runs(track: str) -> None:
+    for folder in (RESULTS / track / "weights").glob("*"):
+        manifest = json.loads((folder / "manifest.json").read_text())
+        committed = RESULTS / track / "manifests" / f"{folder.name}.json"
+        assert manifest == json.loads(committed.read_text())
+        for name, digits in manifest["outputs"].items():
+            assert sha256(folder / name) == digits, f"{folder.name}/{name}"
 
 
 def test_all_results_come_from_one_version_and_one_kind_of_processor() -> None:

@@ -1,11 +1,19 @@
-"""Commands that download weights."""
+"""Commands that download weights, and keep those that were trained."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 
-from icd.commands.arguments import ABLATIONS, OUTPUT, PLANNED, Commands, track_of
+from icd.commands.arguments import (
+    ABLATION,
+    ABLATIONS,
+    OUTPUT,
+    PLANNED,
+    Commands,
+    ablation_of,
+    track_of,
+)
 from icd.errors import InputError
 
 
@@ -37,8 +45,20 @@ def fetch_model(args: argparse.Namespace) -> None:
     download(model(args.model).url, args.sha256, args.output)
 
 
+def keep(args: argparse.Namespace) -> None:
+    """Copy the weights that were trained for a table's runs to results/, for reuse=true."""
+    from icd.training.kept import keep as keep_run
+
+    sources = {source.id: source for run in ablation_of(args).runs for source in run.sources}
+    for run in sources.values():
+        if run.iterations:  # others are imported
+            size = sum(file.stat().st_size for file in keep_run(run).iterdir())
+            print(f"{run.kept}: {size / 2**20:.1f} MiB")
+
+
 COMMANDS: Commands = {
     fetch: [ABLATIONS, *PLANNED],
+    keep: [ABLATION, *PLANNED],
     fetch_model: [
         ("model", {"help": "name of the model"}),
         ("--sha256", {"required": True, "help": "sha256 of the weights: the first digits, or all"}),

@@ -154,6 +154,11 @@ class Run(Model):
         return Path("results", self.track, "manifests", f"{self.id}.json")
 
     @property
+    def kept(self) -> Path:
+        """Folder of its committed weights, if it has some; see :mod:`icd.training.kept`."""
+        return Path("results", self.track, "weights", self.id)
+
+    @property
     def outputs(self) -> list[Path]:
         """The files that it leaves, besides its description and manifest."""
         names = ["model.py", "model.pth", *["method.pth"] * self.distils]

@@ -32,6 +32,7 @@ from icd.training.hooks.rehearsal import RehearsalHook
 from icd.training.hooks.sessions import SessionsHook, provenance
 from icd.training.hooks.snapshot import SnapshotHook
 from icd.training.initial import require_initial_weights
+from icd.training.kept import adopt
 from icd.training.manifest import environment
 from icd.training.masks import require_masks
 from icd.training.origins import forget_other_inputs, input_hashes, require_same_origins
@@ -48,7 +49,7 @@ class Options:
     checkpoint_every: iterations between checkpoints.
     snapshots: number of points at which the bare detector is kept.
     reuse: the run's table reuses results of other runs, whose manifests lie beside the run's own.
-        They must come from the same weights.
+        They must come from the same weights. Weights that are committed are not trained again.
     deterministic: use deterministic algorithms, which changes rounding.
     rehearse: JSON file for the times of a rehearsal, which is stopped in the middle.
     tracking: the experiment trackers that follow a training.
@@ -140,6 +141,8 @@ def prepare(
         initial = require_initial_weights(run, config)
         forget_other_inputs(Path(config.work_dir), hashes)
         write_json(run.folder / "config.json", to_plain(config.to_dict()))
+        if options.reuse and not options.rehearse:
+            adopt(run, hashes)
     barrier()
     return config, initial
 
