@@ -1,5 +1,7 @@
 """Shared set-up: one thread per test process, mmcv without compiled operators, slow tests first.
 
+What is marked ``full`` runs only if it is asked for.
+
 PyTorch begins its first backward pass by starting a thread for each device, and a process with such
 threads cannot be forked and go on with gradients. Fake tensors, which torch.export uses too, make
 it believe in a GPU; so the first backward pass comes before all tests.
@@ -21,9 +23,13 @@ pytest_plugins = ["tests.lab_fixtures"]
 SLOWEST_FIRST = ("slurm", "slow")  # markers
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """The slowest tests come first, so no process is left with them when the others are done."""
     items.sort(key=_rank)
+    if "full" not in config.option.markexpr:
+        left_out = [item for item in items if item.get_closest_marker("full")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker("full")]
 
 
 def _rank(item: pytest.Item) -> int:

@@ -38,6 +38,7 @@ from icd.exported.contract import Contract
 from icd.exported.runtime import Found, OnnxDetector, pasted
 from icd.files import sha256
 from tests.deploy.tiny import NAMES, SIDE, batch, place, predicted
+from tests.full import short
 from tests.lab import Lab
 
 pytestmark = pytest.mark.slow
@@ -91,7 +92,9 @@ def options(images: Split) -> list[str]:
     return ["--annotations", images.annotations, "--images", images.images]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name", short(NAMES, lambda name: name in ("retinanet", "fcos", "mask-rcnn"))
+)
 def test_finds_what_mmdet_finds(exported: Exports, name: str) -> None:
     """In batches of two and of one. Without suppression, who runs the model does it."""
     one = exported(name)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.full import FULL
 from tests.lab import Lab
 from tests.sweep.families import Family, families
 from tests.sweep.page import OUTCOME, PAGE, page, read
@@ -41,7 +42,7 @@ def test_some_families_go_all_the_way(name: str, place: Lab) -> None:
     assert outcome == read()[name]
 
 
-@pytest.mark.sweep
+@FULL
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
 def test_every_family_has_the_stored_outcome(family: Family, place: Lab) -> None:
     found, stored = asdict(go(family, place)), read()[family.name]

@@ -28,6 +28,7 @@ from icd.training.distiller import Distiller
 from icd.training.hooks.progress import ProgressHook
 from icd.training.precision import use_bfloat16
 from icd.training.sampler import PlacedSampler, SampleIndex
+from tests.full import short
 from tests.lab import DETECTORS, IMAGES, Lab, batch, differing, snapshot, suits, teacher_of, weights
 from tests.lab_fixtures import of_classes
 
@@ -172,8 +173,14 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
-@pytest.mark.parametrize("name", DETECTORS)
+@pytest.mark.parametrize(
+    ("name", "variant"),
+    short(
+        itertools.product(DETECTORS, VARIANTS),
+        lambda case: case[0] == "retinanet" or case[1] == "icd",
+        "-".join,
+    ),
+)
 def test_trains_and_leaves_as_mmdets(brief: Lab, course: Course, name: str, variant: str) -> None:
     """Losses fall, what shall learn moves and nothing else does, mmdet alone takes the outcome."""
     if "bfloat16" in variant:
@@ -301,7 +308,14 @@ def test_the_method_fits_the_pyramid(coco: Lab, name: str) -> None:
     assert [256 // level.shape[-1] for level in levels] == strides
 
 
-@pytest.mark.parametrize(("name", "backbone"), PAIRS)
+@pytest.mark.parametrize(
+    ("name", "backbone"),
+    short(
+        PAIRS,
+        lambda pair: pair[0] == "retinanet" or pair[1] in ("resnet50", "cspnext-s"),
+        "-".join,
+    ),
+)
 def test_every_pair_of_detector_and_backbone_builds(coco: Lab, name: str, backbone: str) -> None:
     run = coco.run(detector=name, backbone=backbone)
     model = weightless(coco, run)
@@ -324,7 +338,13 @@ OTHERS: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("pair", [*({"detector": name} for name in PYRAMIDS), *OTHERS], ids=str)
+@pytest.mark.parametrize(
+    "pair",
+    short(
+        [*({"detector": name} for name in PYRAMIDS), *OTHERS],
+        lambda pair: pair["detector"] in ("retinanet", "mask-rcnn", "rtmdet-tiny"),
+    ),
+)
 def test_one_step_at_full_width(
     coco: Lab, pair: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -354,7 +374,11 @@ VOC = load_track("voc", {"voc": "voc"}).content
 
 @pytest.mark.parametrize(
     ("track", "count", "name"),
-    [("coco-quick", 80, "retinanet"), *(("voc", 20, name) for name in VOC.detectors)],
+    short(
+        [("coco-quick", 80, "retinanet"), *(("voc", 20, name) for name in VOC.detectors)],
+        lambda case: case[2] in ("retinanet", "faster-rcnn"),
+        lambda case: "-".join(map(str, case)),
+    ),
 )
 def test_teachers_and_students_of_other_scales_fit(
     lab: Lab, track: str, count: int, name: str

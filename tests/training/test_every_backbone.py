@@ -12,6 +12,7 @@ import torch
 from icd.experiments.run import TrainedRun
 from icd.experiments.track import load_track, shipped_tracks
 from icd.mappings import merge
+from tests.full import FULL
 from tests.lab import Lab, teacher_of
 from tests.training.test_parallel import torchrun
 
@@ -58,6 +59,7 @@ def runs_of(lab: Lab) -> dict[str, tuple[Lab, TrainedRun]]:
     return runs
 
 
+@FULL
 def test_every_backbone_trains_in_two_processes(lab: Lab, tmp_path: Path) -> None:
     """Everything that is not frozen moves, also what mmdet freezes only when training starts."""
     runs, configs = runs_of(lab), {}

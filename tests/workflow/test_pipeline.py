@@ -23,6 +23,7 @@ from icd.experiments.track import load_track
 from icd.experiments.yaml_files import ROOT
 from icd.figures.catalogue import FIGURES
 from tests.data.devkit import write_devkit
+from tests.full import FULL, short
 from tests.tracking.stores import tensorboard, tensorboard_curves
 from tests.workflow.toy import Project, changed, jobs, made, snakemake, toy_track, unchanged
 
@@ -360,7 +361,14 @@ LOSSES = {
 }
 
 
-@pytest.mark.parametrize(("names", "again"), LOSSES.items(), ids=map(" ".join, LOSSES))
+@pytest.mark.parametrize(
+    ("names", "again"),
+    short(
+        LOSSES.items(),
+        lambda loss: loss[0][0] in ("run.json", "main/results.csv"),
+        lambda loss: " ".join(loss[0]),
+    ),
+)
 def test_what_is_lost_is_made_again_as_it_was(project, names, again):
     """A file alone is enough to be planned; all together are made."""
     before = project.contents()
@@ -385,6 +393,7 @@ def test_the_interactive_page_is_gathered_from_the_runs_that_are_there(project):
     assert planned == gathering | {"Complete the interactive page"}
 
 
+@FULL
 def test_a_run_that_is_lost_as_a_whole_ends_as_before(project):
     """The same seed gives the same detector and the same AP."""
     before = project.contents()
