@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 from mmengine.runner import IterBasedTrainLoop
@@ -16,6 +15,7 @@ from icd.files import sha256
 from icd.training import train
 from icd.training.kept import keep
 from tests.lab import Lab
+from tests.training.test_finished import refuse
 
 pytestmark = pytest.mark.slow
 
@@ -40,10 +40,6 @@ class Kept:
         arguments = self.lab.data, self.lab.survey, self.run.manifest
         with self.lab.runner():
             train.train(self.run.folder, *arguments, options)
-
-
-def refuse(loop: IterBasedTrainLoop, batch: Any) -> None:
-    raise AssertionError("it was trained again")
 
 
 @pytest.fixture
