@@ -37,7 +37,7 @@ def environment() -> dict[str, Any]:
         "versions": {name: installed(name) for name in PACKAGES},
         "hardware": {
             "processor": processor(),
-            "instructions": torch.backends.cpu.get_cpu_capability(),  # what kernels are made for
+            "simd": torch.backends.cpu.get_cpu_capability(),  # vector instructions of kernels
             "cores": os.cpu_count(),
             "threads": torch.get_num_threads(),
             **gpus(),

@@ -24,7 +24,7 @@ def test_environment_is_plain_data() -> None:
     assert found["hardware"]["threads"] == torch.get_num_threads()
     assert found["hardware"]["cores"] >= 1
     assert found["hardware"]["processor"]
-    assert found["hardware"]["instructions"] in torch.__config__.show()
+    assert found["hardware"]["simd"] in torch.__config__.show()
 
 
 def test_a_missing_package_is_no_reason_to_lose_a_run() -> None:

@@ -161,7 +161,7 @@ function openRun(name) {
     ["Commit", recorded.git ? recorded.git.commit + (recorded.git.modified ? " (with uncommitted changes)" : "") : "not recorded"],
     ["Recorded", moment(recorded.time)],
     ["Took", duration(recorded.seconds)],
-    ["Hardware", `${hardwareText(machine)}; ${machine.instructions ? `${machine.instructions}, ` : ""}${machine.cores ?? "?"} cores, threads per process: ${machine.threads ?? "?"}`],
+    ["Hardware", `${hardwareText(machine)}; ${machine.simd ? `${machine.simd}, ` : ""}${machine.cores ?? "?"} cores, threads per process: ${machine.threads ?? "?"}`],
     ["Driver", ["driver", "cuda", "cudnn", "nccl"].filter((key) => machine[key]).map((key) => `${key} ${machine[key]}`).join(", ")],
     ["Peak memory", Object.entries(recorded.peak_memory_mib ?? {}).map(([what, mib]) => `${what}: ${mib.toFixed(0)} MiB`).join(", ")],
     ["Versions", Object.entries({ python: recorded.python, ...recorded.versions }).filter(([, version]) => version).map(([what, version]) => `${what} ${version}`).join(", ")],
