@@ -27,9 +27,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """The slowest tests come first, so no process is left with them when the others are done."""
     items.sort(key=_rank)
     if "full" not in config.option.markexpr:
-        left_out = [item for item in items if item.get_closest_marker("full")]
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if not item.get_closest_marker("full")]
+        config.hook.pytest_deselected(items=[one for one in items if _is_full(one)])
+        items[:] = [one for one in items if not _is_full(one)]
+
+
+def _is_full(item: pytest.Item) -> bool:
+    return item.get_closest_marker("full") is not None
 
 
 def _rank(item: pytest.Item) -> int:

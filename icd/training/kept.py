@@ -50,8 +50,8 @@ def adopt(run: Run, hashes: Mapping[str, str]) -> None:
     file = run.kept / MANIFEST
     inputs = read_json(file, "the manifest of a kept run")["inputs"]
     for name, digits in hashes.items():
-        if inputs[name] != digits:
-            problem = f"is {short(inputs[name])}, but here it is {short(digits)}"
+        if (known := inputs.get(name)) != digits:
+            problem = f"is {short(known)}, but here it is {short(digits)}"
             raise InputError(file, f"inputs.{name}", problem, f"the same; {WITHOUT}")
     shutil.copytree(run.kept, run.folder / FOLDER, dirs_exist_ok=True)
     if not is_finished(run.folder):

@@ -58,12 +58,17 @@ def test_without_reuse_they_are(kept: Kept) -> None:
         kept.train(reuse=False)
 
 
-def test_weights_of_other_data_are_refused(kept: Kept) -> None:
+@pytest.mark.parametrize(
+    ("digits", "known"), [("0" * 64, r"000000000000\.\.\."), (None, "not stated")]
+)
+def test_weights_of_other_data_are_refused(kept: Kept, digits: str | None, known: str) -> None:
     manifest = kept.run.kept / "manifest.json"
     content = json.loads(manifest.read_text())
-    content["inputs"]["annotations"] = "0" * 64
+    content["inputs"]["annotations"] = digits
+    if digits is None:
+        del content["inputs"]["annotations"]
     manifest.write_text(json.dumps(content))
-    with pytest.raises(InputError, match=r"inputs\.annotations: is 000000000000\.\.\., but here"):
+    with pytest.raises(InputError, match=f"inputs.annotations: is {known}, but here"):
         kept.train()
 
 
