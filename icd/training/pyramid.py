@@ -16,7 +16,7 @@ from icd.experiments.options import Levels
 from icd.methods.adapter import with_channels
 
 COARSEST = 32  # stride of the last stage of every backbone
-# Sides in pixels of the images that reveal an unknown pyramid. Some need more than the first: the
+# Sides in pixels of the images that reveal a pyramid. Some need more than the first: the
 # last levels of an SSD come from convolutions without padding.
 SIDES = (256, 512)
 EXPECTED = "levels, a sequence of tensors [N, C, h, w]"
@@ -24,7 +24,7 @@ EXPECTED = "levels, a sequence of tensors [N, C, h, w]"
 
 @runtime_checkable
 class FPN(Protocol):
-    """A neck that states the stages of the backbone that it uses, as mmdet's FPN does."""
+    """A neck on stages of the backbone, as mmdet's FPN."""
 
     in_channels: Sequence[int]
     out_channels: int
@@ -121,23 +121,11 @@ def pyramid_network(detector: Any) -> nn.Module:
     return detector.backbone if neck is None else neck
 
 
-def pyramid_of(detector: Any) -> Pyramid:
-    """The pyramid of a detector, as its FPN states it, or measured.
-
-    Raises:
-        InputError: the features cannot be measured.
-    """
-    neck = pyramid_network(detector)
-    if not isinstance(neck, FPN):
-        return measured_pyramid(detector)
-    finest = finest_stride(len(neck.in_channels), neck.start_level)
-    strides = [finest * 2**level for level in range(neck.num_outs)]
-    return Pyramid.of(strides, [neck.out_channels] * neck.num_outs)
-
-
 @torch.no_grad()
-def measured_pyramid(detector: Any) -> Pyramid:
+def pyramid_of(detector: Any) -> Pyramid:
     """The pyramid of a detector, from the levels of a blank image.
+
+    No config says it: the strides of an FPN are those of the backbone below.
 
     Raises:
         InputError: the detector fails on such images, or its features are not levels.

@@ -44,6 +44,7 @@ class DiagnosisHook(Hook):
         self.interval = interval
         self.found: dict[str, Tensor] = {}
         self.handles: list[RemovableHandle] = []
+        self.strides: list[int] = []  # of a detector's pyramid, once measured
         self.warned: set[str] = set()
         self.summary: dict[str, Any] = {}
 
@@ -63,9 +64,9 @@ class DiagnosisHook(Hook):
                 if isinstance(part, ICD):
                     yield part.register_forward_hook(self.measure_decoder)
         elif isinstance(getattr(model, "neck", None), FPN):
-            known = pyramid_of(model).strides
+            self.strides = self.strides or pyramid_of(model).strides
             yield model.neck.register_forward_hook(
-                lambda neck, inputs, levels: self.measure_levels("student", levels, known)
+                lambda neck, inputs, levels: self.measure_levels("student", levels, self.strides)
             )
 
     def measure_method(self, method: Any, inputs: tuple[Any, ...], losses: object) -> None:
