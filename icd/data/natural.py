@@ -19,7 +19,6 @@ from icd.data.scene import PlacedObject, Scene, finish, place, stacked
 
 SIZES = (0.04, 0.9)  # smallest and largest relative size
 LOOK_ALIKE_STRETCH = (1.8, 2.8)  # objects are stretched by 1.1 at most
-LOOK = Look(contrast=70, tone=40)
 
 
 @dataclass(frozen=True)
@@ -33,6 +32,11 @@ class NaturalScenes:
         """Names of the classes, by index."""
         return tuple(ALL_OUTLINES)[: self.spec.classes]
 
+    @property
+    def look(self) -> Look:
+        """Contrast and texture of objects and clutter alike."""
+        return Look(self.spec.contrast, self.spec.tone)
+
     def compose(self, rng: np.random.Generator, size: int) -> Scene:
         """A scene of `size` x `size` px."""
         # The number counts objects before those hidden by others are taken out.
@@ -40,7 +44,7 @@ class NaturalScenes:
         objects, masks = stacked([self.draw_object(rng, size) for _ in range(count)], rng, size)
         canvas = self.background(rng, size)
         for placed in reversed(objects):
-            paint(canvas, placed.cover, rng, LOOK)
+            paint(canvas, placed.cover, rng, self.look)
         return finish(canvas, objects, masks, rng)
 
     def draw_object(self, rng: np.random.Generator, size: int) -> PlacedObject:
@@ -59,9 +63,9 @@ class NaturalScenes:
         """Clouds under patches, distractors, scribbles and look-alikes."""
         canvas = clouds(rng, size)
         for _ in range(_draw(rng, self.spec.patches)):
-            paint(canvas, distractor(rng, size, (0.05, 0.5)), rng, LOOK)
+            paint(canvas, distractor(rng, size, (0.05, 0.5)), rng, self.look)
         for _ in range(_draw(rng, self.spec.distractors)):
-            paint(canvas, distractor(rng, size, (0.001, 0.05)), rng, LOOK)
+            paint(canvas, distractor(rng, size, (0.001, 0.05)), rng, self.look)
         for _ in range(_draw(rng, self.spec.scribbles)):
             scribble(canvas, rng)
         for _ in range(_draw(rng, self.spec.look_alikes)):
@@ -75,7 +79,7 @@ class NaturalScenes:
         outline = ALL_OUTLINES[names[int(rng.integers(len(names)))]]
         stretch = rng.uniform(*LOOK_ALIKE_STRETCH) ** (1 if rng.random() < 0.5 else -1)
         area = size**2 * self.draw_size(rng) ** 2
-        paint(canvas, place(-1, outline, area, rng, size, stretch).cover, rng, LOOK)
+        paint(canvas, place(-1, outline, area, rng, size, stretch).cover, rng, self.look)
 
 
 def _draw(rng: np.random.Generator, bounds: Range) -> int:

@@ -22,6 +22,8 @@ class NaturalSpec:
     distractors: blobs and bars.
     scribbles: bent lines.
     look_alikes: stretched outlines of the classes.
+    contrast: least RGB distance between the colour of a region and what it covers.
+    tone: largest change of a colour channel made by the texture of a region.
     """
 
     classes: int = 16
@@ -33,6 +35,8 @@ class NaturalSpec:
     distractors: Range = (3, 8)
     scribbles: Range = (1, 4)
     look_alikes: Range = (1, 4)
+    contrast: int = 70
+    tone: int = 40
 
     @classmethod
     def of(cls, parameters: Mapping[str, Any]) -> NaturalSpec:

@@ -230,6 +230,18 @@ class NaturalScenes(Model):
     look_alikes: Numbers = Field(
         [*NATURAL.look_alikes], description="outlines of classes, stretched as no object is"
     )
+    contrast: int = Field(
+        NATURAL.contrast,
+        ge=0,
+        le=441,
+        description="least RGB distance between the colour of a region and what it covers",
+    )
+    tone: int = Field(
+        NATURAL.tone,
+        ge=0,
+        le=255,
+        description="largest change of a colour channel made by the texture of a region",
+    )
 
     @model_validator(mode="after")
     def _require_ranges(self) -> NaturalScenes:

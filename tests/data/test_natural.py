@@ -87,6 +87,13 @@ def test_every_kind_of_clutter_is_painted_as_often_as_stated(key, monkeypatch):
     assert len(painted) == 3
 
 
+def test_objects_differ_from_their_background_as_stated(monkeypatch):
+    looks = []
+    monkeypatch.setattr(natural, "paint", lambda *arguments: looks.append(arguments[3]))
+    scenes(NaturalSpec(contrast=110, tone=25), 3)
+    assert {(look.contrast, look.tone) for look in looks} == {(110, 25)}
+
+
 def test_look_alikes_are_stretched_as_no_object_is(monkeypatch):
     covers = []
     monkeypatch.setattr(natural, "paint", lambda canvas, cover, *_: covers.append(cover >= 128))
