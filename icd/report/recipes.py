@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from icd.experiments.ablation import Ablation, Row
 from icd.experiments.run import ImportedRun, Run, TrainedRun
@@ -15,12 +15,21 @@ def recipes(ablation: Ablation) -> str:
     students = {
         row.label: [*recipe(row.runs[0]), *_seeds(row), *_starts(row)] for row in baselines.values()
     }
-    runs = (run.sources_by_role.get("teacher") for row in ablation.rows for run in row.runs)
-    teachers = list({tuple(parts): parts for parts in map(recipe, filter(None, runs))}.values())
+    teachers = _teachers(run for row in ablation.rows for run in row.runs)
     texts = [_listed("Baseline", list(students.values()), list(students))] if students else []
     if teachers:
         texts.append(_listed("Teacher", teachers))
     return " ".join(texts)
+
+
+def _teachers(runs: Iterable[Run]) -> list[list[str]]:
+    """The recipes of the teachers of some runs. Says if each seed has a teacher of its own."""
+    found: dict[tuple[str, ...], set[str]] = {}
+    for run in runs:
+        if teacher := run.sources_by_role.get("teacher"):
+            found.setdefault(tuple(recipe(teacher)), set()).add(teacher.id)
+    own = "each seed of the student with its own teacher"
+    return [[*parts, *([own] if len(ids) > 1 else [])] for parts, ids in found.items()]
 
 
 def _listed(role: str, recipes: list[list[str]], labels: Sequence[str] = ()) -> str:

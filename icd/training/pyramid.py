@@ -163,6 +163,22 @@ def _levels_of_blank(detector: Any, side: int) -> Any:
         return detector.extract_feat(torch.zeros(1, 3, side, side, device=device))
 
 
+def require_head_on_pyramid(detector: Any) -> None:
+    """Raise InputError if the anchors or points of a head lie on other cells than its levels have.
+
+    Nothing else would say so: as many levels are trained, with boxes at the wrong places.
+    """
+    head = getattr(detector, "bbox_head", None) or getattr(detector, "rpn_head", None)
+    generator = getattr(head, "prior_generator", None)
+    if generator is None or not isinstance(getattr(detector, "neck", None), FPN):
+        return
+    stated, found = [max(stride) for stride in generator.strides], pyramid_of(detector).strides
+    if stated != found:
+        problem = f"has the strides {stated}, but the levels of the pyramid have {found}"
+        expected = "the same, or a backbone with these strides"
+        raise InputError("model", "bbox_head", problem, expected)
+
+
 @contextmanager
 def _evaluating(model: nn.Module) -> Iterator[None]:
     """Evaluation mode within the block. Not by ``eval()``: mmdet's freezes weights in it."""

@@ -22,6 +22,7 @@ from icd.training.hooks.losses import loss_hook
 from icd.training.hooks.resume import iteration_of, resume_point
 from icd.training.parallel import share_counts, unused_parameters
 from icd.training.precision import flush_denormals, set_precision
+from icd.training.pyramid import require_head_on_pyramid
 
 
 class PreparedRunner(Runner):
@@ -57,6 +58,9 @@ def train_model(
         hooks: further hooks.
         tracking: the trackers that follow it.
 
+    Raises:
+        InputError: the detector's head does not fit its pyramid.
+
     Returns:
         The trained model, the cost of its training (see :class:`AccountHook`) and, as
         ``arithmetic``, how it computed.
@@ -66,6 +70,7 @@ def train_model(
         for hook in (account, *hooks):
             runner.register_hook(hook)
         model = unwrap(runner.model)
+        require_head_on_pyramid(getattr(model, "student", model))
         share_counts(model, config.accumulate)
         set_precision(model, config.precision, config.teacher_precision)
         try:

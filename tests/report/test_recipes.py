@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from icd.experiments.ablation import load_ablation
 from icd.experiments.track import load_track
 from icd.report.recipes import recipes
@@ -12,6 +14,12 @@ def test_baselines_that_differ_in_their_pre_training_say_so():
     one, own = text.split("): ", 1)[1].split(". Teacher")[0].split("; ")
     assert one.endswith(": nothing else")
     assert own.endswith(": each seed with its own pre-training")
+
+
+@pytest.mark.parametrize(("track", "expected"), [("mini", False), ("desk", True)])
+def test_a_teacher_for_each_seed_is_mentioned(track, expected):
+    text = recipes(load_ablation("main", load_track(track)))
+    assert ("each seed of the student with its own teacher" in text) == expected
 
 
 def test_what_baselines_share_stands_once():

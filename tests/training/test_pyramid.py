@@ -19,6 +19,7 @@ from icd.training.pyramid import (
     level_shift,
     pyramid_network,
     pyramid_of,
+    require_head_on_pyramid,
 )
 from tests.lab import DETECTORS, Lab
 
@@ -43,6 +44,20 @@ def test_strides_are_those_of_the_backbone(mini: Lab) -> None:
     with torch.device("meta"):
         model = MODELS.build(config)
     assert pyramid_of(model.to("meta")).strides == P2_P6
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_a_head_with_the_strides_of_another_backbone_is_refused(mini: Lab, name: str) -> None:
+    config = plain_config(mini.run(detector=name), mini.inputs).model
+    with torch.device("meta"):
+        fitting = MODELS.build(config)
+        config.backbone.strides = (1, 1, 2, 2)
+        other = MODELS.build(config)
+    require_head_on_pyramid(fitting.to("meta"))
+    if name == "solov2":  # it has no anchors
+        return
+    with pytest.raises(InputError, match=r"strides \[.*but the levels of the pyramid have"):
+        require_head_on_pyramid(other.to("meta"))
 
 
 class Wrapped(nn.Module):
