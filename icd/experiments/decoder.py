@@ -11,7 +11,7 @@ from icd.experiments.base import validate
 from icd.experiments.options import DecoderTraining, Method, options_of_decoder
 from icd.experiments.recipe import Optimizer, Recipe, merge_recipes
 
-SEED = 0  # all seeds share one decoder
+SEED = 0  # all students of a teacher share one decoder
 
 
 def decoder_training(
