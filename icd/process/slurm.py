@@ -6,6 +6,7 @@ The plugin (2.6.1 and 2.8.0) has these faults, each of which a method below mend
 - If ``scontrol`` takes more than 10 seconds, it asks ``sacct`` even where nothing answers that.
 - It waits for ever for a job that Slurm has forgotten, e.g. because it ended during an outage.
 - Ctrl-C does not cancel jobs that are being queried or submitted.
+- A job that starts during an outage ends at once, because ``srun`` gets no answer.
 - Each failure uses up a retry and is retried, whatever its reason. Nodes that cannot run any job
   get further jobs.
 - A job that asks for more than its partition allows stays in the queue.
@@ -32,17 +33,17 @@ from snakemake_executor_plugin_slurm import SubmittedJobInfo, query_job_status_s
 
 from icd.process.partitions import UNLIMITED, all_nodes
 from icd.process.signals import SIGNALS
-from icd.process.slurm_jobs import exit_statuses, node_of
+from icd.process.slurm_jobs import OUTAGE, exit_statuses, met_outage, node_of
 
 ASSUMED_JOB_AGE = 300  # seconds that Slurm remembers a job by default
 MISSES = 3  # queries in a row that do not list a job, until it counts as forgotten
 SECONDS_BETWEEN_TRIES = 10.0
 TRIES = 12  # to cancel jobs
+OUTAGES = 3  # jobs of one task that may fail because Slurm does not answer them, for nothing
 BAD_INPUT, NOT_EXECUTABLE, NOT_FOUND = 2, 126, 127  # exit statuses: of `icd`, and of shells
 LOST = ("NODE_FAIL", "BOOT_FAIL")  # jobs whose node failed
 STATUS = re.compile(r"SLURM status is: '(\w+)'")
 NO_REASON = "Detailed failure reason unavailable (status command is not 'sacct')."
-OUTAGE = re.compile(r"Unable to contact|Connection refused|timed out|temporarily unable", re.I)
 
 
 def mend() -> None:
@@ -67,6 +68,7 @@ class Executor(plugin.Executor):
     def __init__(self, workflow: Any, logger: Any) -> None:
         self.over: set[str] = set()  # jobs that have ended, by Slurm's number
         self.misses: Counter[str] = Counter()
+        self.outages: Counter[Any] = Counter()  # by job
         self.saved: dict[Any, set[str]] = {}  # checkpoints when a job was submitted
         self.limits = {nodes.partition: nodes.minutes for nodes in all_nodes()}
         self.outage = False
@@ -156,7 +158,12 @@ class Executor(plugin.Executor):
         status = found[1] if (found := STATUS.search(text)) else ""
         if status == "TIMEOUT" and checkpoints(job) != self.saved.get(job):
             return self.repeat(job, "its walltime is over and its state saved; it resumes")
-        exited = exit_statuses(name, (job_info.aux or {}).get("slurm_logfile"))
+        log = (job_info.aux or {}).get("slurm_logfile")
+        if met_outage(log) and self.outages[job] < OUTAGES:
+            self.outage = True
+            self.outages[job] += 1
+            return self.repeat(job, "Slurm did not answer it; it will be submitted again")
+        exited = exit_statuses(name, log)
         if exited & {NOT_FOUND, NOT_EXECUTABLE} or status in LOST:
             advice = self.avoid(node_of(name))
         elif BAD_INPUT in exited:

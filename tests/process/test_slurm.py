@@ -28,6 +28,7 @@ class Told(slurm.Executor):
     def __init__(self) -> None:
         self.over: set[str] = set()
         self.misses: Counter[str] = Counter()
+        self.outages: Counter[Any] = Counter()
         self.saved: dict[Any, set[str]] = {}
         self.limits: dict[str, float] = {}
         self._failed_nodes: set[str] = set()
@@ -144,6 +145,21 @@ def test_a_submission_during_an_outage_uses_up_no_retry(
     executor.report_job_error(SubmittedJobInfo(job.job), message)
     assert executor.errors == ["repeated"]
     assert executor.outage, "the next submission waits"
+
+
+@pytest.mark.parametrize("line", ["srun: error: Unable to confirm allocation for job 1: {}", "{}"])
+def test_a_job_that_starts_during_an_outage_uses_up_no_retry(
+    executor: Told, job: SubmittedJobInfo, tmp_path: Path, line: str
+) -> None:
+    """Where the node never reaches Slurm, this must end. A program may print the same words."""
+    (tmp_path / "log").write_text(
+        line.format("Unable to contact slurm controller (connect failure)\n")
+    )
+    job.aux["slurm_logfile"] = tmp_path / "log"
+    for _ in range(slurm.OUTAGES + 1):
+        executor.report_job_error(job, msg=FAILED)
+    repeated = slurm.OUTAGES if line.startswith("srun") else 0
+    assert executor.errors == ["repeated"] * repeated + [FAILED] * (slurm.OUTAGES + 1 - repeated)
 
 
 def test_an_error_while_submitting_is_noticed(
