@@ -36,8 +36,11 @@ class Answer:
     def verdict(self) -> str:
         """Yes or no and what the paper says, or that the experiment cannot tell.
 
-        Both are about the sign: the sizes of gains depend on the scale.
+        Both are about the sign: the sizes of gains depend on the scale. One seed cannot tell: its
+        interval lacks the variance of trainings.
         """
+        if self.estimate.seeds < 2:
+            return "cannot tell from one seed"
         if not self.estimate.sign:
             return "cannot tell"
         answer = "yes" if self.estimate.sign > 0 else "no"

@@ -40,6 +40,12 @@ def test_a_verdict_is_about_the_sign(mean: float, published: float | None, verdi
     assert Answer("Why?", measured(mean), published).verdict == verdict
 
 
+def test_one_seed_cannot_tell() -> None:
+    alone = estimate([2.0], 2.0 + IMAGES[:1])
+    assert alone.sign, "by its interval over images"
+    assert Answer("Why?", alone, 0.5).verdict == "cannot tell from one seed"
+
+
 def test_cells_show_the_evidence() -> None:
     found = measured(2.0)
     low, high = found.interval or (0, 0)
