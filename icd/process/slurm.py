@@ -33,13 +33,13 @@ from snakemake_executor_plugin_slurm import SubmittedJobInfo, query_job_status_s
 
 from icd.process.partitions import UNLIMITED, all_nodes
 from icd.process.signals import SIGNALS
-from icd.process.slurm_jobs import OUTAGE, exit_statuses, met_outage, node_of
+from icd.process.slurm_jobs import OUTAGE, content, exit_statuses, met_outage, node_of
 
 ASSUMED_JOB_AGE = 300  # seconds that Slurm remembers a job by default
 MISSES = 3  # queries in a row that do not list a job, until it counts as forgotten
 SECONDS_BETWEEN_TRIES = 10.0
 TRIES = 12  # to cancel jobs
-OUTAGES = 3  # jobs of one task that may fail because Slurm does not answer them, for nothing
+OUTAGES = 3  # of a job that use up no retry, until they count as failures
 BAD_INPUT, NOT_EXECUTABLE, NOT_FOUND = 2, 126, 127  # exit statuses: of `icd`, and of shells
 LOST = ("NODE_FAIL", "BOOT_FAIL")  # jobs whose node failed
 STATUS = re.compile(r"SLURM status is: '(\w+)'")
@@ -158,12 +158,12 @@ class Executor(plugin.Executor):
         status = found[1] if (found := STATUS.search(text)) else ""
         if status == "TIMEOUT" and checkpoints(job) != self.saved.get(job):
             return self.repeat(job, "its walltime is over and its state saved; it resumes")
-        log = (job_info.aux or {}).get("slurm_logfile")
-        if met_outage(log) and self.outages[job] < OUTAGES:
+        printed = content((job_info.aux or {}).get("slurm_logfile"))
+        if met_outage(printed) and self.outages[job] < OUTAGES:
             self.outage = True
             self.outages[job] += 1
             return self.repeat(job, "Slurm did not answer it; it will be submitted again")
-        exited = exit_statuses(name, log)
+        exited = exit_statuses(name, printed)
         if exited & {NOT_FOUND, NOT_EXECUTABLE} or status in LOST:
             advice = self.avoid(node_of(name))
         elif BAD_INPUT in exited:

@@ -10,21 +10,21 @@ OUTAGE = re.compile(r"Unable to contact|Connection refused|timed out|temporarily
 EXITED = re.compile(r"exit (?:code|status) (\d+)")  # as srun and Snakemake say it
 
 
-def exit_statuses(job: str, log: Path | None) -> set[int]:
-    """The exit statuses of a job and, if its log has them, of the commands that it ran."""
-    code = record(job).get("ExitCode", "").partition(":")[0]
-    return {int(number) for number in (*EXITED.findall(content(log)), *([code] if code else []))}
-
-
-def met_outage(log: Path | None) -> bool:
-    """Whether a job failed because ``srun`` got no answer of Slurm when it started."""
-    lines = content(log).splitlines()
-    return any(line.startswith("srun: ") and OUTAGE.search(line) for line in lines)
-
-
 def content(log: Path | None) -> str:
     """What a job has printed; empty if that is unknown."""
     return log.read_text(errors="replace") if log and log.exists() else ""
+
+
+def exit_statuses(job: str, printed: str) -> set[int]:
+    """The exit statuses of a job and, if it printed them, of the commands that it ran."""
+    code = record(job).get("ExitCode", "").partition(":")[0]
+    return {int(number) for number in (*EXITED.findall(printed), *([code] if code else []))}
+
+
+def met_outage(printed: str) -> bool:
+    """Whether a job failed because ``srun`` got no answer from Slurm when it started."""
+    lines = printed.splitlines()
+    return any(line.startswith("srun: ") and OUTAGE.search(line) for line in lines)
 
 
 def node_of(job: str) -> str:
